@@ -1,0 +1,107 @@
+"""Every field once, with its default and its meaning; each configuration overrides a few.
+
+Defaults are the paper's for the tasks of section 5.1.2 (Table 5). The variant ``tiny`` makes any
+configuration a smoke run for a laptop.
+"""
+
+from ml_collections import ConfigDict
+
+
+def default() -> ConfigDict:
+    """All fields."""
+    config = ConfigDict()
+    config.method = "elir"  # elir | autoencoder
+    config.seed = 0  # of weights, data order, degradations and noise
+    config.num_steps = 164_000  # updates; 300 epochs of FFHQ's 70,000 images in batches of 128
+    config.batch_size = 128  # global: over all devices, hosts and accumulated parts
+    config.accumulate = 1  # parts of the batch that a device works on one after another
+    config.dtype = "float32"  # compute: float32 | bfloat16; parameters are float32 always
+    config.log_every = 50  # steps
+    config.checkpoint_every = 1000  # steps
+    config.keep_checkpoints = 2
+
+    config.data = ConfigDict()
+    config.data.path = ""  # folder of images, searched recursively
+    config.data.embedded = False  # without a path: the photographs that scikit-image ships
+    config.data.eval_path = ""  # folder of images to evaluate on; without: some of ``path``
+    config.data.held_out = 16  # images of ``path`` kept for evaluation, a fifth of them at most
+    config.data.size = 256  # side of the training crops, in pixels
+
+    config.degradation = ConfigDict()  # name, then the parameters of that degradation
+    config.degradation.name = "denoising"
+
+    config.autoencoder = ConfigDict()
+    config.autoencoder.weights = "embedded"  # embedded | hub:OWNER/NAME | file or folder of TAESD's
+    config.autoencoder.width = 32  # 32: the embedded one's; 64: TAESD's
+    config.autoencoder.latent_channels = 16
+    config.autoencoder.trainable_encoder = True  # of the degraded image (Tables 4 and 8)
+
+    config.estimator = ConfigDict()  # RRDB (section 7.1.1)
+    config.estimator.hidden = 96
+    config.estimator.num_blocks = 3
+    config.estimator.form = "collapsing"  # collapsing | expanded | plain
+
+    config.velocity = ConfigDict()  # U-Net (section 7.1.2)
+    config.velocity.hidden = 128
+    config.velocity.channel_multipliers = (1, 2, 1, 2)
+    config.velocity.num_mid_blocks = 1
+    config.velocity.time_dim = 160
+    config.velocity.form = "collapsing"
+
+    config.objective = ConfigDict()
+    config.objective.num_segments = 3  # K
+    config.objective.dt = 0.05
+    config.objective.alpha = 0.001
+    config.objective.sigma_s = 0.1  # source noise, standard deviation in latent units
+    config.objective.sigma_min = 1e-5
+    config.objective.beta = 0.0  # the release's decoded-pixel term; the release uses 0.001
+    config.objective.segment_weights = ()  # lambda_i; empty: all 1
+    config.objective.flow = "consistency"  # consistency | flow_matching
+    config.objective.target = "ema"  # ema (equation 4) | online (the release)
+    config.objective.mmse_space = "latent"  # latent (equation 6) | pixel (equation 11)
+
+    config.optimizer = ConfigDict()  # AdamW
+    config.optimizer.learning_rate = 2e-4
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.999
+    config.optimizer.eps = 1e-8
+    config.optimizer.weight_decay = 0.02
+
+    config.ema = ConfigDict()
+    config.ema.decay = 0.999
+    config.ema.ramp_steps = 0.0  # the release's ramp: 2000
+
+    config.sampler = ConfigDict()
+    config.sampler.num_steps = 0  # M; 0: as many as segments
+    config.sampler.noise = True
+
+    config.evaluation = ConfigDict()
+    config.evaluation.size = 256  # side of the centre crop of each held-out image
+    config.evaluation.batch_size = 8
+    config.evaluation.num_samples = 4  # rows of the picture
+    return config
+
+
+def with_variant(config: ConfigDict, variant: str) -> ConfigDict:
+    """The configuration itself (no variant) or its ``tiny`` form. Raises ValueError for others."""
+    if variant == "tiny":
+        config.update(
+            num_steps=20,
+            batch_size=4,
+            log_every=1,
+            checkpoint_every=10,
+            data={"size": 64, "embedded": True},
+            evaluation={"size": 128, "batch_size": 2},
+        )
+        if config.method == "elir":
+            config.update(
+                autoencoder={"weights": "embedded", "width": 32},
+                estimator={"hidden": 16, "num_blocks": 1},
+                velocity={"hidden": 32, "num_mid_blocks": 1, "time_dim": 32},
+                ema={"ramp_steps": 10.0},
+            )
+        else:
+            config.autoencoder.width = 8
+    elif variant:
+        raise ValueError(f"unknown variant {variant!r}; one of: tiny")
+    return config.lock()

@@ -1,0 +1,24 @@
+"""Denoising on the photographs that scikit-image ships, with a small network.
+
+Command: python train.py --config configs/quickstart.py
+"""
+
+from configs import common
+
+
+def get_config(variant: str = ""):
+    config = common.default()
+    config.num_steps = 400
+    config.batch_size = 8
+    config.log_every = 10
+    config.checkpoint_every = 100
+    config.data.embedded = True
+    config.data.size = 64
+    config.degradation.sigma = 0.35
+    config.estimator.hidden = 32
+    config.estimator.num_blocks = 1
+    config.velocity.hidden = 64
+    config.objective.sigma_s = 0.025
+    config.optimizer.learning_rate = 1e-3
+    config.ema.ramp_steps = 200.0
+    return common.with_variant(config, variant)

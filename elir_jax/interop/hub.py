@@ -1,0 +1,33 @@
+"""Pretrained autoencoders from the Hugging Face hub; the only place that downloads."""
+
+import logging
+from pathlib import Path
+
+from elir_jax.errors import UserError
+
+FILE = "diffusion_pytorch_model.safetensors"  # the name diffusers gives every model's weights
+
+
+def download(repository: str) -> Path:
+    """Path of the weights of ``repository`` (``madebyollin/taesd3``), fetched or from the cache.
+
+    Says that it downloads. Raises UserError where they cannot be had.
+    """
+    try:
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    except ImportError as error:
+        raise UserError(
+            f"hub:{repository}: huggingface_hub is not installed; pip install huggingface_hub, or "
+            f"give a file (--config.autoencoder.weights=FILE)"
+        ) from error
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    if not isinstance(try_to_load_from_cache(repository, FILE), str):
+        print(f"downloading {FILE} of {repository} from the Hugging Face hub", flush=True)
+    try:
+        return Path(hf_hub_download(repository, FILE))
+    except Exception as error:  # the client's errors share no base class
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"hub:{repository}: cannot be downloaded ({reason}); connect to the network, or give a "
+            f"file (--config.autoencoder.weights=FILE)"
+        ) from error

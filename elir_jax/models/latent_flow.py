@@ -1,0 +1,77 @@
+"""The composition: encoder, estimator, velocity and decoder as one set of pure functions."""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from elir_jax.models.rrdb import RRDBNet
+from elir_jax.models.taesd import FACTOR, Decoder, Encoder
+from elir_jax.models.unet import UNet
+from elir_jax.types import Networks, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Autoencoder:
+    """Encoder and decoder of one size, in one compute type (parameters are float32 always)."""
+
+    width: int = 64
+    latent_channels: int = 16
+    dtype: jnp.dtype = jnp.float32
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder(self.latent_channels, self.width, self.dtype)
+
+    @property
+    def decoder(self) -> Decoder:
+        return Decoder(self.width, self.dtype)
+
+    def init(self, key: jax.Array) -> Params:
+        """Untrained ``{"encoder": ..., "decoder": ...}``."""
+        first, second = jax.random.split(key)
+        image = jnp.zeros((1, FACTOR, FACTOR, 3))
+        latent = jnp.zeros((1, 1, 1, self.latent_channels))
+        return {
+            "encoder": self.encoder.init(first, image)["params"],
+            "decoder": self.decoder.init(second, latent)["params"],
+        }
+
+
+def apply_fn(module: nn.Module, dtype: jnp.dtype) -> Callable:
+    """The module as a function of (parameters, inputs).
+
+    Where the compute type is float32, products are float32 too: GPUs and TPUs would shorten them
+    otherwise.
+    """
+    precision = "highest" if dtype == jnp.float32 else "default"
+
+    def apply(params, *inputs):
+        with jax.default_matmul_precision(precision):
+            return module.apply({"params": params}, *inputs)
+
+    return apply
+
+
+def latent_flow(autoencoder: Autoencoder, estimator: RRDBNet, velocity: UNet) -> Networks:
+    """ELIR's networks as pure functions."""
+    return Networks(
+        encode=apply_fn(autoencoder.encoder, autoencoder.dtype),
+        estimate=apply_fn(estimator, estimator.dtype),
+        velocity=apply_fn(velocity, velocity.dtype),
+        decode=apply_fn(autoencoder.decoder, autoencoder.dtype),
+    )
+
+
+def init_latent_flow(
+    key: jax.Array, latent_channels: int, estimator: RRDBNet, velocity: UNet
+) -> Params:
+    """Untrained ``{"estimator": ..., "velocity": ...}``."""
+    first, second = jax.random.split(key)
+    latent = jnp.zeros((1, 8, 8, latent_channels))
+    return {
+        "estimator": estimator.init(first, latent)["params"],
+        "velocity": velocity.init(second, latent, jnp.zeros((1,)))["params"],
+    }

@@ -1,0 +1,76 @@
+"""TAESD-style autoencoder: images to 1/8-size latents and back (section 7.1; madebyollin/taesd).
+
+Plain 3x3 convolutions and ReLU, no normalisation. Width 64 and 16 latent channels are TAESD3's;
+both are free here, so that a narrower autoencoder can ship with the project.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from elir_jax.models.layers import conv
+from elir_jax.types import Image, Latent
+
+FACTOR = 8  # pixels a latent, along each side
+STAGES = 3
+BLOCKS = 3  # residual blocks a stage
+CLAMP = 3.0  # the decoder bends its input into (-3, 3)
+
+
+class ResidualBlock(nn.Module):
+    """Three convolutions and an identity shortcut, ReLU after the sum."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        width = x.shape[-1]
+        h = nn.relu(conv(x, width, dtype=self.dtype, name="conv0"))
+        h = nn.relu(conv(h, width, dtype=self.dtype, name="conv1"))
+        h = conv(h, width, dtype=self.dtype, name="conv2")
+        return nn.relu(h + x)
+
+
+class Encoder(nn.Module):
+    """Image (b, h, w, 3) in [0, 1] -> latent (b, h/8, w/8, latent_channels), about unit variance.
+
+    Raises ValueError unless h and w are multiples of 8.
+    """
+
+    latent_channels: int = 16
+    width: int = 64
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Image) -> Latent:
+        if x.shape[1] % FACTOR or x.shape[2] % FACTOR:
+            raise ValueError(
+                f"encoder: height and width must be multiples of {FACTOR}, got {x.shape[1:3]}"
+            )
+        h = conv(x.astype(self.dtype), self.width, dtype=self.dtype, name="conv_in")
+        h = ResidualBlock(self.dtype, name="block")(h)
+        for s in range(STAGES):
+            h = conv(h, self.width, stride=2, use_bias=False, dtype=self.dtype, name=f"down{s}")
+            for b in range(BLOCKS):
+                h = ResidualBlock(self.dtype, name=f"stage{s}_block{b}")(h)
+        z = conv(h, self.latent_channels, dtype=self.dtype, name="conv_out")
+        return z.astype(jnp.float32)
+
+
+class Decoder(nn.Module):
+    """Latent (b, lh, lw, c) -> image (b, 8 lh, 8 lw, 3), about [0, 1], not clipped."""
+
+    width: int = 64
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Latent) -> Image:
+        z = jnp.tanh(z / CLAMP) * CLAMP
+        h = nn.relu(conv(z.astype(self.dtype), self.width, dtype=self.dtype, name="conv_in"))
+        for s in range(STAGES):
+            for b in range(BLOCKS):
+                h = ResidualBlock(self.dtype, name=f"stage{s}_block{b}")(h)
+            h = h.repeat(2, axis=1).repeat(2, axis=2)  # nearest-neighbour up-sampling
+            h = conv(h, self.width, use_bias=False, dtype=self.dtype, name=f"up{s}")
+        h = ResidualBlock(self.dtype, name="block")(h)
+        x = conv(h, 3, dtype=self.dtype, name="conv_out")
+        return x.astype(jnp.float32)

@@ -1,0 +1,20 @@
+"""Mean squared errors that refuse silent broadcasting."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from elir_jax.types import Scalar
+
+
+def squared_error_per_sample(
+    a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]
+) -> Float[Array, " b"]:
+    """Mean over each sample of the squared difference. Raises ValueError where shapes differ."""
+    if a.shape != b.shape:
+        raise ValueError(f"shapes differ: {a.shape} and {b.shape}")
+    return jnp.mean(jnp.square(a - b), axis=(1, 2, 3))
+
+
+def mean_squared_error(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Scalar:
+    """Mean over all elements of the squared difference."""
+    return jnp.mean(squared_error_per_sample(a, b))

@@ -1,0 +1,30 @@
+"""What a training run carries from step to step."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from elir_jax.types import Params
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything the next step needs, without a device axis; random keys follow from ``step``."""
+
+    step: Int[Array, ""]  # updates made so far
+    params: Params  # what is trained
+    ema: Params  # their running average; evaluation uses it
+    opt_state: Params
+    frozen: Params  # pretrained weights that are never updated
+
+
+def create_state(params: Params, frozen: Params, optimizer) -> TrainState:
+    """State before the first step: the average starts at the parameters themselves."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        ema=jax.tree.map(jnp.copy, params),
+        opt_state=optimizer.init(params),
+        frozen=frozen,
+    )

@@ -1,0 +1,44 @@
+"""Array types, the batch and the networks, as every other file names them.
+
+Glossary (the paper's symbols, https://arxiv.org/abs/2502.03500):
+
+=============  ==========================================================================
+``x``          pixels, RGB in [0, 1], NHWC; ``x_hq`` the original, ``x_lq`` the degraded
+``z``          latents, NHWC at 1/8 of the pixels; ``z_hq = E(x_hq)``, ``z_lq = E_w(x_lq)``
+``z_mmse``     the estimate of the posterior mean, ``g_phi(z_lq)``
+``t``, ``r``   flow time in [0, 1]; ``r = t + dt``
+``z_t``        the path's point at ``t``; ``z_0 = z_mmse + sigma_s * eps``, ``z_1 = z_hq``
+``v``          velocity, ``v_theta(z_t, t)``
+``K``, ``M``   segments of the consistency loss; Euler steps of the sampler
+=============  ==========================================================================
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Float, Int, Key
+
+Image = Float[Array, "b h w 3"]
+Latent = Float[Array, "b lh lw lc"]
+Time = Float[Array, " b"]
+SampleKeys = Key[Array, " b"]
+Scalar = Float[Array, ""]
+Params = Any  # a tree of arrays, as flax.linen makes it
+
+
+class Batch(NamedTuple):
+    """Training pairs, with what makes each one reproducible."""
+
+    x_hq: Image
+    x_lq: Image
+    record: Int[Array, " b"]  # number of the photograph in its source, to name it in messages
+    slot: Int[Array, " b"]  # place in the global batch: seeds the sample's own noise
+
+
+class Networks(NamedTuple):
+    """The four networks as pure functions of (parameters, input)."""
+
+    encode: Callable[[Params, Image], Latent]
+    estimate: Callable[[Params, Latent], Latent]
+    velocity: Callable[[Params, Latent, Time], Latent]
+    decode: Callable[[Params, Latent], Image]

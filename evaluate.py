@@ -1,0 +1,36 @@
+"""Evaluate a trained model: python evaluate.py --config configs/NAME.py [--workdir DIR].
+
+Prints PSNR and SSIM of every stage on the held-out photographs. See README.md.
+"""
+
+import sys
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from elir_jax import cli
+
+
+def main(config: ConfigDict, workdir: Path) -> int:
+    """Evaluate the averaged weights of the run's newest checkpoint."""
+    from elir_jax.build import build
+    from elir_jax.errors import UserError
+    from elir_jax.evaluation.present import format_table, write_evaluation
+    from elir_jax.training.checkpoint import Checkpoints
+
+    folder = workdir / "checkpoints"
+    if not folder.is_dir():
+        raise UserError(f"{workdir}: no checkpoint here; train first, or name the run's --workdir")
+    run = build(config)
+    checkpoints = Checkpoints(folder, config.keep_checkpoints)
+    state, _ = checkpoints.restore(run.init_state())
+    checkpoints.close()
+    print(f"{workdir}: step {int(state.step)}", flush=True)
+    evaluation = run.evaluate(state)
+    print(format_table(evaluation))
+    print("wrote", *write_evaluation(workdir, evaluation))
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main, sys.modules[__name__].__doc__)

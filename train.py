@@ -1,4 +1,4 @@
-"""Train a model: python train.py --config configs/NAME.py [--workdir DIR] [--config.FIELD=VALUE ...].
+"""Train: python train.py --config configs/NAME.py [--workdir DIR] [--config.FIELD=VALUE ...].
 
 Running the same command again resumes. See README.md.
 """

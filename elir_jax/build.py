@@ -227,7 +227,7 @@ def build_autoencoder(config: ConfigDict) -> tuple[Autoencoder, Params]:
 
 
 def pretrained_autoencoder(weights: str, template: Params) -> Params:
-    """Weights by the one field that names them: ``embedded``, ``hub:OWNER/NAME``, a file or folder."""
+    """Weights by name: ``embedded``, ``hub:OWNER/NAME``, a file or a folder of two."""
     if weights == "embedded":
         path = EMBEDDED_WEIGHTS
     elif weights.startswith(HUB):

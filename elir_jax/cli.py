@@ -31,9 +31,10 @@ def run(main: Callable[[ConfigDict, Path], int], description: str) -> None:
             raise UserError(f"unexpected argument {argv[1]!r}; options are written --NAME=VALUE")
         if config.value is None:
             raise UserError("no configuration; give one with --config configs/NAME.py")
-        folder = Path(workdir.value or _default_workdir(config_flags.get_config_filename(
-            flags.FLAGS["config"]
-        )))
+        folder = Path(
+            workdir.value
+            or _default_workdir(config_flags.get_config_filename(flags.FLAGS["config"]))
+        )
         return main(config.value, folder)
 
     def entry(argv: list[str]) -> int:

@@ -43,7 +43,7 @@ BLUR_SIZE = 41  # equation 10
 
 @dataclasses.dataclass(frozen=True)
 class BlindFaceRestoration:
-    """Blur, down-sampling, noise, JPEG and up-sampling again (equation 10), each of random strength.
+    """Blur, down-sampling, noise, JPEG and up-sampling (equation 10), each of random strength.
 
     Ranges: ``blur`` standard deviation in pixels, ``scale`` the factor r, ``noise`` standard
     deviation in grey levels of 255, ``quality`` of the JPEG.

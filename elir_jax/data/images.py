@@ -14,6 +14,7 @@ from elir_jax.errors import UserError
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 FloatPixels = Float32[np.ndarray, "h w 3"]
+Crop = UInt8[np.ndarray, "{size} {size} 3"]
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 
@@ -47,14 +48,14 @@ def write_png(path: Path, pixels: Pixels) -> None:
     part.replace(path)
 
 
-def centre_crop(pixels: Pixels, size: int, name: str) -> Pixels:
+def centre_crop(pixels: Pixels, size: int, name: str) -> Crop:
     """The middle ``size`` x ``size`` pixels. Raises UserError where the image is smaller."""
     top, left = _room(pixels, size, name)
     return _window(pixels, top // 2, left // 2, size)
 
 
-def random_crop(rng: np.random.Generator, pixels: Pixels, size: int, name: str) -> Pixels:
-    """A uniformly random ``size`` x ``size`` window. Raises UserError where the image is smaller."""
+def random_crop(rng: np.random.Generator, pixels: Pixels, size: int, name: str) -> Crop:
+    """A random ``size`` x ``size`` window. Raises UserError where the image is smaller."""
     top, left = _room(pixels, size, name)
     return _window(pixels, int(rng.integers(top + 1)), int(rng.integers(left + 1)), size)
 
@@ -69,5 +70,5 @@ def _room(pixels: Pixels, size: int, name: str) -> tuple[int, int]:
     return height - size, width - size
 
 
-def _window(pixels: Pixels, top: int, left: int, size: int) -> Pixels:
+def _window(pixels: Pixels, top: int, left: int, size: int) -> Crop:
     return np.ascontiguousarray(pixels[top : top + size, left : left + size])

@@ -22,7 +22,7 @@ PREFETCH = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)  # in batche
 
 @dataclasses.dataclass(frozen=True)
 class MakePair:
-    """Image number -> a training pair: random crop, horizontal flip half of the time, degradation."""
+    """Image number -> a training pair: random crop, flip half of the time, degradation."""
 
     source: Source
     degrade: Degradation

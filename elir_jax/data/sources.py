@@ -8,7 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from elir_jax.data.images import EXTENSIONS, Pixels, read_image
 from elir_jax.errors import UserError
 
 
+@runtime_checkable
 class Source(Protocol):
     """Random access to images."""
 
@@ -101,9 +102,9 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def split_folder(folder: Path, held_out: int) -> tuple[ImageFiles, ImageFiles]:
-    """(training images, held-out images): ``held_out`` of them, evenly spread over the sorted names.
+    """(training images, held-out images); the latter are spread evenly over the sorted names.
 
-    At most a fifth of a small folder is held out, but one image at least.
+    ``held_out`` of them, at most a fifth of the folder, one at least.
     """
     paths = find_images(folder)
     if len(paths) < 2:

@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
 
 
 def measure(stages: Stages, seed: int):
-    """``(weights, batch) -> (figures by image, images)``, each by stage; to be spread over devices."""
+    """``(weights, batch) -> (figures by image, images)``, each by stage, for one device."""
 
     def fn(weights, batch):
         params, frozen = weights

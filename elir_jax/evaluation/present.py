@@ -41,9 +41,7 @@ def draw_grid(samples: list[Sample]) -> np.ndarray:
         pen.text((left, 3), TITLES.get(stage, stage), fill="black")
         for r, sample in enumerate(samples):
             image = sample.original if stage == "original" else sample.stages[stage]
-            canvas.paste(
-                Image.fromarray(to_uint8(image)), (left, HEADER + r * (height + MARGIN))
-            )
+            canvas.paste(Image.fromarray(to_uint8(image)), (left, HEADER + r * (height + MARGIN)))
     return np.asarray(canvas)
 
 

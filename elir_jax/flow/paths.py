@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from elir_jax.types import Latent, Time
 
 
-def expand_time(t: Time, like: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 1"]:
+def expand_time(t: Time, like: Float[Array, "n h w c"]) -> Float[Array, "b 1 1 1"]:
     """Times shaped to multiply latents; the only place where this is done."""
     if t.shape != like.shape[:1]:
         raise ValueError(f"times {t.shape} do not match the batch of {like.shape}")

@@ -51,7 +51,7 @@ def restore(
     x_lq: Image,
     keys: SampleKeys,
 ) -> Image:
-    """Degraded images in [0, 1] -> restored images, not clipped. Heights and widths: multiples of 32."""
+    """Degraded images in [0, 1] -> restored ones, not clipped; sides must be multiples of 32."""
     z_0 = sampler.source(posterior_mean(networks, params, frozen, x_lq), keys)
     z_1 = euler(lambda z, t: networks.velocity(params["velocity"], z, t), z_0, sampler.num_steps)
     return networks.decode(frozen["decoder"], z_1)
@@ -77,6 +77,4 @@ def restoration_stages(
         return networks.decode(frozen["decoder"], z)
 
     steps = [decode(states[m]) for m in range(sampler.num_steps)]
-    return dict(
-        zip(sampler.stage_names, [x_lq, decode(z_mmse), *steps, steps[-1]], strict=True)
-    )
+    return dict(zip(sampler.stage_names, [x_lq, decode(z_mmse), *steps, steps[-1]], strict=True))

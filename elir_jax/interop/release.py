@@ -88,7 +88,7 @@ _KIND = {"kernel": "weight", "bias": "bias"}
 
 
 def release_name(path: str) -> tuple[str, Layout]:
-    """Name and layout in the release of our parameter ``estimator/rrdb0/...``. KeyError if unknown."""
+    """Name and layout in the release of our parameter ``path``. Raises KeyError if unknown."""
     if match := _RRDB.fullmatch(path):
         block, dense, conv, half, kind = match.groups()
         entry = 1 if half == "project" else 0
@@ -120,7 +120,9 @@ def from_release(tensors: Tensors, like: Params) -> Params:
             raise UserError(f"tensor {name} is missing")
         value = layout.to_ours(np.asarray(left.pop(name)))
         if value.shape != leaf.shape:
-            raise UserError(f"tensor {name} has shape {value.shape} in our layout, not {leaf.shape}")
+            raise UserError(
+                f"tensor {name} has shape {value.shape} in our layout, not {leaf.shape}"
+            )
         return np.ascontiguousarray(value)
 
     params = jax.tree_util.tree_map_with_path(take, like)

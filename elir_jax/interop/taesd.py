@@ -2,13 +2,15 @@
 
 Layouts read: TAESD's own pair of files (``*encoder*.safetensors``, ``*decoder*.safetensors``; the
 decoder's numbers start at 1, because its layer 0 is the clamp), both parts in one file under
-``encoder.`` and ``decoder.`` (this project's), and diffusers' ``AutoencoderTiny`` (``encoder.layers.``,
-``decoder.layers.``; the decoder's numbers start at 0). Kernels are OIHW there and HWIO here.
+``encoder.`` and ``decoder.`` (this project's), and diffusers' ``AutoencoderTiny``
+(``encoder.layers.``, ``decoder.layers.``; the decoder's numbers start at 0).
+Kernels are OIHW there and HWIO here.
 """
 
 import re
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
@@ -18,7 +20,7 @@ from safetensors.numpy import save_file
 from elir_jax.errors import UserError
 from elir_jax.types import Params
 
-Tensors = dict[str, np.ndarray]
+Tensors = dict[str, jax.Array]
 
 _STAGES = [(s, b) for s in range(3) for b in range(3)]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from elir_jax.models.rrdb import RRDBNet
 from elir_jax.models.taesd import FACTOR, Decoder, Encoder
@@ -19,7 +20,7 @@ class Autoencoder:
 
     width: int = 64
     latent_channels: int = 16
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @property
     def encoder(self) -> Encoder:
@@ -40,13 +41,13 @@ class Autoencoder:
         }
 
 
-def apply_fn(module: nn.Module, dtype: jnp.dtype) -> Callable:
+def apply_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
     """The module as a function of (parameters, inputs).
 
     Where the compute type is float32, products are float32 too: GPUs and TPUs would shorten them
     otherwise.
     """
-    precision = "highest" if dtype == jnp.float32 else "default"
+    precision = "highest" if jnp.dtype(dtype) == jnp.float32 else "default"
 
     def apply(params, *inputs):
         with jax.default_matmul_precision(precision):

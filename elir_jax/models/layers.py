@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from elir_jax.types import Params, Time
@@ -39,7 +40,7 @@ def conv(
     kernel_size: int = 3,
     stride: int = 1,
     use_bias: bool = True,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     name: str,
 ) -> Float[Array, "b h2 w2 c2"]:
     """Convolution padded by ``kernel_size // 2`` on every side; a submodule of the caller.
@@ -62,7 +63,7 @@ def conv(
 
 
 def dense(
-    x: Float[Array, "b c"], features: int, *, dtype: jnp.dtype = jnp.float32, name: str
+    x: Float[Array, "b c"], features: int, *, dtype: DTypeLike = jnp.float32, name: str
 ) -> Float[Array, "b c2"]:
     """Affine map; a submodule of the caller."""
     init = uniform_fan_in(x.shape[-1])
@@ -82,7 +83,7 @@ class CollapsibleConv(nn.Module):
 
     features: int
     form: Form = "plain"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c2"]:

@@ -6,6 +6,7 @@ scaled by 0.2, and one long shortcut spans the cascade.
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from elir_jax.models.layers import CollapsibleConv, Form
 from elir_jax.types import Latent
@@ -20,7 +21,7 @@ class DenseBlock(nn.Module):
 
     hidden: int
     form: Form = "plain"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z):
@@ -38,7 +39,7 @@ class RRDB(nn.Module):
 
     hidden: int
     form: Form = "plain"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z):
@@ -54,7 +55,7 @@ class RRDBNet(nn.Module):
     hidden: int = 96
     num_blocks: int = 3
     form: Form = "plain"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: Latent) -> Latent:

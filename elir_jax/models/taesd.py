@@ -6,6 +6,7 @@ both are free here, so that a narrower autoencoder can ship with the project.
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from elir_jax.models.layers import conv
 from elir_jax.types import Image, Latent
@@ -19,7 +20,7 @@ CLAMP = 3.0  # the decoder bends its input into (-3, 3)
 class ResidualBlock(nn.Module):
     """Three convolutions and an identity shortcut, ReLU after the sum."""
 
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x):
@@ -38,7 +39,7 @@ class Encoder(nn.Module):
 
     latent_channels: int = 16
     width: int = 64
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Image) -> Latent:
@@ -60,7 +61,7 @@ class Decoder(nn.Module):
     """Latent (b, lh, lw, c) -> image (b, 8 lh, 8 lw, 3), about [0, 1], not clipped."""
 
     width: int = 64
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: Latent) -> Image:

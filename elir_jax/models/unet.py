@@ -6,8 +6,16 @@ Strided convolutions go down, 4x4 transposed ones go up, every residual block ha
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from elir_jax.models.layers import CollapsibleConv, Form, conv, dense, time_embedding, uniform_fan_in
+from elir_jax.models.layers import (
+    CollapsibleConv,
+    Form,
+    conv,
+    dense,
+    time_embedding,
+    uniform_fan_in,
+)
 from elir_jax.types import Latent, Time
 
 GROUPS = 32
@@ -20,7 +28,7 @@ class NormActConv(nn.Module):
 
     features: int
     form: Form = "plain"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x):
@@ -36,7 +44,7 @@ class ResidualBlock(nn.Module):
 
     features: int
     form: Form = "plain"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x, time):
@@ -51,7 +59,7 @@ class Upsample(nn.Module):
     """4x4 transposed convolution of stride 2 that doubles height and width."""
 
     features: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x):
@@ -81,7 +89,7 @@ class UNet(nn.Module):
     num_mid_blocks: int = 3
     time_dim: int = 160
     form: Form = "plain"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @property
     def factor(self) -> int:

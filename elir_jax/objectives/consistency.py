@@ -54,7 +54,7 @@ def consistency(
 
     z_r = interpolate(z_0, z_1, r, sigma_min)
     v_r = jax.lax.stop_gradient(target_velocity(z_r, r))
-    inside = expand_time(r < segment.end, z_r)
+    inside = expand_time(r, z_r) < expand_time(segment.end, z_r)
     f_r = jnp.where(
         inside,
         z_r + expand_time(segment.end - r, z_r) * v_r,

@@ -6,7 +6,7 @@ learn from the posterior-mean term alone. The original's latent comes from the f
 """
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +33,9 @@ class ElirObjective:
     sigma_min: float = 1e-5
     beta: float = 0.0  # weight of the release's decoded-pixel term
     segment_weights: tuple[float, ...] = ()  # lambda_i; empty: all 1
-    flow: Literal["consistency", "flow_matching"] = "consistency"
-    target: Literal["ema", "online"] = "ema"
-    mmse_space: Literal["latent", "pixel"] = "latent"
+    flow: str = "consistency"  # or "flow_matching", the baseline of Figure 4
+    target: str = "ema"  # equation 4; or "online", as the release
+    mmse_space: str = "latent"  # equation 6; or "pixel", equation 11
 
     def __post_init__(self):
         choices = {
@@ -150,9 +150,7 @@ def elir_loss(
     return mmse + (1.0 - objective.beta) * flow + objective.beta * pixel, terms
 
 
-def elir_objective(
-    networks: Networks, objective: ElirObjective
-):
+def elir_objective(networks: Networks, objective: ElirObjective):
     """The objective as the train step calls it: ``(params, ema, frozen, batch, keys)``."""
 
     def loss_fn(
@@ -160,8 +158,6 @@ def elir_objective(
     ) -> tuple[Scalar, dict[str, Scalar]]:
         latent = jax.eval_shape(networks.encode, frozen["encoder"], batch.x_hq)
         noise = draw(keys, latent.shape[1:])
-        return elir_loss(
-            networks, objective, params, ema, frozen, batch.x_hq, batch.x_lq, noise
-        )
+        return elir_loss(networks, objective, params, ema, frozen, batch.x_hq, batch.x_lq, noise)
 
     return loss_fn

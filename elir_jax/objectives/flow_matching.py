@@ -18,7 +18,7 @@ class FlowMatching(NamedTuple):
 def flow_matching(
     velocity: Velocity, z_0: Latent, z_1: Latent, t: Time, *, sigma_min: float
 ) -> FlowMatching:
-    """``|| v(z_t, t) - (z_1 - (1 - sigma_min) z_0) ||^2`` with t in [0, 1] (Lipman et al., 2023)."""
+    """``|| v(z_t, t) - (z_1 - (1 - sigma_min) z_0) ||^2`` with t in [0, 1]."""
     z_t = interpolate(z_0, z_1, t, sigma_min)
     v = velocity(z_t, t)
     loss = mean_squared_error(v, path_velocity(z_0, z_1, sigma_min))

@@ -7,7 +7,7 @@ from elir_jax.types import Scalar
 
 
 def squared_error_per_sample(
-    a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]
+    a: Float[Array, "b h w c"], b: Float[Array, "b2 h2 w2 c2"]
 ) -> Float[Array, " b"]:
     """Mean over each sample of the squared difference. Raises ValueError where shapes differ."""
     if a.shape != b.shape:
@@ -15,6 +15,6 @@ def squared_error_per_sample(
     return jnp.mean(jnp.square(a - b), axis=(1, 2, 3))
 
 
-def mean_squared_error(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Scalar:
+def mean_squared_error(a: Float[Array, "b h w c"], b: Float[Array, "b2 h2 w2 c2"]) -> Scalar:
     """Mean over all elements of the squared difference."""
     return jnp.mean(squared_error_per_sample(a, b))

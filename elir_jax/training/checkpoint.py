@@ -45,9 +45,7 @@ class Checkpoints:
         run = {"leaves": leaf_shapes(state), "data": data_state, "config": config}
         saved = self._manager.save(
             step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run)
-            ),
+            args=ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run)),
             force=True,
         )
         if not saved:
@@ -65,8 +63,12 @@ class Checkpoints:
         """
         step = self.latest_step()
         if step is None:
-            raise UserError(f"{self.folder}: no checkpoint here; train first, or name its --workdir")
-        run = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))["run"]
+            raise UserError(
+                f"{self.folder}: no checkpoint here; train first, or name its --workdir"
+            )
+        run = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))[
+            "run"
+        ]
         self._compare(step, run["leaves"], leaf_shapes(like))
         abstract = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like

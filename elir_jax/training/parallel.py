@@ -38,7 +38,7 @@ def _round_up(number: int, multiple: int) -> int:
 
 
 def replicate(tree: Any) -> Any:
-    """Put a tree on every device, whole; done before the first step, or it would be traced twice."""
+    """Put a tree on every device; without this, the first steps would be traced twice."""
     mesh = Mesh(np.asarray(jax.local_devices()), (AXIS,))
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 

@@ -52,7 +52,9 @@ class Report:
         for name, value in row.items():
             if name != "step":
                 self._board.add_scalar(name, value, step)
-        self._bar.set_postfix_str(f"loss {metrics['loss']:.4f}, {speed:.1f} images/s", refresh=False)
+        self._bar.set_postfix_str(
+            f"loss {metrics['loss']:.4f}, {speed:.1f} images/s", refresh=False
+        )
 
     def close(self) -> None:
         """Finish the bar and the files."""

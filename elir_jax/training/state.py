@@ -1,9 +1,10 @@
 """What a training run carries from step to step."""
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
 
 from elir_jax.types import Params
 
@@ -12,7 +13,7 @@ from elir_jax.types import Params
 class TrainState:
     """Everything the next step needs, without a device axis; random keys follow from ``step``."""
 
-    step: Int[Array, ""]  # updates made so far
+    step: Any  # updates made so far, an int32 scalar
     params: Params  # what is trained
     ema: Params  # their running average; evaluation uses it
     opt_state: Params

@@ -14,9 +14,7 @@ from elir_jax.training.optim import Ema
 from elir_jax.training.state import TrainState
 from elir_jax.types import Batch, Params, SampleKeys, Scalar
 
-Objective = Callable[
-    [Params, Params, Params, Batch, SampleKeys], tuple[Scalar, dict[str, Scalar]]
-]
+Objective = Callable[[Params, Params, Params, Batch, SampleKeys], tuple[Scalar, dict[str, Scalar]]]
 Metrics = dict[str, Scalar]
 
 

@@ -1,0 +1,85 @@
+"""Embedded photographs and image folders."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from elir_jax.data.images import read_image, to_float, to_uint8, write_png
+from elir_jax.data.sources import (
+    EMBEDDED_HELD_OUT,
+    EMBEDDED_TRAIN,
+    EmbeddedPhotographs,
+    ImageFiles,
+    find_images,
+    split_folder,
+)
+from elir_jax.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(["b.JPG", "a.png", "sub/c.Png", "d.webp", "e.bmp", "f.tiff"]):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40 + i, 50, 3), np.uint8)).save(path)
+    (tmp_path / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def test_embedded_photographs_are_colour_photographs_and_the_astronaut_is_held_out():
+    assert "astronaut" in EMBEDDED_HELD_OUT
+    assert not set(EMBEDDED_TRAIN) & set(EMBEDDED_HELD_OUT)
+    for names in (EMBEDDED_TRAIN, EMBEDDED_HELD_OUT):
+        source = EmbeddedPhotographs(names)
+        for i in range(len(source)):
+            image = source[i]
+            assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+            assert min(image.shape[:2]) >= 256, source.name(i)
+
+
+def test_folders_are_searched_recursively_in_any_case_and_sorted(folder):
+    names = [p.relative_to(folder).as_posix() for p in find_images(folder)]
+    assert names == ["a.png", "b.JPG", "d.webp", "e.bmp", "f.tiff", "sub/c.Png"]
+
+
+def test_a_folder_is_split_into_disjoint_parts_that_cover_it(folder):
+    train, held_out = split_folder(folder, held_out=16)
+    assert (len(train), len(held_out)) == (5, 1)
+    assert sorted([*train.paths, *held_out.paths]) == find_images(folder)
+    assert train[0].shape[2] == 3 and str(folder) in train.name(0)
+
+
+def test_missing_and_empty_folders_are_named(folder, tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        find_images(tmp_path / "nowhere")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match="no images in this folder"):
+        find_images(empty)
+    Image.new("RGB", (9, 9)).save(empty / "one.png")
+    with pytest.raises(UserError, match="eval_path"):
+        split_folder(empty, 4)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n broken"])
+def test_broken_files_are_named(tmp_path, content):
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"broken\.png"):
+        ImageFiles([path])[0]
+
+
+def test_a_truncated_image_is_an_error(tmp_path):
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"cut\.jpg"):
+        read_image(path)
+
+
+def test_pictures_and_arrays_convert_without_loss(tmp_path):
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    np.testing.assert_array_equal(to_uint8(to_float(pixels)), pixels)
+    write_png(tmp_path / "new" / "x.png", pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "new" / "x.png"), pixels)

@@ -1,0 +1,159 @@
+"""Both command lines, as a user types them: train, stop, resume, evaluate, and mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+STEPS = 12
+
+
+def command(script, *options, devices=1):
+    env = dict(os.environ, XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}")
+    return subprocess.Popen(
+        [sys.executable, script, *options],
+        cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def run(script, *options, devices=1):
+    process = command(script, *options, devices=devices)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def train_options(workdir):
+    return (
+        "--config", "configs/quickstart.py:tiny", "--workdir", str(workdir),
+        f"--config.num_steps={STEPS}", "--config.log_every=1", "--config.checkpoint_every=5",
+    )  # fmt: skip
+
+
+def losses(workdir):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    return np.array([row["loss"] for row in rows])
+
+
+def final_state(workdir):
+    with ocp.PyTreeCheckpointer() as reader:
+        return reader.restore(workdir / "checkpoints" / str(STEPS) / "state")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody disturbed."""
+    workdir = tmp_path_factory.mktemp("whole")
+    code, out, err = run("train.py", *train_options(workdir))
+    assert code == 0, err
+    return workdir, out, err
+
+
+def test_training_trains_evaluates_and_writes_everything(whole):
+    workdir, out, err = whole
+    rows = json.loads((workdir / "evaluation" / "metrics.json").read_text())
+    assert list(rows) == ["input", "latent_mmse", "step_1", "step_2", "step_3", "restored"]
+    assert all(set(row) == {"psnr", "ssim"} for row in rows.values())
+    table = [line.split()[0] for line in out.splitlines() if line]
+    assert [name for name in table if name in rows] == list(rows)
+    assert (workdir / "loss.png").is_file() and any((workdir / "tensorboard").iterdir())
+    with Image.open(workdir / "evaluation" / "grid.png") as grid:
+        assert grid.width > 4 * 128
+    first = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[0])
+    terms = {"latent_mmse", "consistency", "grad_norm", "update_norm", "param_norm"}
+    assert terms <= first.keys()
+    assert losses(workdir)[-3:].mean() < losses(workdir)[:3].mean()
+    assert f"{STEPS}/{STEPS}" in err  # the progress bar
+
+
+def test_evaluating_again_gives_the_same_figures(whole):
+    workdir, _, _ = whole
+    figures = (workdir / "evaluation" / "metrics.json").read_text()
+    code, out, err = run("evaluate.py", *train_options(workdir))
+    assert code == 0, err
+    assert "restored" in out and f"step {STEPS}" in out
+    assert (workdir / "evaluation" / "metrics.json").read_text() == figures
+
+
+def test_ctrl_c_saves_and_the_same_command_ends_where_an_undisturbed_run_ends(whole, tmp_path):
+    process = command("train.py", *train_options(tmp_path))
+    metrics = tmp_path / "metrics.jsonl"
+    deadline = time.monotonic() + 200
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 2):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 130, err
+    assert "stopped by SIGINT: saved step" in out and "Traceback" not in err
+    saved = int(out.split("saved step ")[1].split()[0])
+    assert 2 <= saved < STEPS
+
+    code, out, err = run("train.py", *train_options(tmp_path))
+    assert code == 0, err
+    assert f"at step {saved}" in out
+    np.testing.assert_array_equal(losses(tmp_path), losses(whole[0]))
+    ours, theirs = final_state(tmp_path), final_state(whole[0])
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
+
+
+def test_four_devices_give_the_losses_of_one(whole, tmp_path):
+    code, _, err = run("train.py", *train_options(tmp_path), devices=4)
+    assert code == 0, err
+    np.testing.assert_allclose(losses(tmp_path), losses(whole[0]), rtol=1e-5)
+
+
+def one_line(result, *words):
+    code, out, err = result
+    assert code == 2, (code, out, err)
+    message = [line for line in err.splitlines() if line]
+    assert len(message) == 1 and message[0].startswith("error: "), err
+    for word in words:
+        assert word in message[0], message[0]
+
+
+def test_a_checkpoint_of_another_network_is_refused(whole):
+    wider = ("--config.estimator.hidden=24",)
+    for script in ("train.py", "evaluate.py"):
+        result = run(script, *train_options(whole[0]), *wider)
+        one_line(result, "another network", "estimator", "--workdir")
+
+
+def test_mistakes_in_options_are_one_line(tmp_path):
+    quick = ("--config", "configs/quickstart.py:tiny", f"--workdir={tmp_path}")
+    one_line(run("train.py", *quick, "--config.bach_size=4"), "bach_size")
+    one_line(run("train.py", *quick, "--config.data.pth=x"), "pth")
+    one_line(run("train.py", *quick, "--config.batch_size=many"), "batch_size", "many")
+    one_line(run("train.py", *quick, "--workdr=x"), "workdr")
+    one_line(run("train.py"), "--config")
+    one_line(run("train.py", "--config", "configs/quickstrt.py"), "quickstrt", "quickstart.py")
+    one_line(run("train.py", "--config", "configs/quickstart.py:huge"), "huge", "tiny")
+
+
+def test_mistakes_in_data_are_one_line(tmp_path):
+    quick = ("--config", "configs/quickstart.py:tiny", f"--workdir={tmp_path / 'run'}")
+    one_line(run("train.py", *quick, "--config.batch_size=6", devices=4), "batch_size=6", "8")
+    absent = tmp_path / "absent"
+    one_line(run("train.py", *quick, f"--config.data.path={absent}"), str(absent))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    one_line(run("train.py", *quick, f"--config.data.path={empty}"), str(empty), "no images")
+    for i in range(4):
+        Image.new("RGB", (40, 40)).save(empty / f"{i}.png")
+    one_line(run("train.py", *quick, f"--config.data.path={empty}"), "40x40", "64x64", ".png")
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"no")
+    one_line(run("train.py", *quick, f"--config.autoencoder.weights={weights}"), str(weights))
+    one_line(run("evaluate.py", *quick), "no checkpoint")
+    one_line(run("train.py", "--config", "configs/bfr.py"), "--config.data.path=FOLDER")

@@ -1,0 +1,154 @@
+"""Every shipped configuration builds, and traces at its full size, without computing anything."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from elir_jax import build
+from elir_jax.errors import UserError
+from elir_jax.training.parallel import AXIS
+from elir_jax.training.state import create_state
+from elir_jax.training.step import train_step
+from elir_jax.types import Batch
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+NAMES = sorted(p.stem for p in CONFIGS.glob("*.py") if p.stem != "common")
+VARIANTS = ["", "tiny"]
+
+# Parameters as trained (expanded) and as shipped (collapsed), by configuration. Those of bfr are
+# the reference's own: 103,592,848 + 23,334,480 + 1,229,456, and 29,561,232 + 5,498,640 + 1,229,456.
+PARAMETERS = {
+    ("autoencoder", ""): (621_203, 621_203),
+    ("bfr", ""): (128_156_784, 36_289_328),
+}
+
+
+def load(name: str, variant: str = "") -> ConfigDict:
+    spec = importlib.util.spec_from_file_location(name, CONFIGS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(variant)
+
+
+def count(tree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.fixture(autouse=True)
+def no_weights_needed(monkeypatch):
+    """Shapes instead of pretrained weights: no file is read, nothing is downloaded."""
+
+    def zeros(weights, template):
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), template)
+
+    monkeypatch.setattr(build, "pretrained_autoencoder", zeros)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", NAMES)
+def test_traces_at_full_size(name, variant):
+    config = load(name, variant)
+    method = build.METHODS[config.method](config)
+    optimizer = build.make(build.AdamW, "optimizer", config.optimizer).build()
+    ema = build.make(build.Ema, "ema", config.ema)
+    rows, size = config.batch_size, config.data.size
+    image = jax.ShapeDtypeStruct((rows, size, size, 3), jnp.float32)
+    number = jax.ShapeDtypeStruct((rows,), jnp.int32)
+    batch = Batch(image, image, number, number)
+
+    def init():
+        params, frozen = method.init(jax.random.key(0))
+        return create_state(params, frozen, optimizer)
+
+    def one_step(state, batch):
+        def step(state, batch):
+            return train_step(
+                state, batch, objective=method.objective, optimizer=optimizer, ema=ema,
+                seed=0, accumulate=1, axis_name=AXIS,
+            )  # fmt: skip
+
+        pieces = jax.tree.map(lambda a: a[None], batch)
+        return jax.vmap(step, in_axes=(None, 0), out_axes=None, axis_name=AXIS)(state, pieces)
+
+    state = jax.eval_shape(init)
+    new_state, metrics = jax.eval_shape(one_step, state, batch)
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), new_state) == jax.tree.map(
+        lambda a: (a.shape, a.dtype), state
+    )
+    assert all(metric.shape == () for metric in metrics.values())
+
+    inference = jax.eval_shape(method.for_inference, state.ema)
+    expected = PARAMETERS.get((name, variant))
+    if expected is not None:
+        assert (count(state.params), count(inference)) == expected
+    side = config.evaluation.size
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
+    stages = jax.eval_shape(
+        method.stages, inference, state.frozen, jax.ShapeDtypeStruct((2, side, side, 3), "f4"), keys
+    )
+    assert set(stages) == set(method.stage_names)
+    assert all(stage.shape == (2, side, side, 3) for stage in stages.values())
+
+
+def test_bfr_is_the_papers_table_5():
+    config = load("bfr")
+    assert (config.objective.num_segments, config.objective.dt, config.objective.alpha) == (
+        5, 0.05, 0.001,
+    )  # fmt: skip
+    assert (config.batch_size, config.data.size) == (64, 512)
+    assert config.optimizer.to_dict() == {
+        "learning_rate": 1e-4, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.02,
+    }  # fmt: skip
+    assert (config.ema.decay, config.objective.sigma_s, config.objective.sigma_min) == (
+        0.999, 0.1, 1e-5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"method": "gan"}, ["method", "gan", "elir"]),
+        ({"dtype": "float16"}, ["dtype", "bfloat16"]),
+        ({"degradation": {"name": "fog"}}, ["degradation.name", "denoising"]),
+        ({"batch_size": 6}, ["batch_size=6", "4 device", "8"]),
+        ({"accumulate": 0}, ["accumulate=0"]),
+        ({"data": {"size": 40}}, ["data.size=40", "multiple of 32"]),
+        ({"log_every": 0}, ["log_every"]),
+        ({"objective": {"target": "none"}}, ["objective", "ema", "online"]),
+        ({"objective": {"dt": 1.5}}, ["objective", "dt"]),
+        ({"ema": {"decay": 1.0}}, ["ema", "decay"]),
+        ({"data": {"embedded": False}}, ["--config.data.path=FOLDER"]),
+        ({"data": {"path": "/no/such/folder"}}, ["/no/such/folder", "no such folder"]),
+    ],
+)
+def test_mistakes_are_named(changes, words):
+    config = load("quickstart", "tiny")
+    config.update(changes)
+    with pytest.raises(UserError) as error:
+        build.build(config)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_an_unknown_variant_is_an_error():
+    with pytest.raises(ValueError, match="tiny"):
+        load("quickstart", "huge")
+
+
+def test_bfr_without_data_says_how_to_give_it():
+    with pytest.raises(UserError, match="--config.data.path=FOLDER"):
+        build.build_data(load("bfr"))
+
+
+def test_embedded_weights_reach_the_frozen_and_the_trained_encoder(monkeypatch):
+    monkeypatch.undo()
+    config = load("quickstart", "tiny")
+    params, frozen = build.METHODS["elir"](config).init(jax.random.key(0))
+    for ours, theirs in zip(
+        jax.tree.leaves(params["encoder"]), jax.tree.leaves(frozen["encoder"]), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)

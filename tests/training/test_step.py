@@ -1,0 +1,179 @@
+"""The train step: independent of the number of devices, pure, traced once, and able to learn."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from elir_jax.objectives.elir import ElirObjective, elir_objective
+from elir_jax.training.optim import AdamW, Ema
+from elir_jax.training.parallel import parallel_step, replicate
+from elir_jax.training.state import create_state
+from elir_jax.training.step import train_step
+
+OBJECTIVE = elir_objective(small.NETWORKS, ElirObjective(num_segments=3))
+OPTIMIZER = AdamW(learning_rate=1e-3).build()
+
+
+def new_state():
+    return replicate(create_state(*small.init(), OPTIMIZER))
+
+
+def step_with(accumulate=1, objective=OBJECTIVE, seed=0):
+    return functools.partial(
+        train_step,
+        objective=objective,
+        optimizer=OPTIMIZER,
+        ema=Ema(decay=0.9),
+        seed=seed,
+        accumulate=accumulate,
+    )
+
+
+def one_device(step):
+    """The same step over one device: the reference for several."""
+
+    def call(state, batch):
+        pieces = jax.tree.map(lambda a: a[None], batch)
+        return jax.vmap(
+            functools.partial(step, axis_name="one"), (None, 0), None, axis_name="one", axis_size=1
+        )(state, pieces)
+
+    return jax.jit(call)
+
+
+def host(tree):
+    return jax.tree.map(np.asarray, jax.device_get(tree))
+
+
+def assert_close(a, b, **tolerance):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, **tolerance)
+
+
+@pytest.fixture(scope="module")
+def four():
+    return parallel_step(step_with())
+
+
+def test_four_devices_do_what_one_does(four):
+    assert jax.local_device_count() == 4
+    single = one_device(step_with())
+    many, alone = new_state(), create_state(*small.init(), OPTIMIZER)
+    for i in range(3):
+        many, metrics = four(many, host(small.batch(seed=i)))
+        alone, expected = single(alone, small.batch(seed=i))
+        assert metrics.keys() == expected.keys()
+        for name in metrics:
+            np.testing.assert_allclose(metrics[name], expected[name], rtol=1e-5, err_msg=name)
+    # AdamW turns a gradient's sign into a full step: where a gradient is nothing but rounding,
+    # parameters may differ by that step. Nearly all must agree.
+    differences = np.concatenate(
+        [
+            np.abs(np.asarray(a) - np.asarray(b)).ravel()
+            for a, b in zip(
+                jax.tree.leaves(many.params), jax.tree.leaves(alone.params), strict=True
+            )
+        ]
+    )
+    assert np.quantile(differences, 0.99) < 1e-5
+
+
+def test_accumulated_parts_give_the_whole_batchs_gradient():
+    whole = one_device(step_with())(create_state(*small.init(), OPTIMIZER), small.batch())[1]
+    parts = one_device(step_with(accumulate=4))(
+        create_state(*small.init(), OPTIMIZER), small.batch()
+    )[1]
+    for name in whole:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4, err_msg=name)
+
+
+def test_the_step_is_traced_once_and_the_state_has_no_device_axis():
+    traces = []
+
+    def counting(*args):
+        traces.append(1)
+        return OBJECTIVE(*args)
+
+    step = parallel_step(step_with(objective=counting))
+    state = new_state()
+    shapes = jax.tree.map(lambda a: a.shape, state)
+    counts = []
+    for i in range(3):
+        state, _ = step(state, host(small.batch(seed=i)))
+        counts.append(len(traces))
+    assert counts[0] == counts[-1]
+    assert jax.tree.map(lambda a: a.shape, state) == shapes
+    assert int(state.step) == 3
+
+
+def test_the_given_state_is_donated_and_frozen_weights_stay(four):
+    state = new_state()
+    frozen = host(state.frozen)
+    new, _ = four(state, host(small.batch()))
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+    assert jax.tree.all(jax.tree.map(np.array_equal, host(new.frozen), frozen))
+
+
+def test_samples_and_steps_and_seeds_draw_different_noise():
+    seen = []
+
+    def spy(params, ema, frozen, batch, keys):
+        return jnp.float32(0) * params["w"].sum(), {
+            f"draw{i}": jax.random.uniform(key) for i, key in enumerate(keys)
+        }
+
+    for seed in (0, 1):
+        state = create_state({"w": jnp.zeros(1)}, {}, OPTIMIZER)
+        step = one_device(step_with(objective=spy, seed=seed))
+        for _ in range(2):
+            state, metrics = step(state, small.batch())
+            seen += [float(v) for k, v in metrics.items() if k.startswith("draw")]
+    assert len(seen) == len(set(seen)) == 32
+
+
+def test_metrics_are_means_over_all_devices():
+    def spy(params, ema, frozen, batch, keys):
+        return params["w"].sum(), {"slot": batch.slot.astype(jnp.float32).mean()}
+
+    step = parallel_step(step_with(objective=spy))
+    state = replicate(create_state({"w": jnp.ones(2)}, {}, OPTIMIZER))
+    _, metrics = step(state, host(small.batch()))
+    assert float(metrics["slot"]) == np.arange(8).mean()
+    np.testing.assert_allclose(metrics["grad_norm"], np.sqrt(2), rtol=1e-6)
+
+
+def test_adamw_and_the_average_have_their_closed_forms():
+    optimizer = AdamW(learning_rate=0.1, weight_decay=0.02).build()
+    objective = lambda params, *_: (3.0 * params["w"].sum(), {})  # noqa: E731
+    step = one_device(
+        functools.partial(
+            train_step, objective=objective, optimizer=optimizer, ema=Ema(decay=0.75),
+            seed=0, accumulate=1,
+        )
+    )  # fmt: skip
+    state, _ = step(create_state({"w": jnp.full(2, 5.0)}, {}, optimizer), small.batch())
+    # The first Adam step is lr * sign(gradient); decay is lr * weight_decay * w, apart from it.
+    expected = 5.0 - 0.1 * (1.0 + 0.02 * 5.0)
+    np.testing.assert_allclose(state.params["w"], expected, rtol=1e-6)
+    np.testing.assert_allclose(state.ema["w"], 0.75 * 5.0 + 0.25 * expected, rtol=1e-6)
+
+
+def test_the_releases_ramp():
+    ema = Ema(decay=0.999, ramp_steps=2000.0)
+    for n in (1, 10, 2000, 10**6):
+        expected = 0.999 * (1 - np.exp(-n / 2000))
+        np.testing.assert_allclose(ema.decay_at(jnp.int32(n)), expected, rtol=1e-5)
+    np.testing.assert_allclose(Ema(decay=0.999).decay_at(jnp.int32(1)), 0.999)
+
+
+def test_it_overfits_one_batch():
+    step = one_device(step_with())
+    state, losses = create_state(*small.init(), OPTIMIZER), []
+    for _ in range(60):
+        state, metrics = step(state, small.batch(4))
+        losses.append(float(metrics["latent_mmse"]))
+    assert losses[-1] < 0.5 * losses[0]

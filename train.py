@@ -31,6 +31,7 @@ def main(config: ConfigDict, workdir: Path) -> int:
         data.set_state(position)
         print(f"resuming {workdir} at step {int(state.step)}", flush=True)
 
+    print(f"training in {workdir}; the first step takes long, it compiles", flush=True)
     report = Report(
         workdir,
         start=int(state.step),
@@ -61,7 +62,7 @@ def main(config: ConfigDict, workdir: Path) -> int:
     curves = draw_curves(workdir)
     evaluation = run.evaluate(state)
     print(format_table(evaluation))
-    print("wrote", curves, *write_evaluation(workdir, evaluation))
+    print("wrote", curves, *write_evaluation(workdir, evaluation), *run.export(state, workdir))
     return 0
 
 

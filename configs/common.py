@@ -31,7 +31,8 @@ def default() -> ConfigDict:
     config.degradation.name = "denoising"
 
     config.autoencoder = ConfigDict()
-    config.autoencoder.weights = "embedded"  # embedded | hub:OWNER/NAME | file or folder of TAESD's
+    # embedded | hub:OWNER/NAME | a file or folder of TAESD's | untrained (to measure speed)
+    config.autoencoder.weights = "embedded"
     config.autoencoder.width = 32  # 32: the embedded one's; 64: TAESD's
     config.autoencoder.latent_channels = 16
     config.autoencoder.trainable_encoder = True  # of the degraded image (Tables 4 and 8)

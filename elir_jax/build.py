@@ -26,9 +26,9 @@ from elir_jax.data.sources import (
 )
 from elir_jax.errors import UserError
 from elir_jax.evaluation.evaluate import Evaluation, Stages, evaluate, measure
-from elir_jax.inference.restore import Sampler, restoration_stages
+from elir_jax.inference.restore import Sampler, restoration_stages, restore
 from elir_jax.interop.hub import download
-from elir_jax.interop.taesd import read_autoencoder
+from elir_jax.interop.taesd import read_autoencoder, write_autoencoder
 from elir_jax.models.latent_flow import Autoencoder, apply_fn, init_latent_flow, latent_flow
 from elir_jax.models.layers import collapse
 from elir_jax.models.rrdb import RRDBNet
@@ -41,7 +41,7 @@ from elir_jax.training.optim import AdamW, Ema
 from elir_jax.training.parallel import check_batch, parallel_map, parallel_step, replicate
 from elir_jax.training.state import TrainState, create_state
 from elir_jax.training.step import Metrics, Objective, train_step
-from elir_jax.types import Batch, Params
+from elir_jax.types import Batch, Image, Params, SampleKeys
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 DEGRADATIONS: dict[str, Callable[..., Degradation]] = {
@@ -58,10 +58,12 @@ class Method(NamedTuple):
 
     init: Callable[[jax.Array], tuple[Params, Params]]  # key -> (trained, frozen) parameters
     objective: Objective
-    stages: Stages  # of inference parameters
+    restore: Callable[[Params, Params, Image, SampleKeys], Image]  # by inference parameters
+    stages: Stages  # the same, step by step
     stage_names: tuple[str, ...]
-    for_inference: Callable[[Params], Params]  # trained parameters -> those that ``stages`` takes
+    for_inference: Callable[[Params], Params]  # trained parameters -> inference parameters
     factor: int  # what must divide the images' height and width
+    export: Callable[[Params, Path], list[Path]] = lambda params, workdir: []  # averaged weights
 
 
 class Run(NamedTuple):
@@ -72,6 +74,7 @@ class Run(NamedTuple):
     data: Any  # endless batches with a position
     plan: Plan
     evaluate: Callable[[TrainState], Evaluation]
+    export: Callable[[TrainState, Path], list[Path]]  # files for others to use, once trained
 
 
 def build(config: ConfigDict) -> Run:
@@ -132,6 +135,7 @@ def build(config: ConfigDict) -> Run:
         data=data,
         plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
         evaluate=evaluate_state,
+        export=lambda state, workdir: method.export(state.ema, workdir),
     )
 
 
@@ -159,7 +163,7 @@ def build_data(config: ConfigDict) -> tuple[Source, Source, Degradation]:
 
 def build_elir(config: ConfigDict) -> Method:
     """ELIR: estimator, velocity and (unless frozen) the encoder are trained."""
-    autoencoder, template = build_autoencoder(config)
+    autoencoder = build_autoencoder(config)
     trainable_encoder = config.autoencoder.trainable_encoder
     dtype = autoencoder.dtype
     objective = make(ElirObjective, "objective", config.objective)
@@ -174,8 +178,9 @@ def build_elir(config: ConfigDict) -> Method:
     sampler = make(Sampler, "sampler", section, sigma_s=objective.sigma_s)
 
     def init(key):
-        params = init_latent_flow(key, autoencoder.latent_channels, estimator, velocity)
-        frozen = pretrained_autoencoder(config.autoencoder.weights, template)
+        first, second = jax.random.split(key)
+        params = init_latent_flow(first, autoencoder.latent_channels, estimator, velocity)
+        frozen = pretrained_autoencoder(config.autoencoder.weights, autoencoder, second)
         if trainable_encoder:
             params["encoder"] = jax.tree.map(jnp.copy, frozen["encoder"])
         return params, frozen
@@ -183,6 +188,7 @@ def build_elir(config: ConfigDict) -> Method:
     return Method(
         init=init,
         objective=elir_objective(networks, objective),
+        restore=functools.partial(restore, collapsed, sampler),
         stages=functools.partial(restoration_stages, collapsed, sampler),
         stage_names=sampler.stage_names,
         for_inference=collapse,
@@ -192,21 +198,28 @@ def build_elir(config: ConfigDict) -> Method:
 
 def build_autoencoder_training(config: ConfigDict) -> Method:
     """The autoencoder from scratch; both its parts are trained, nothing is frozen."""
-    autoencoder, _ = build_autoencoder(config)
+    autoencoder = build_autoencoder(config)
     encode = apply_fn(autoencoder.encoder, autoencoder.dtype)
     decode = apply_fn(autoencoder.decoder, autoencoder.dtype)
     objective = make(AutoencoderObjective, "objective", config.objective)
 
-    def stages(params, frozen, x, keys):
-        return {"restored": decode(params["decoder"], encode(params["encoder"], x))}
+    def reconstruct(params, frozen, x, keys):
+        return decode(params["decoder"], encode(params["encoder"], x))
+
+    def export(params, workdir):
+        path = workdir / "autoencoder.safetensors"
+        write_autoencoder(path, params, {"steps": str(config.num_steps)})
+        return [path]
 
     return Method(
         init=lambda key: (autoencoder.init(key), {}),
         objective=autoencoder_objective(encode, decode, objective),
-        stages=stages,
+        restore=reconstruct,
+        stages=lambda *inputs: {"restored": reconstruct(*inputs)},
         stage_names=("restored",),
         for_inference=lambda params: params,
         factor=FACTOR,
+        export=export,
     )
 
 
@@ -216,25 +229,29 @@ METHODS: dict[str, Callable[[ConfigDict], Method]] = {
 }
 
 
-def build_autoencoder(config: ConfigDict) -> tuple[Autoencoder, Params]:
-    """The autoencoder and the shapes of its parameters."""
-    autoencoder = Autoencoder(
+def build_autoencoder(config: ConfigDict) -> Autoencoder:
+    """The autoencoder of this size, without weights."""
+    return Autoencoder(
         width=config.autoencoder.width,
         latent_channels=config.autoencoder.latent_channels,
         dtype=choose(DTYPES, "dtype", config.dtype),
     )
-    return autoencoder, jax.eval_shape(autoencoder.init, jax.random.key(0))
 
 
-def pretrained_autoencoder(weights: str, template: Params) -> Params:
-    """Weights by name: ``embedded``, ``hub:OWNER/NAME``, a file or a folder of two."""
+def pretrained_autoencoder(weights: str, autoencoder: Autoencoder, key: jax.Array) -> Params:
+    """Weights by name: ``embedded``, ``hub:OWNER/NAME``, a file or a folder of two, ``untrained``.
+
+    ``untrained`` draws them from ``key``; it serves measurements of speed and shape.
+    """
+    if weights == "untrained":
+        return autoencoder.init(key)
     if weights == "embedded":
         path = EMBEDDED_WEIGHTS
     elif weights.startswith(HUB):
         path = download(weights.removeprefix(HUB))
     else:
         path = Path(weights)
-    return read_autoencoder(path, template)
+    return read_autoencoder(path, jax.eval_shape(autoencoder.init, key))
 
 
 def choose(table: dict[str, Any], field: str, name: str) -> Any:

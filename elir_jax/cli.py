@@ -29,13 +29,13 @@ def run(main: Callable[[ConfigDict, Path], int], description: str) -> None:
     def guarded(argv: list[str]) -> int:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; options are written --NAME=VALUE")
-        if config.value is None:
+        chosen = config.value
+        if chosen is None:
             raise UserError("no configuration; give one with --config configs/NAME.py")
-        folder = Path(
-            workdir.value
-            or _default_workdir(config_flags.get_config_filename(flags.FLAGS["config"]))
-        )
-        return main(config.value, folder)
+        file = config_flags.get_config_filename(flags.FLAGS["config"])
+        if not isinstance(chosen, ConfigDict):  # what the parser leaves where it found no file
+            raise UserError(_no_configuration(file))
+        return main(chosen, Path(workdir.value or _default_workdir(file)))
 
     def entry(argv: list[str]) -> int:
         logging.set_verbosity(logging.WARNING)  # jax, orbax and matplotlib narrate otherwise
@@ -70,22 +70,27 @@ def _parse(argv: list[str]) -> list[str]:
         close = [f"--{name}" for name in getattr(error, "suggestions", [])]
         hint = f"; did you mean {', '.join(close)}?" if close else "; see --help"
         sys.exit(fail(f"unknown option --{error.flagname}{hint}"))
-    except (flags.Error, KeyError, AttributeError, TypeError, ValueError, OSError) as error:
-        sys.exit(fail(_explain(error, argv)))
+    except Exception as error:  # whatever a configuration file may raise
+        sys.exit(fail(_explain(error)))
 
 
-def _explain(error: Exception, argv: list[str]) -> str:
-    text = str(error.args[0]) if error.args else str(error)
-    config_file = next((a.split("=", 1)[-1] for a in argv if a.startswith("--config=")), None)
-    if config_file is None and "--config" in argv[:-1]:
-        config_file = argv[argv.index("--config") + 1]
-    if config_file and isinstance(error, OSError):
-        near = difflib.get_close_matches(
-            config_file, [str(p) for p in Path("configs").glob("*.py")], 1, 0.3
-        )
-        hint = f"did you mean {near[0]}?" if near else "see configs/"
-        return f"--config {config_file}: no such configuration; {hint}"
-    field = re.search(r'"([\w.]+)"', text)
-    if isinstance(error, (KeyError, AttributeError)) and field:
-        text = f"unknown config field: {text}"
-    return text
+def _no_configuration(file: str) -> str:
+    near = difflib.get_close_matches(file, [str(p) for p in Path("configs").glob("*.py")], 1, 0.3)
+    return f"--config {file}: no such configuration; " + (
+        f"did you mean {near[0]}?" if near else "see the folder configs"
+    )
+
+
+def _explain(error: BaseException) -> str:
+    """The parser's message in one line, without the traceback that it may quote."""
+    text: object = error
+    while isinstance(text, BaseException):
+        text = text.args[0] if text.args else type(text).__name__
+    text = str(text).strip()
+    if isinstance(error, OSError):
+        missing = re.search(r"directory: '(.+)'", text)
+        return _no_configuration(missing[1]) if missing else text.splitlines()[-1]
+    if isinstance(error, (AttributeError, KeyError)):
+        return "unknown config field " + "; ".join(text.splitlines())
+    head, quoted, trace = text.partition("Traceback (most recent call last):")
+    return head + trace.splitlines()[-1] if quoted else text

@@ -85,6 +85,7 @@ def test_evaluating_again_gives_the_same_figures(whole):
     assert (workdir / "evaluation" / "metrics.json").read_text() == figures
 
 
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")
 def test_ctrl_c_saves_and_the_same_command_ends_where_an_undisturbed_run_ends(whole, tmp_path):
     process = command("train.py", *train_options(tmp_path))
     metrics = tmp_path / "metrics.jsonl"

@@ -39,20 +39,11 @@ def count(tree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-@pytest.fixture(autouse=True)
-def no_weights_needed(monkeypatch):
-    """Shapes instead of pretrained weights: no file is read, nothing is downloaded."""
-
-    def zeros(weights, template):
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), template)
-
-    monkeypatch.setattr(build, "pretrained_autoencoder", zeros)
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", NAMES)
 def test_traces_at_full_size(name, variant):
     config = load(name, variant)
+    config.autoencoder.weights = "untrained"  # no file is read, nothing is downloaded
     method = build.METHODS[config.method](config)
     optimizer = build.make(build.AdamW, "optimizer", config.optimizer).build()
     ema = build.make(build.Ema, "ema", config.ema)
@@ -144,8 +135,7 @@ def test_bfr_without_data_says_how_to_give_it():
         build.build_data(load("bfr"))
 
 
-def test_embedded_weights_reach_the_frozen_and_the_trained_encoder(monkeypatch):
-    monkeypatch.undo()
+def test_embedded_weights_reach_the_frozen_and_the_trained_encoder():
     config = load("quickstart", "tiny")
     params, frozen = build.METHODS["elir"](config).init(jax.random.key(0))
     for ours, theirs in zip(

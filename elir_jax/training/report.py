@@ -25,19 +25,21 @@ class Report:
         _keep_rows(self._path, start)
         self._file = self._path.open("a")
         self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
-        interactive = sys.stderr.isatty()
-        self._bar = tqdm.tqdm(
-            total=num_steps,
-            initial=start,
-            unit="step",
-            mininterval=TERMINAL_INTERVAL if interactive else LOG_FILE_INTERVAL,
-            dynamic_ncols=interactive,
-        )
-        self._batch_size = batch_size
+        self._bar: tqdm.tqdm | None = None
+        self._num_steps, self._batch_size = num_steps, batch_size
         self._last_step, self._last_time = start, time.monotonic()
 
     def advance(self) -> None:
-        """One step was made."""
+        """One step was made. The bar starts after the first one, which compiled."""
+        if self._bar is None:
+            interactive = sys.stderr.isatty()
+            self._bar = tqdm.tqdm(
+                total=self._num_steps,
+                initial=self._last_step,
+                unit="step",
+                mininterval=TERMINAL_INTERVAL if interactive else LOG_FILE_INTERVAL,
+                dynamic_ncols=interactive,
+            )
         self._bar.update()
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
@@ -58,7 +60,8 @@ class Report:
 
     def close(self) -> None:
         """Finish the bar and the files."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
         self._file.close()
         self._board.close()
 

@@ -21,6 +21,7 @@ def main(config: ConfigDict, workdir: Path) -> int:
     folder = workdir / "checkpoints"
     if not folder.is_dir():
         raise UserError(f"{workdir}: no checkpoint here; train first, or name the run's --workdir")
+    cli.open_workdir(workdir)
     run = build(config)
     checkpoints = Checkpoints(folder, config.keep_checkpoints)
     state, _ = checkpoints.restore(run.init_state())

@@ -22,6 +22,7 @@ def main(config: ConfigDict, workdir: Path) -> int:
     from elir_jax.training.report import Report, draw_curves
     from elir_jax.training.stopping import StopRequest
 
+    cli.open_workdir(workdir)
     run = build(config)
     state = run.init_state()
     data = iter(run.data)

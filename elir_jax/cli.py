@@ -8,6 +8,7 @@ import difflib
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,18 @@ def run(main: Callable[[ConfigDict, Path], int], description: str) -> None:
             return EXIT_INTERRUPTED
 
     app.run(entry, flags_parser=_parse)
+
+
+def open_workdir(workdir: Path) -> None:
+    """Make the run's folder. Raises UserError where it cannot be made or written."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{workdir}: cannot be written ({error.strerror}); choose another --workdir"
+        ) from error
 
 
 def fail(message: str) -> int:

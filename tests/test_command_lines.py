@@ -158,3 +158,4 @@ def test_mistakes_in_data_are_one_line(tmp_path):
     one_line(run("train.py", *quick, f"--config.autoencoder.weights={weights}"), str(weights))
     one_line(run("evaluate.py", *quick), "no checkpoint")
     one_line(run("train.py", "--config", "configs/bfr.py"), "--config.data.path=FOLDER")
+    one_line(run("train.py", *quick[:2], f"--workdir={weights}"), str(weights), "--workdir")

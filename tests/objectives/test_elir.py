@@ -1,11 +1,14 @@
 """The recipe: which parameter learns from which term, and what each variant adds."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
 
+from elir_jax.models.latent_flow import latent_flow
 from elir_jax.objectives.elir import Draw, ElirObjective, draw, elir_loss
 
 PARAMS, FROZEN = small.init()
@@ -93,6 +96,20 @@ def test_times_stay_below_one_minus_dt():
     assert float(terms["consistency"]) > 0
     _, terms = loss_of(PARAMS, noise=noise, dt=0.5, segment_weights=(1.0, 0.0, 1.0))
     assert float(terms["consistency"]) == 0
+
+
+def test_bfloat16_compute_gives_nearly_the_float32_loss():
+    half = latent_flow(
+        dataclasses.replace(small.AUTOENCODER, dtype=jnp.bfloat16),
+        small.ESTIMATOR.clone(dtype=jnp.bfloat16),
+        small.VELOCITY.clone(dtype=jnp.bfloat16),
+    )
+    objective = ElirObjective(num_segments=3, flow="flow_matching")
+    loss, _ = elir_loss(half, objective, PARAMS, EMA, FROZEN, BATCH.x_hq, BATCH.x_lq, NOISE)
+    exact, _ = loss_of(PARAMS, flow="flow_matching")
+    assert loss.dtype == jnp.float32
+    assert float(loss) != float(exact)
+    np.testing.assert_allclose(loss, exact, rtol=2e-2)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 Prints PSNR and SSIM of every stage on the held-out photographs. See README.md.
 """
 
-import sys
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -24,7 +23,7 @@ def main(config: ConfigDict, workdir: Path) -> int:
     cli.open_workdir(workdir)
     run = build(config)
     checkpoints = Checkpoints(folder, config.keep_checkpoints)
-    state, _ = checkpoints.restore(run.init_state())
+    state, _ = checkpoints.restore(run.state_like())
     checkpoints.close()
     print(f"{workdir}: step {int(state.step)}", flush=True)
     evaluation = run.evaluate(state)
@@ -34,4 +33,4 @@ def main(config: ConfigDict, workdir: Path) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, sys.modules[__name__].__doc__)
+    cli.run(main)

@@ -5,7 +5,6 @@ Running the same command again resumes. See README.md.
 
 import json
 import signal
-import sys
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -24,13 +23,15 @@ def main(config: ConfigDict, workdir: Path) -> int:
 
     cli.open_workdir(workdir)
     run = build(config)
-    state = run.init_state()
-    data = iter(run.data)
+    data = iter(run.data())
+    like = run.state_like()
     checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
     if checkpoints.latest_step() is not None:
-        state, position = checkpoints.restore(state)
+        state, position = checkpoints.restore(like)
         data.set_state(position)
         print(f"resuming {workdir} at step {int(state.step)}", flush=True)
+    else:
+        state = run.init_state()
 
     print(f"training in {workdir}; the first step takes long, it compiles", flush=True)
     report = Report(
@@ -68,4 +69,4 @@ def main(config: ConfigDict, workdir: Path) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, sys.modules[__name__].__doc__)
+    cli.run(main)

@@ -5,7 +5,6 @@ Weights are untrained: speed does not depend on them. Figures are medians of the
 """
 
 import argparse
-import functools
 import importlib
 import statistics
 import sys
@@ -20,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from elir_jax import build  # noqa: E402
 from elir_jax.training.parallel import parallel_step, replicate  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
-from elir_jax.training.step import train_step  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
 
 
@@ -39,9 +37,14 @@ def images(rows: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).random((rows, size, size, 3), np.float32)
 
 
+def untrained(method: build.Method):
+    """(trained, frozen) parameters."""
+    return jax.jit(lambda key: method.init(key, "untrained"))(jax.random.key(0))
+
+
 def measure_restoration(method: build.Method, size: int, rows: int, repeats: int):
     """Seconds of restoring ``rows`` images at once on one device, collapsed weights."""
-    params, frozen = jax.jit(method.init)(jax.random.key(0))
+    params, frozen = untrained(method)
     params = jax.jit(method.for_inference)(params)
     keys = jax.random.split(jax.random.key(1), rows)
     program = jax.jit(method.restore)
@@ -50,21 +53,12 @@ def measure_restoration(method: build.Method, size: int, rows: int, repeats: int
 
 def measure_training(method: build.Method, config, size: int, rows: int, repeats: int):
     """Seconds of one update with ``rows`` pairs on each device."""
-    optimizer = build.make(build.AdamW, "optimizer", config.optimizer).build()
-    step = parallel_step(
-        functools.partial(
-            train_step,
-            objective=method.objective,
-            optimizer=optimizer,
-            ema=build.make(build.Ema, "ema", config.ema),
-            seed=0,
-            accumulate=1,
-        )
-    )
+    optimizer, step = build.build_step(config, method)
+    step = parallel_step(step)
     number = np.arange(rows * jax.local_device_count(), dtype=np.int32)
     x = images(len(number), size)
     batch = Batch(x_hq=x, x_lq=x, record=number, slot=number)
-    state = replicate(create_state(*jax.jit(method.init)(jax.random.key(0)), optimizer))
+    state = replicate(create_state(*untrained(method), optimizer))
 
     def call():
         nonlocal state
@@ -85,7 +79,6 @@ def main() -> None:
 
     path, _, variant = options.config.partition(":")
     config = importlib.import_module(f"configs.{Path(path).stem}").get_config(variant)
-    config.autoencoder.weights = "untrained"
     method = build.METHODS[config.method](config)
     print(f"{options.config} on {jax.local_device_count()} x {jax.devices()[0].device_kind}")
     print(f"{'':<12}{'size':>6}{'batch':>7}{'compile (s)':>13}{'step (s)':>10}{'images/s':>10}")

@@ -27,8 +27,17 @@ def default() -> ConfigDict:
     config.data.held_out = 16  # images of ``path`` kept for evaluation, a fifth of them at most
     config.data.size = 256  # side of the training crops, in pixels
 
-    config.degradation = ConfigDict()  # name, then the parameters of that degradation
-    config.degradation.name = "denoising"
+    config.degradation = ConfigDict()
+    config.degradation.name = "denoising"  # denoising | blind_face_restoration | identity
+    config.degradation.denoising = ConfigDict({"sigma": 0.35})  # section 5.1.2
+    config.degradation.blind_face_restoration = ConfigDict(
+        {  # equation 10: pixels, factor, grey levels of 255, JPEG quality
+            "blur": (0.1, 12.0),
+            "scale": (1.0, 12.0),
+            "noise": (0.0, 15.0),
+            "quality": (30, 100),
+        }
+    )
 
     config.autoencoder = ConfigDict()
     # embedded | hub:OWNER/NAME | a file or folder of TAESD's | untrained (to measure speed)

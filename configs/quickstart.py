@@ -14,7 +14,6 @@ def get_config(variant: str = ""):
     config.checkpoint_every = 100
     config.data.embedded = True
     config.data.size = 64
-    config.degradation.sigma = 0.35
     config.estimator.hidden = 32
     config.estimator.num_blocks = 1
     config.velocity.hidden = 64

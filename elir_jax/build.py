@@ -16,13 +16,9 @@ from ml_collections import ConfigDict
 from elir_jax.data.degradations import BlindFaceRestoration, Denoising, Identity
 from elir_jax.data.pipeline import Degradation, evaluation_pairs, training_batches
 from elir_jax.data.sources import (
-    EMBEDDED_HELD_OUT,
-    EMBEDDED_TRAIN,
-    EmbeddedPhotographs,
-    ImageFiles,
     Source,
-    find_images,
-    split_folder,
+    check_sizes,
+    choose_sources,
 )
 from elir_jax.errors import UserError
 from elir_jax.evaluation.evaluate import Evaluation, Stages, evaluate, measure
@@ -38,7 +34,14 @@ from elir_jax.objectives.autoencoder import AutoencoderObjective, autoencoder_ob
 from elir_jax.objectives.elir import ElirObjective, elir_objective
 from elir_jax.training.loop import Plan
 from elir_jax.training.optim import AdamW, Ema
-from elir_jax.training.parallel import check_batch, parallel_map, parallel_step, replicate
+from elir_jax.training.parallel import (
+    AXIS,
+    check_batch,
+    parallel_map,
+    parallel_step,
+    replicate,
+    replicated_like,
+)
 from elir_jax.training.state import TrainState, create_state
 from elir_jax.training.step import Metrics, Objective, train_step
 from elir_jax.types import Batch, Image, Params, SampleKeys
@@ -56,7 +59,8 @@ HUB = "hub:"
 class Method(NamedTuple):
     """What distinguishes one way of training from another."""
 
-    init: Callable[[jax.Array], tuple[Params, Params]]  # key -> (trained, frozen) parameters
+    # (key, name of the pretrained weights) -> (trained, frozen) parameters
+    init: Callable[[jax.Array, str], tuple[Params, Params]]
     objective: Objective
     restore: Callable[[Params, Params, Image, SampleKeys], Image]  # by inference parameters
     stages: Stages  # the same, step by step
@@ -70,8 +74,9 @@ class Run(NamedTuple):
     """A configuration's objects, ready for the loop."""
 
     init_state: Callable[[], TrainState]  # on every device
+    state_like: Callable[[], TrainState]  # its shapes and placement, without weights
     step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-    data: Any  # endless batches with a position
+    data: Callable[[], Any]  # endless batches with a position
     plan: Plan
     evaluate: Callable[[TrainState], Evaluation]
     export: Callable[[TrainState, Path], list[Path]]  # files for others to use, once trained
@@ -79,28 +84,76 @@ class Run(NamedTuple):
 
 def build(config: ConfigDict) -> Run:
     """Everything that training and evaluating this configuration needs. Raises UserError."""
-    check_batch(config.batch_size, config.accumulate)
     method = choose(METHODS, "method", config.method)(config)
+    check_ranges(config, method.factor)
+    train_source, eval_source, degrade = build_data(config)
+    optimizer, step = build_step(config, method)
+    measure_batch = parallel_map(measure(method.stages, config.seed))
+
+    def data():
+        check_batch(config.batch_size, config.accumulate)
+        return training_batches(
+            train_source,
+            degrade,
+            size=config.data.size,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def new_state(weights: str) -> TrainState:
+        params, frozen = method.init(jax.random.key(config.seed), weights)
+        return create_state(params, frozen, optimizer)
+
+    def state_like() -> TrainState:
+        try:
+            return replicated_like(jax.eval_shape(lambda: new_state("untrained")))
+        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+            raise UserError(
+                f"these networks cannot be built: {error}; check their sizes"
+            ) from error
+
+    def evaluate_state(state: TrainState) -> Evaluation:
+        return evaluate(
+            evaluation_pairs(eval_source, degrade, size=config.evaluation.size, seed=config.seed),
+            measure_batch,
+            (method.for_inference(state.ema), state.frozen),
+            method.stage_names,
+            batch_size=config.evaluation.batch_size,
+            num_samples=config.evaluation.num_samples,
+        )
+
+    return Run(
+        init_state=lambda: replicate(new_state(config.autoencoder.weights)),
+        state_like=state_like,
+        step=parallel_step(step),
+        data=data,
+        plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
+        evaluate=evaluate_state,
+        export=lambda state, workdir: method.export(state.ema, workdir),
+    )
+
+
+def check_ranges(config: ConfigDict, factor: int) -> None:
+    """Raise UserError for a number that no run can use."""
     for section in ("data", "evaluation"):
         size = config[section].size
-        if size < 1 or size % method.factor:
+        if size < 1 or size % factor:
             raise UserError(
-                f"--config.{section}.size={size}: must be a positive multiple of {method.factor}"
+                f"--config.{section}.size={size}: must be a positive multiple of {factor}"
             )
-    for field in ("num_steps", "log_every", "checkpoint_every", "evaluation.batch_size"):
-        if functools.reduce(getattr, field.split("."), config) < 1:
-            raise UserError(f"--config.{field}: must be at least 1")
+    least = {"seed": 0, "num_steps": 1, "log_every": 1, "checkpoint_every": 1, "accumulate": 1,
+             "keep_checkpoints": 1, "data.held_out": 1, "evaluation.batch_size": 1,
+             "evaluation.num_samples": 1}  # fmt: skip
+    for field, bound in least.items():
+        value = functools.reduce(getattr, field.split("."), config)
+        if value < bound:
+            raise UserError(f"--config.{field}={value}: must be at least {bound}")
 
-    train_source, eval_source, degrade = build_data(config)
-    data = training_batches(
-        train_source,
-        degrade,
-        size=config.data.size,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
+
+def build_step(config: ConfigDict, method: Method):
+    """(optimizer, train step); the step still wants ``axis_name``."""
     optimizer = make(AdamW, "optimizer", config.optimizer).build()
     step = functools.partial(
         train_step,
@@ -110,55 +163,16 @@ def build(config: ConfigDict) -> Run:
         seed=config.seed,
         accumulate=config.accumulate,
     )
-    measure_batch = parallel_map(measure(method.stages, config.seed))
-
-    def init_state() -> TrainState:
-        params, frozen = method.init(jax.random.key(config.seed))
-        return replicate(create_state(params, frozen, optimizer))
-
-    def evaluate_state(state: TrainState) -> Evaluation:
-        pairs = evaluation_pairs(
-            eval_source, degrade, size=config.evaluation.size, seed=config.seed
-        )
-        return evaluate(
-            pairs,
-            measure_batch,
-            (method.for_inference(state.ema), state.frozen),
-            method.stage_names,
-            batch_size=config.evaluation.batch_size,
-            num_samples=config.evaluation.num_samples,
-        )
-
-    return Run(
-        init_state=init_state,
-        step=parallel_step(step),
-        data=data,
-        plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
-        evaluate=evaluate_state,
-        export=lambda state, workdir: method.export(state.ema, workdir),
-    )
+    return optimizer, step
 
 
 def build_data(config: ConfigDict) -> tuple[Source, Source, Degradation]:
     """(training images, held-out images, degradation)."""
-    data = config.data
-    if data.path:
-        if data.eval_path:
-            train = ImageFiles(find_images(Path(data.path)))
-            held_out = ImageFiles(find_images(Path(data.eval_path)))
-        else:
-            train, held_out = split_folder(Path(data.path), data.held_out)
-    elif data.embedded:
-        train = EmbeddedPhotographs(EMBEDDED_TRAIN)
-        held_out = EmbeddedPhotographs(EMBEDDED_HELD_OUT)
-    else:
-        raise UserError(
-            "no training images: this configuration wants your own; give a folder of them with "
-            "--config.data.path=FOLDER"
-        )
-    section = dict(config.degradation)
-    kind = choose(DEGRADATIONS, "degradation.name", section.pop("name"))
-    return train, held_out, make(kind, "degradation", section)
+    data, name = config.data, config.degradation.name
+    train, held_out = choose_sources(data.path, data.eval_path, data.held_out, data.embedded)
+    check_sizes(held_out, config.evaluation.size)
+    kind = choose(DEGRADATIONS, "degradation.name", name)
+    return train, held_out, make(kind, f"degradation.{name}", config.degradation.get(name, {}))
 
 
 def build_elir(config: ConfigDict) -> Method:
@@ -177,10 +191,10 @@ def build_elir(config: ConfigDict) -> Method:
     section["num_steps"] = section["num_steps"] or objective.num_segments  # M = K
     sampler = make(Sampler, "sampler", section, sigma_s=objective.sigma_s)
 
-    def init(key):
+    def init(key, weights):
         first, second = jax.random.split(key)
         params = init_latent_flow(first, autoencoder.latent_channels, estimator, velocity)
-        frozen = pretrained_autoencoder(config.autoencoder.weights, autoencoder, second)
+        frozen = pretrained_autoencoder(weights, autoencoder, second)
         if trainable_encoder:
             params["encoder"] = jax.tree.map(jnp.copy, frozen["encoder"])
         return params, frozen
@@ -202,6 +216,8 @@ def build_autoencoder_training(config: ConfigDict) -> Method:
     encode = apply_fn(autoencoder.encoder, autoencoder.dtype)
     decode = apply_fn(autoencoder.decoder, autoencoder.dtype)
     objective = make(AutoencoderObjective, "objective", config.objective)
+    if config.accumulate > 1:
+        raise UserError("--config.accumulate: the autoencoder's latent moments need a whole batch")
 
     def reconstruct(params, frozen, x, keys):
         return decode(params["decoder"], encode(params["encoder"], x))
@@ -212,8 +228,8 @@ def build_autoencoder_training(config: ConfigDict) -> Method:
         return [path]
 
     return Method(
-        init=lambda key: (autoencoder.init(key), {}),
-        objective=autoencoder_objective(encode, decode, objective),
+        init=lambda key, weights: (autoencoder.init(key), {}),
+        objective=autoencoder_objective(encode, decode, objective, AXIS),
         restore=reconstruct,
         stages=lambda *inputs: {"restored": reconstruct(*inputs)},
         stage_names=("restored",),

@@ -21,9 +21,8 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
-def run(main: Callable[[ConfigDict, Path], int], description: str) -> None:
+def run(main: Callable[[ConfigDict, Path], int]) -> None:
     """Run ``main(config, workdir)`` under ``--config`` and ``--workdir``; never returns."""
-    sys.modules["__main__"].__doc__ = description
     config = config_flags.DEFINE_config_file("config", help_string="configs/NAME.py[:tiny]")
     workdir = flags.DEFINE_string("workdir", None, "folder of the run; default: runs/NAME")
 
@@ -103,7 +102,7 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, OSError):
         missing = re.search(r"directory: '(.+)'", text)
         return _no_configuration(missing[1]) if missing else text.splitlines()[-1]
-    if isinstance(error, (AttributeError, KeyError)):
+    if isinstance(error, (AttributeError, KeyError)) and "config_config" not in text:
         return "unknown config field " + "; ".join(text.splitlines())
     head, quoted, trace = text.partition("Traceback (most recent call last):")
     return head + trace.splitlines()[-1] if quoted else text

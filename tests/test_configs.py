@@ -1,5 +1,6 @@
 """Every shipped configuration builds, and traces at its full size, without computing anything."""
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from elir_jax import build
 from elir_jax.errors import UserError
 from elir_jax.training.parallel import AXIS
 from elir_jax.training.state import create_state
-from elir_jax.training.step import train_step
 from elir_jax.types import Batch
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -24,7 +24,11 @@ VARIANTS = ["", "tiny"]
 # the reference's own: 103,592,848 + 23,334,480 + 1,229,456, and 29,561,232 + 5,498,640 + 1,229,456.
 PARAMETERS = {
     ("autoencoder", ""): (621_203, 621_203),
+    ("autoencoder", "tiny"): (41_267, 41_267),
     ("bfr", ""): (128_156_784, 36_289_328),
+    ("bfr", "tiny"): (4_500_144, 1_574_768),
+    ("quickstart", ""): (6_951_184, 6_047_056),
+    ("quickstart", "tiny"): (1_902_128, 1_574_768),
 }
 
 
@@ -43,28 +47,21 @@ def count(tree) -> int:
 @pytest.mark.parametrize("name", NAMES)
 def test_traces_at_full_size(name, variant):
     config = load(name, variant)
-    config.autoencoder.weights = "untrained"  # no file is read, nothing is downloaded
     method = build.METHODS[config.method](config)
-    optimizer = build.make(build.AdamW, "optimizer", config.optimizer).build()
-    ema = build.make(build.Ema, "ema", config.ema)
+    optimizer, step = build.build_step(config, method)
     rows, size = config.batch_size, config.data.size
     image = jax.ShapeDtypeStruct((rows, size, size, 3), jnp.float32)
     number = jax.ShapeDtypeStruct((rows,), jnp.int32)
     batch = Batch(image, image, number, number)
 
     def init():
-        params, frozen = method.init(jax.random.key(0))
+        params, frozen = method.init(jax.random.key(0), "untrained")
         return create_state(params, frozen, optimizer)
 
     def one_step(state, batch):
-        def step(state, batch):
-            return train_step(
-                state, batch, objective=method.objective, optimizer=optimizer, ema=ema,
-                seed=0, accumulate=1, axis_name=AXIS,
-            )  # fmt: skip
-
         pieces = jax.tree.map(lambda a: a[None], batch)
-        return jax.vmap(step, in_axes=(None, 0), out_axes=None, axis_name=AXIS)(state, pieces)
+        over_one = functools.partial(step, axis_name=AXIS)
+        return jax.vmap(over_one, (None, 0), None, axis_name=AXIS)(state, pieces)
 
     state = jax.eval_shape(init)
     new_state, metrics = jax.eval_shape(one_step, state, batch)
@@ -74,9 +71,7 @@ def test_traces_at_full_size(name, variant):
     assert all(metric.shape == () for metric in metrics.values())
 
     inference = jax.eval_shape(method.for_inference, state.ema)
-    expected = PARAMETERS.get((name, variant))
-    if expected is not None:
-        assert (count(state.params), count(inference)) == expected
+    assert (count(state.params), count(inference)) == PARAMETERS[name, variant]
     side = config.evaluation.size
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
     stages = jax.eval_shape(
@@ -110,6 +105,15 @@ def test_bfr_is_the_papers_table_5():
         ({"accumulate": 0}, ["accumulate=0"]),
         ({"data": {"size": 40}}, ["data.size=40", "multiple of 32"]),
         ({"log_every": 0}, ["log_every"]),
+        ({"keep_checkpoints": 0}, ["keep_checkpoints=0"]),
+        ({"seed": -1}, ["seed=-1"]),
+        ({"evaluation": {"num_samples": 0}}, ["num_samples"]),
+        ({"velocity": {"hidden": 40}}, ["multiple of 32"]),
+        ({"velocity": {"form": "colapsing"}}, ["colapsing", "collapsing"]),
+        ({"estimator": {"num_blocks": 0}}, ["cannot be built", "sizes"]),
+        ({"autoencoder": {"width": 0}}, ["cannot be built", "sizes"]),
+        ({"degradation": {"denoising": {"sigma": -1.0}}}, ["denoising", "sigma"]),
+        ({"data": {"eval_path": "/no/such/folder"}}, ["/no/such/folder"]),
         ({"objective": {"target": "none"}}, ["objective", "ema", "online"]),
         ({"objective": {"dt": 1.5}}, ["objective", "dt"]),
         ({"ema": {"decay": 1.0}}, ["ema", "decay"]),
@@ -121,7 +125,9 @@ def test_mistakes_are_named(changes, words):
     config = load("quickstart", "tiny")
     config.update(changes)
     with pytest.raises(UserError) as error:
-        build.build(config)
+        run = build.build(config)
+        run.data()
+        run.state_like()
     assert all(word in str(error.value) for word in words), error.value
 
 
@@ -137,7 +143,7 @@ def test_bfr_without_data_says_how_to_give_it():
 
 def test_embedded_weights_reach_the_frozen_and_the_trained_encoder():
     config = load("quickstart", "tiny")
-    params, frozen = build.METHODS["elir"](config).init(jax.random.key(0))
+    params, frozen = build.METHODS["elir"](config).init(jax.random.key(0), "embedded")
     for ours, theirs in zip(
         jax.tree.leaves(params["encoder"]), jax.tree.leaves(frozen["encoder"]), strict=True
     ):

@@ -54,6 +54,13 @@ class BlindFaceRestoration:
     noise: tuple[float, float] = (0.0, 15.0)
     quality: tuple[int, int] = (30, 100)
 
+    def __post_init__(self):
+        limits = {"blur": 1e-3, "scale": 1.0, "noise": 0.0, "quality": 1}
+        for name, least in limits.items():
+            low, high = getattr(self, name)
+            if not least <= low <= high or (name == "quality" and high > 100):
+                raise ValueError(f"{name} must be a range from {least} up, got {(low, high)}")
+
     def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
         height, width = hq.shape[:2]
         sigma, r, delta = (rng.uniform(*range_) for range_ in (self.blur, self.scale, self.noise))

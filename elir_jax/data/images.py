@@ -3,6 +3,8 @@
 In memory: RGB, height x width x 3, ``uint8`` in [0, 255] or ``float32`` in [0, 1].
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,15 @@ Crop = UInt8[np.ndarray, "{size} {size} 3"]
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 
 
+READ_ERRORS = (
+    UnidentifiedImageError,
+    PILImage.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+)
+
+
 def to_float(pixels: Pixels) -> FloatPixels:
     """``uint8`` in [0, 255] -> ``float32`` in [0, 1]."""
     return pixels.astype(np.float32) / np.float32(255)
@@ -29,15 +40,29 @@ def to_uint8(image: Float32[np.ndarray, "h w 3"]) -> Pixels:
     return np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def read_image(path: Path) -> Pixels:
-    """Read an image file as RGB, upright. Raises UserError, naming the file, where it cannot."""
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[PILImage.Image]:
     try:
         with PILImage.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            yield image
     except FileNotFoundError as error:
         raise UserError(f"{path}: the image is gone; restore it or start a new run") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except READ_ERRORS as error:
         raise UserError(f"{path}: not a readable image ({error}); repair or remove it") from error
+
+
+def read_image(path: Path) -> Pixels:
+    """Read an image file as RGB, upright. Raises UserError, naming the file, where it cannot."""
+    with _opened(path) as image:
+        if image.mode.startswith(("I", "F")):  # Pillow would clip these to white
+            raise UserError(f"{path}: more than 8 bits a channel; convert it to 8 bits")
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """(height, width) from the file's header, upright or not. Raises UserError as read_image."""
+    with _opened(path) as image:
+        return image.height, image.width
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
@@ -60,13 +85,18 @@ def random_crop(rng: np.random.Generator, pixels: Pixels, size: int, name: str) 
     return _window(pixels, int(rng.integers(top + 1)), int(rng.integers(left + 1)), size)
 
 
-def _room(pixels: Pixels, size: int, name: str) -> tuple[int, int]:
-    height, width = pixels.shape[:2]
+def check_room(height: int, width: int, size: int, name: str) -> None:
+    """Raise UserError, naming the image, where it is smaller than ``size`` x ``size``."""
     if min(height, width) < size:
         raise UserError(
             f"{name}: {width}x{height} pixels are too few for crops of {size}x{size}; remove the "
             f"image or set --config.data.size (training) or --config.evaluation.size lower"
         )
+
+
+def _room(pixels: Pixels, size: int, name: str) -> tuple[int, int]:
+    height, width = pixels.shape[:2]
+    check_room(height, width, size, name)
     return height - size, width - size
 
 

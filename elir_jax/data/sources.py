@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from elir_jax.data.images import EXTENSIONS, Pixels, read_image
+from elir_jax.data.images import EXTENSIONS, Pixels, check_room, read_image, read_size
 from elir_jax.errors import UserError
 
 
@@ -116,3 +116,35 @@ def split_folder(folder: Path, held_out: int) -> tuple[ImageFiles, ImageFiles]:
     chosen = {(2 * i + 1) * len(paths) // (2 * count) for i in range(count)}
     train = [p for i, p in enumerate(paths) if i not in chosen]
     return ImageFiles(train), ImageFiles([paths[i] for i in sorted(chosen)])
+
+
+def choose_sources(
+    path: str, eval_path: str, held_out: int, embedded: bool
+) -> tuple[Source, Source]:
+    """(training images, held-out images) from folders, or the embedded photographs where allowed.
+
+    Raises UserError where there is nothing to train on.
+    """
+    if path and eval_path:
+        return ImageFiles(find_images(Path(path))), ImageFiles(find_images(Path(eval_path)))
+    if path:
+        return split_folder(Path(path), held_out)
+    if not embedded:
+        raise UserError(
+            "no training images: this configuration wants your own; give a folder of them with "
+            "--config.data.path=FOLDER"
+        )
+    train = EmbeddedPhotographs(EMBEDDED_TRAIN)
+    if eval_path:
+        return train, ImageFiles(find_images(Path(eval_path)))
+    return train, EmbeddedPhotographs(EMBEDDED_HELD_OUT)
+
+
+def check_sizes(source: Source, size: int) -> None:
+    """Raise UserError, naming it, for an image too small for crops of ``size``; reads all headers.
+
+    Held-out images are checked so before training, which would end in their error otherwise.
+    """
+    if isinstance(source, ImageFiles):
+        for path in source.paths:
+            check_room(*read_size(path), size, str(path))

@@ -21,9 +21,9 @@ def download(repository: str) -> Path:
             f"give a file (--config.autoencoder.weights=FILE)"
         ) from error
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    if not isinstance(try_to_load_from_cache(repository, FILE), str):
-        print(f"downloading {FILE} of {repository} from the Hugging Face hub", flush=True)
     try:
+        if not isinstance(try_to_load_from_cache(repository, FILE), str):
+            print(f"downloading {FILE} of {repository} from the Hugging Face hub", flush=True)
         return Path(hf_hub_download(repository, FILE))
     except Exception as error:  # the client's errors share no base class
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

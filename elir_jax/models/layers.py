@@ -5,7 +5,7 @@ in the reference.
 """
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import flax.linen as nn
 import jax
@@ -82,11 +82,13 @@ class CollapsibleConv(nn.Module):
     """
 
     features: int
-    form: Form = "plain"
+    form: str = "plain"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c2"]:
+        if self.form not in get_args(Form):
+            raise ValueError(f"form must be one of {get_args(Form)}, got {self.form!r}")
         fan_in = 9 * x.shape[-1]
         if self.form == "plain":
             init = uniform_fan_in(fan_in)
@@ -124,8 +126,9 @@ def collapse_block(block: Params) -> Params:
 
     Exact with zero padding too: the 1x1 convolution, biases included, acts on each pixel after it.
     """
-    kernel = jnp.einsum("hwim,mo->hwio", block["expand_kernel"], block["project_kernel"])
-    bias = block["expand_bias"] @ block["project_kernel"] + block["project_bias"]
+    project, exact = block["project_kernel"], jax.lax.Precision.HIGHEST
+    kernel = jnp.einsum("hwim,mo->hwio", block["expand_kernel"], project, precision=exact)
+    bias = jnp.matmul(block["expand_bias"], project, precision=exact) + block["project_bias"]
     return {"kernel": kernel, "bias": bias}
 
 

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from elir_jax.models.layers import CollapsibleConv, Form
+from elir_jax.models.layers import CollapsibleConv
 from elir_jax.types import Latent
 
 RESIDUAL_SCALE = 0.2
@@ -20,7 +20,7 @@ class DenseBlock(nn.Module):
     """Five convolutions, each over the concatenation of the input and all earlier outputs."""
 
     hidden: int
-    form: Form = "plain"
+    form: str = "plain"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -38,7 +38,7 @@ class RRDB(nn.Module):
     """Three dense blocks in a row inside one scaled residual."""
 
     hidden: int
-    form: Form = "plain"
+    form: str = "plain"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -54,7 +54,7 @@ class RRDBNet(nn.Module):
 
     hidden: int = 96
     num_blocks: int = 3
-    form: Form = "plain"
+    form: str = "plain"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

@@ -10,7 +10,6 @@ from jax.typing import DTypeLike
 
 from elir_jax.models.layers import (
     CollapsibleConv,
-    Form,
     conv,
     dense,
     time_embedding,
@@ -27,7 +26,7 @@ class NormActConv(nn.Module):
     """GroupNorm, SiLU, collapsible 3x3 convolution."""
 
     features: int
-    form: Form = "plain"
+    form: str = "plain"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -43,7 +42,7 @@ class ResidualBlock(nn.Module):
     """Two NormActConv with the time added between them, and a 1x1 shortcut."""
 
     features: int
-    form: Form = "plain"
+    form: str = "plain"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -88,7 +87,7 @@ class UNet(nn.Module):
     channel_multipliers: tuple[int, ...] = (1, 2, 1, 2)
     num_mid_blocks: int = 3
     time_dim: int = 160
-    form: Form = "plain"
+    form: str = "plain"
     dtype: DTypeLike = jnp.float32
 
     @property

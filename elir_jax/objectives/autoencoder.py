@@ -8,6 +8,7 @@ variance, which the decoder's clamp and the flow's noise level count on.
 import dataclasses
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -35,9 +36,14 @@ def gradient_l1(x: Image, y: Image) -> Scalar:
     return jnp.mean(jnp.abs(jnp.diff(error, axis=1))) + jnp.mean(jnp.abs(jnp.diff(error, axis=2)))
 
 
-def latent_moments(z: Latent) -> Scalar:
-    """Mean over channels of ``mean^2 + (var - 1)^2``; zero for standardised latents."""
-    mean, var = jnp.mean(z, axis=(0, 1, 2)), jnp.var(z, axis=(0, 1, 2))
+def latent_moments(z: Latent, axis_name: str) -> Scalar:
+    """Mean over channels of ``mean^2 + (var - 1)^2``; zero for standardised latents.
+
+    Moments are of the global batch, over the devices of ``axis_name``.
+    """
+    mean = jax.lax.pmean(jnp.mean(z, axis=(0, 1, 2)), axis_name)
+    centred = z - mean.reshape(1, 1, 1, -1)
+    var = jax.lax.pmean(jnp.mean(centred**2, axis=(0, 1, 2)), axis_name)
     return jnp.mean(mean**2 + (var - 1.0) ** 2)
 
 
@@ -45,6 +51,7 @@ def autoencoder_objective(
     encode: Callable[[Params, Image], Latent],
     decode: Callable[[Params, Latent], Image],
     objective: AutoencoderObjective,
+    axis_name: str,
 ):
     """The objective as the train step calls it: ``(params, ema, frozen, batch, keys)``."""
 
@@ -56,7 +63,7 @@ def autoencoder_objective(
         terms = {
             "l1": l1(x, batch.x_hq),
             "gradient_l1": gradient_l1(x, batch.x_hq),
-            "latent_moments": latent_moments(z),
+            "latent_moments": latent_moments(z, axis_name),
         }
         loss = (
             terms["l1"]

@@ -27,6 +27,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 2):
         self.folder = folder.absolute()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder}: is a file; checkpoints want a folder of this name")
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
@@ -57,7 +59,7 @@ class Checkpoints:
         self._manager.check_for_errors()
 
     def restore(self, like: TrainState) -> tuple[TrainState, dict]:
-        """(newest state, data position); ``like`` gives shapes, types and placement.
+        """(newest state, data position); ``like`` has its shapes, types and placement.
 
         Raises UserError where there is no checkpoint or it belongs to another network.
         """
@@ -66,15 +68,17 @@ class Checkpoints:
             raise UserError(
                 f"{self.folder}: no checkpoint here; train first, or name its --workdir"
             )
-        run = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))[
-            "run"
-        ]
+        only_run = ocp.args.Composite(run=ocp.args.JsonRestore())
+        try:
+            run = self._manager.restore(step, args=only_run)["run"]
+        except (KeyError, ValueError, OSError) as error:
+            raise UserError(
+                f"{self.folder}/{step}: not a whole checkpoint; remove this folder to go on from "
+                f"the one before it"
+            ) from error
         self._compare(step, run["leaves"], leaf_shapes(like))
-        abstract = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like
-        )
         state = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like))
         )["state"]
         return state, run["data"]
 

@@ -46,7 +46,16 @@ def fit(
     step = int(state.step)
     pending: tuple[int, Metrics] | None = None  # checked while the next step runs
     while step < plan.num_steps and stop.signum is None:
-        state, metrics = step_fn(state, next(data))
+        position = data.get_state()
+        try:
+            batch = next(data)
+        except UserError:  # a broken image: what was trained so far is not lost
+            if pending is not None:
+                _finish(*pending, plan, report)
+            checkpoints.save(state, position, config)
+            checkpoints.wait()
+            raise
+        state, metrics = step_fn(state, batch)
         step += 1
         if pending is not None:
             _finish(*pending, plan, report)

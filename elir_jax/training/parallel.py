@@ -23,8 +23,6 @@ AXIS = "devices"
 def check_batch(batch_size: int, accumulate: int) -> None:
     """Raise UserError unless devices and accumulation divide the global batch."""
     devices = jax.device_count()
-    if accumulate < 1:
-        raise UserError(f"--config.accumulate={accumulate}: must be at least 1")
     if batch_size < 1 or batch_size % (devices * accumulate):
         parts = f"{devices} device(s)" + (f" x accumulate={accumulate}" if accumulate > 1 else "")
         raise UserError(
@@ -39,8 +37,17 @@ def _round_up(number: int, multiple: int) -> int:
 
 def replicate(tree: Any) -> Any:
     """Put a tree on every device; without this, the first steps would be traced twice."""
-    mesh = Mesh(np.asarray(jax.local_devices()), (AXIS,))
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.device_put(tree, _everywhere())
+
+
+def replicated_like(shapes: Any) -> Any:
+    """A tree of shapes with the placement that :func:`replicate` gives."""
+    place = _everywhere()
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes)
+
+
+def _everywhere() -> NamedSharding:
+    return NamedSharding(Mesh(np.asarray(jax.local_devices()), (AXIS,)), PartitionSpec())
 
 
 def _shard(tree: Any) -> Any:

@@ -80,7 +80,9 @@ def read_metrics(workdir: Path) -> list[dict]:
 
 def _keep_rows(path: Path, last_step: int) -> None:
     rows = [row for row in read_metrics(path.parent) if row["step"] <= last_step]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    part = path.with_name(path.name + ".part")
+    part.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    part.replace(path)
 
 
 def draw_curves(workdir: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM end a run after the step in hand, not in the middle of it."""
 
+import os
 import signal
 import types
 
@@ -24,6 +25,7 @@ class StopRequest:
 
     def _note(self, signum: int, frame: types.FrameType | None) -> None:
         self.signum = signum
+        os.write(2, b"\nstopping after this step; a second signal stops at once, unsaved\n")
         self._restore()
 
     def _restore(self) -> None:

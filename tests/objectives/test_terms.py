@@ -112,4 +112,7 @@ def test_autoencoder_terms_have_their_closed_forms():
     ramp = jnp.broadcast_to(jnp.arange(5.0)[None, :, None, None], (1, 5, 4, 3))
     np.testing.assert_allclose(gradient_l1(ramp, jnp.zeros_like(ramp)), 1.0, rtol=1e-6)
     z = 2.0 * jnp.array([-1.0, 1.0]).reshape(2, 1, 1, 1) + 3.0
-    np.testing.assert_allclose(latent_moments(z), 3.0**2 + (4.0 - 1.0) ** 2, rtol=1e-6)
+    for parts in (1, 2):  # on one device, or with a different mean on each of two
+        pieces = z.reshape(parts, 2 // parts, 1, 1, 1)
+        value = jax.vmap(lambda z: latent_moments(z, "d"), axis_name="d")(pieces)
+        np.testing.assert_allclose(value, 3.0**2 + (4.0 - 1.0) ** 2, rtol=1e-6)

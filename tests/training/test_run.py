@@ -14,7 +14,7 @@ from elir_jax.errors import UserError
 from elir_jax.training.checkpoint import Checkpoints
 from elir_jax.training.loop import Plan, fit
 from elir_jax.training.optim import AdamW
-from elir_jax.training.parallel import replicate
+from elir_jax.training.parallel import replicate, replicated_like
 from elir_jax.training.report import Report, draw_curves, read_metrics
 from elir_jax.training.state import create_state
 from elir_jax.training.stopping import StopRequest
@@ -59,7 +59,7 @@ class Workdir:
         checkpoints = Checkpoints(self.folder / "checkpoints")
         state, data = new_state(), Numbers()
         if checkpoints.latest_step() is not None:
-            state, position = checkpoints.restore(state)
+            state, position = checkpoints.restore(replicated_like(state))
             data.set_state(position)
         report = Report(self.folder, start=int(state.step), num_steps=num_steps, batch_size=1)
         try:
@@ -100,7 +100,15 @@ def test_running_a_finished_run_again_changes_nothing(workdir):
     assert (workdir.folder / "metrics.jsonl").read_text() == before
 
 
-def test_a_signal_ends_the_run_after_the_step_in_hand(workdir):
+@pytest.fixture
+def usual_signals():
+    """Python's own handler of SIGINT: a shell that starts tests in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_ends_the_run_after_the_step_in_hand(workdir, usual_signals):
     def interrupted(state, batch):
         if batch == 3:
             os.kill(os.getpid(), signal.SIGINT)
@@ -112,7 +120,7 @@ def test_a_signal_ends_the_run_after_the_step_in_hand(workdir):
     assert int(state.step) == workdir.saved() == 3
 
 
-def test_a_second_signal_is_not_held_back():
+def test_a_second_signal_is_not_held_back(usual_signals):
     with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.signum == signal.SIGINT
@@ -150,14 +158,14 @@ def test_a_checkpoint_of_another_network_is_refused_by_name(tmp_path):
     checkpoints.save(new_state(), {"next_index": 0}, {})
     checkpoints.wait()
     with pytest.raises(UserError, match=r"another network: params/w is float32\[3\].*\[4\]"):
-        checkpoints.restore(new_state((4,)))
+        checkpoints.restore(replicated_like(new_state((4,))))
     checkpoints.close()
 
 
 def test_no_checkpoint_is_a_mistake_that_is_named(tmp_path):
     checkpoints = Checkpoints(tmp_path / "c")
     with pytest.raises(UserError, match="no checkpoint"):
-        checkpoints.restore(new_state())
+        checkpoints.restore(replicated_like(new_state()))
     checkpoints.close()
 
 
@@ -166,7 +174,7 @@ def test_a_restored_state_lies_where_a_new_one_does(tmp_path):
     state = new_state()
     checkpoints.save(state, {"next_index": 7}, {"a": 1})
     checkpoints.wait()
-    restored, position = checkpoints.restore(new_state())
+    restored, position = checkpoints.restore(replicated_like(new_state()))
     checkpoints.close()
     assert position == {"next_index": 7}
     for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):

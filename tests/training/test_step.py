@@ -45,6 +45,11 @@ def one_device(step):
     return jax.jit(call)
 
 
+@pytest.fixture(scope="module")
+def single():
+    return one_device(step_with())
+
+
 def host(tree):
     return jax.tree.map(np.asarray, jax.device_get(tree))
 
@@ -59,9 +64,8 @@ def four():
     return parallel_step(step_with())
 
 
-def test_four_devices_do_what_one_does(four):
+def test_four_devices_do_what_one_does(four, single):
     assert jax.local_device_count() == 4
-    single = one_device(step_with())
     many, alone = new_state(), create_state(*small.init(), OPTIMIZER)
     for i in range(3):
         many, metrics = four(many, host(small.batch(seed=i)))
@@ -82,8 +86,8 @@ def test_four_devices_do_what_one_does(four):
     assert np.quantile(differences, 0.99) < 1e-5
 
 
-def test_accumulated_parts_give_the_whole_batchs_gradient():
-    whole = one_device(step_with())(create_state(*small.init(), OPTIMIZER), small.batch())[1]
+def test_accumulated_parts_give_the_whole_batchs_gradient(single):
+    whole = single(create_state(*small.init(), OPTIMIZER), small.batch())[1]
     parts = one_device(step_with(accumulate=4))(
         create_state(*small.init(), OPTIMIZER), small.batch()
     )[1]
@@ -170,10 +174,9 @@ def test_the_releases_ramp():
     np.testing.assert_allclose(Ema(decay=0.999).decay_at(jnp.int32(1)), 0.999)
 
 
-def test_it_overfits_one_batch():
-    step = one_device(step_with())
+def test_it_overfits_one_batch(single):
     state, losses = create_state(*small.init(), OPTIMIZER), []
     for _ in range(60):
-        state, metrics = step(state, small.batch(4))
+        state, metrics = single(state, small.batch())
         losses.append(float(metrics["latent_mmse"]))
     assert losses[-1] < 0.5 * losses[0]

@@ -43,7 +43,7 @@ def fit(
     def save():
         checkpoints.save(state, data.get_state(), config)
 
-    step = int(state.step)
+    start = step = int(state.step)
     pending: tuple[int, Metrics] | None = None  # checked while the next step runs
     while step < plan.num_steps and stop.signum is None:
         position = data.get_state()
@@ -52,8 +52,9 @@ def fit(
         except UserError:  # a broken image: what was trained so far is not lost
             if pending is not None:
                 _finish(*pending, plan, report)
-            checkpoints.save(state, position, config)
-            checkpoints.wait()
+            if step > start:
+                checkpoints.save(state, position, config)
+                checkpoints.wait()
             raise
         state, metrics = step_fn(state, batch)
         step += 1

@@ -138,6 +138,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name_and_is_not_saved(workdi
     assert [row["step"] for row in read_metrics(workdir.folder)] == [1, 2, 3]
 
 
+def test_a_broken_image_ends_the_run_but_what_was_trained_is_kept(workdir, monkeypatch):
+    whole = Numbers.__next__
+
+    def broken(data):
+        if data.position == 3:
+            raise UserError("broken.png: not a readable image")
+        return whole(data)
+
+    monkeypatch.setattr(Numbers, "__next__", broken)
+    with pytest.raises(UserError, match=r"broken\.png"):
+        workdir.run(100)
+    assert workdir.saved() == 3
+    monkeypatch.setattr(Numbers, "__next__", whole)
+    np.testing.assert_array_equal(workdir.run(5).params["w"], np.full(3, sum(range(1, 6))))
+
+
 def test_rows_after_the_last_checkpoint_are_not_kept_twice(workdir):
     workdir.run(4)
     with (workdir.folder / "metrics.jsonl").open("a") as file:

@@ -1,8 +1,9 @@
 """The autoencoder that ships with the project, from scratch on scikit-image's photographs.
 
 Command: python train.py --config configs/autoencoder.py
-Cost: 87 minutes on two shared CPU cores. Result: 26.08 dB PSNR on the whole astronaut, 24.61 dB mean
-over the centres of both held-out photographs. The weights end up in WORKDIR/autoencoder.safetensors.
+Cost: 87 minutes on two shared CPU cores. Result: 26.08 dB PSNR on the whole astronaut, 24.61 dB
+mean over the centres of both held-out photographs. The weights end up in the workdir, in
+autoencoder.safetensors.
 """
 
 from configs import common

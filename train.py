@@ -31,7 +31,7 @@ def main(config: ConfigDict, workdir: Path) -> int:
         data.set_state(position)
         print(f"resuming {workdir} at step {int(state.step)}", flush=True)
     else:
-        state = run.init_state()
+        state = run.init_state(workdir)
 
     print(f"training in {workdir}; the first step takes long, it compiles", flush=True)
     report = Report(
@@ -62,7 +62,7 @@ def main(config: ConfigDict, workdir: Path) -> int:
         return 128 + stop.signum
 
     curves = draw_curves(workdir)
-    evaluation = run.evaluate(state)
+    evaluation = run.evaluate(state.ema, state.frozen)
     print(format_table(evaluation))
     print("wrote", curves, *write_evaluation(workdir, evaluation), *run.export(state, workdir))
     return 0

@@ -17,6 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from elir_jax import build  # noqa: E402
+from elir_jax.build.method import Method  # noqa: E402
 from elir_jax.training.parallel import parallel_step, replicate  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
@@ -37,12 +38,12 @@ def images(rows: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).random((rows, size, size, 3), np.float32)
 
 
-def untrained(method: build.Method):
+def untrained(method: Method):
     """(trained, frozen) parameters."""
     return jax.jit(lambda key: method.init(key, "untrained"))(jax.random.key(0))
 
 
-def measure_restoration(method: build.Method, size: int, rows: int, repeats: int):
+def measure_restoration(method: Method, size: int, rows: int, repeats: int):
     """Seconds of restoring ``rows`` images at once on one device, collapsed weights."""
     params, frozen = untrained(method)
     params = jax.jit(method.for_inference)(params)
@@ -51,7 +52,7 @@ def measure_restoration(method: build.Method, size: int, rows: int, repeats: int
     return seconds(lambda: program(params, frozen, images(rows, size), keys), repeats)
 
 
-def measure_training(method: build.Method, config, size: int, rows: int, repeats: int):
+def measure_training(method: Method, config, size: int, rows: int, repeats: int):
     """Seconds of one update with ``rows`` pairs on each device."""
     optimizer, step = build.build_step(config, method)
     step = parallel_step(step)

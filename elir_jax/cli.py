@@ -37,17 +37,19 @@ def run(main: Callable[[ConfigDict, Path], int]) -> None:
             raise UserError(_no_configuration(file))
         return main(chosen, Path(workdir.value or _default_workdir(file)))
 
-    def entry(argv: list[str]) -> int:
-        logging.set_verbosity(logging.WARNING)  # jax, orbax and matplotlib narrate otherwise
-        try:
-            return guarded(argv)
-        except UserError as error:
-            return fail(str(error))
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return EXIT_INTERRUPTED
+    app.run(lambda argv: told(lambda: guarded(argv)), flags_parser=_parse)
 
-    app.run(entry, flags_parser=_parse)
+
+def told(command: Callable[[], int | None]) -> int:
+    """The command's exit code (None: 0), with mistakes and Ctrl-C told in one line."""
+    logging.set_verbosity(logging.WARNING)  # jax, orbax and matplotlib narrate otherwise
+    try:
+        return command() or 0
+    except UserError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def open_workdir(workdir: Path) -> None:

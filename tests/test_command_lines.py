@@ -93,6 +93,18 @@ def test_evaluating_again_gives_the_same_figures(whole):
     assert (workdir / "evaluation" / "metrics.json").read_text() == figures
 
 
+def test_a_trained_run_is_converted_and_evaluates_the_same(whole, tmp_path):
+    module, file, back = "elir_jax.interop.convert", tmp_path / "elir.safetensors", tmp_path / "run"
+    for source, target in ((whole[0], file), (file, back)):
+        code, out, err = run("-m", module, str(source), str(target))
+        assert code == 0, err
+    # The release's layout holds no pretrained encoder; evaluation wants none.
+    code, out, err = run("evaluate.py", *train_options(back))
+    assert code == 0 and "converted weights" in out, err
+    figures = [json.loads((w / "evaluation/metrics.json").read_text()) for w in (whole[0], back)]
+    assert figures[0] == figures[1]
+
+
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
 def test_ctrl_c_saves_and_the_same_command_ends_where_an_undisturbed_run_ends(whole, tmp_path):
     stopped, undisturbed = tmp_path / "stopped", tmp_path / "undisturbed"

@@ -13,24 +13,43 @@ import jax
 import numpy as np
 
 from elir_jax.errors import UserError
-from elir_jax.interop.taesd import LAYERS
+from elir_jax.interop.files import Tensors
+from elir_jax.interop.layouts import Source, listed
 from elir_jax.types import Params
 
-Tensors = dict[str, np.ndarray]
 
-
-class Layout(NamedTuple):
-    """How a tensor is turned from the release's layout into ours, and back."""
+class Order(NamedTuple):
+    """How a tensor's axes are turned from the release's order into ours, and back."""
 
     to_ours: Callable[[np.ndarray], np.ndarray]
     to_release: Callable[[np.ndarray], np.ndarray]
 
 
-SAME = Layout(lambda a: a, lambda a: a)
-LINEAR = Layout(lambda a: a.T, lambda a: a.T)
-CONV = Layout(lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))
-POINTWISE = Layout(lambda a: a[:, :, 0, 0].T, lambda a: a.T[:, :, None, None])
-TRANSPOSED_CONV = Layout(
+_STAGES = [(s, b) for s in range(3) for b in range(3)]
+
+# Our module -> its number among the release's layers.
+LAYERS = {
+    "encoder": {
+        "conv_in": 0,
+        "block": 1,
+        **{f"down{s}": 2 + 4 * s for s in range(3)},
+        **{f"stage{s}_block{b}": 3 + 4 * s + b for s, b in _STAGES},
+        "conv_out": 14,
+    },
+    "decoder": {
+        "conv_in": 0,
+        **{f"stage{s}_block{b}": 2 + 5 * s + b for s, b in _STAGES},
+        **{f"up{s}": 6 + 5 * s for s in range(3)},
+        "block": 17,
+        "conv_out": 18,
+    },
+}
+
+SAME = Order(lambda a: a, lambda a: a)
+LINEAR = Order(lambda a: a.T, lambda a: a.T)
+CONV = Order(lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))
+POINTWISE = Order(lambda a: a[:, :, 0, 0].T, lambda a: a.T[:, :, None, None])
+TRANSPOSED_CONV = Order(
     lambda a: a.transpose(2, 3, 0, 1)[::-1, ::-1], lambda a: a[::-1, ::-1].transpose(2, 3, 0, 1)
 )
 
@@ -44,7 +63,7 @@ _RESIDUAL = [
 ]
 
 
-def _norm_act_conv(ours: str, theirs: str) -> list[tuple[str, str, Layout]]:
+def _norm_act_conv(ours: str, theirs: str) -> list[tuple[str, str, Order]]:
     return [
         (rf"{ours}/norm/scale", f"{theirs}.block.0.weight", SAME),
         (rf"{ours}/norm/bias", f"{theirs}.block.0.bias", SAME),
@@ -55,7 +74,7 @@ def _norm_act_conv(ours: str, theirs: str) -> list[tuple[str, str, Layout]]:
     ]
 
 
-def _residual(ours: str, theirs: str) -> list[tuple[str, str, Layout]]:
+def _residual(ours: str, theirs: str) -> list[tuple[str, str, Order]]:
     return [
         *((ours + pattern, theirs + name, layout) for pattern, name, layout in _RESIDUAL),
         *_norm_act_conv(rf"{ours}/block0", f"{theirs}.block1"),
@@ -63,7 +82,7 @@ def _residual(ours: str, theirs: str) -> list[tuple[str, str, Layout]]:
     ]
 
 
-def _plain(ours: str, theirs: str, kernel: Layout) -> list[tuple[str, str, Layout]]:
+def _plain(ours: str, theirs: str, kernel: Order) -> list[tuple[str, str, Order]]:
     return [
         (rf"{ours}/kernel", f"{theirs}.weight", kernel),
         (rf"{ours}/bias", f"{theirs}.bias", SAME),
@@ -87,7 +106,7 @@ _TAESD = re.compile(r"(encoder|decoder)/(\w+?)(?:/conv(\d))?/(kernel|bias)")
 _KIND = {"kernel": "weight", "bias": "bias"}
 
 
-def release_name(path: str) -> tuple[str, Layout]:
+def release_name(path: str) -> tuple[str, Order]:
     """Name and layout in the release of our parameter ``path``. Raises KeyError if unknown."""
     if match := _RRDB.fullmatch(path):
         block, dense, conv, half, kind = match.groups()
@@ -97,7 +116,7 @@ def release_name(path: str) -> tuple[str, Layout]:
         return f"{prefix}.block.{entry}.{_KIND[kind]}", layout
     if match := _TAESD.fullmatch(path):
         part, module, conv, kind = match.groups()
-        number = LAYERS[part][module] - (part == "decoder")  # the release has no clamp layer
+        number = LAYERS[part][module]
         inner = f".conv.{2 * int(conv)}" if conv else ""
         layout = SAME if kind == "bias" else CONV
         return f"{part[:3]}.layers.{number}{inner}.{_KIND[kind]}", layout
@@ -107,28 +126,39 @@ def release_name(path: str) -> tuple[str, Layout]:
     raise KeyError(path)
 
 
-def from_release(tensors: Tensors, like: Params) -> Params:
+def from_release(source: Source, like: Params) -> Params:
     """Our parameters from the release's tensors; ``like`` says which are wanted and their shapes.
 
-    Raises UserError, naming it, for a tensor that is missing, left over or of another shape.
+    Raises UserError, naming them as their file does, for tensors that are missing, not known or of
+    another shape.
     """
-    left = dict(tensors)
+    places = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(like):
+        name, order = release_name(jax.tree_util.keystr(path, simple=True, separator="/"))
+        places[name] = order, leaf.shape
+    problems = {
+        "missing": places.keys() - source.tensors.keys(),
+        "not known": source.tensors.keys() - places.keys(),
+    }
+    said = [
+        f"{len(names)} tensor(s) {problem}: {listed(map(source.original, names))}"
+        for problem, names in problems.items()
+        if names
+    ]
+    if said:
+        raise UserError(f"{source.path}: {'; '.join(said)}")
 
-    def take(path, leaf):
-        name, layout = release_name(jax.tree_util.keystr(path, simple=True, separator="/"))
-        if name not in left:
-            raise UserError(f"tensor {name} is missing")
-        value = layout.to_ours(np.asarray(left.pop(name)))
-        if value.shape != leaf.shape:
+    values = []
+    for name, (order, shape) in places.items():
+        theirs = source.tensors[name]
+        wanted = order.to_release(np.empty(shape, np.bool_)).shape
+        if theirs.shape != wanted:
             raise UserError(
-                f"tensor {name} has shape {value.shape} in our layout, not {leaf.shape}"
+                f"{source.path}: tensor {source.original(name)} has shape {theirs.shape}, not "
+                f"{wanted} as the others ask for"
             )
-        return np.ascontiguousarray(value)
-
-    params = jax.tree_util.tree_map_with_path(take, like)
-    if left:
-        raise UserError(f"{len(left)} tensor(s) left over, the first is {sorted(left)[0]}")
-    return params
+        values.append(np.ascontiguousarray(order.to_ours(theirs)))
+    return jax.tree.unflatten(jax.tree.structure(like), values)
 
 
 def to_release(params: Params) -> Tensors:

@@ -7,10 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from elir_jax.errors import UserError
 from elir_jax.training.state import TrainState
+from elir_jax.types import Params
+
+
+def read_averaged(folder: Path) -> tuple[int, Params, Params]:
+    """(step, averaged weights, frozen weights) of the newest checkpoint, whatever its network.
+
+    Arrays are NumPy's. Raises UserError where there is no whole checkpoint.
+    """
+    checkpoints = Checkpoints(folder)
+    step = checkpoints.latest_step()
+    checkpoints.close()
+    if step is None:
+        raise UserError(f"{folder}: no checkpoint here")
+    path = folder.absolute() / str(step) / "state"
+    try:
+        with ocp.PyTreeCheckpointer() as reader:
+            leaves = reader.metadata(path).item_metadata.tree
+            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), leaves)
+            state = reader.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    except (KeyError, ValueError, OSError) as error:
+        raise UserError(f"{path}: not a whole checkpoint; remove the folder {step}") from error
+    return step, state["ema"], state["frozen"]
 
 
 def leaf_shapes(tree: Any) -> dict[str, str]:

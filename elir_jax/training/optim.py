@@ -27,6 +27,14 @@ class AdamW:
         )
 
 
+def apply_gradients(
+    optimizer: optax.GradientTransformation, grads: Params, opt_state: Params, params: Params
+) -> tuple[Params, Params, Params]:
+    """(new parameters, new optimizer state, what was added to the parameters)."""
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state, updates
+
+
 @dataclasses.dataclass(frozen=True)
 class Ema:
     """``ema <- d ema + (1 - d) params`` after each update.

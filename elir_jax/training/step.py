@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from elir_jax.training.optim import Ema
+from elir_jax.training.optim import Ema, apply_gradients
 from elir_jax.training.state import TrainState
 from elir_jax.types import Batch, Params, SampleKeys, Scalar
 
@@ -48,8 +48,7 @@ def train_step(
         grads, metrics = _accumulate(gradient, state.params, batch, keys, accumulate)
 
     grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params, opt_state, updates = apply_gradients(optimizer, grads, state.opt_state, state.params)
     step = state.step + 1
     metrics["grad_norm"] = optax.tree.norm(grads)
     metrics["update_norm"] = optax.tree.norm(updates)

@@ -7,7 +7,7 @@ import pytest
 from reference import SHARED
 from safetensors.numpy import load_file, save_file
 
-from elir_jax.build import EMBEDDED_WEIGHTS
+from elir_jax.build.autoencoder import EMBEDDED_WEIGHTS
 from elir_jax.data.images import to_float
 from elir_jax.data.sources import EmbeddedPhotographs
 from elir_jax.errors import UserError

@@ -1,0 +1,155 @@
+"""Composition root: a configuration becomes objects, in this room and nowhere else.
+
+A method (ELIR, the autoencoder; later ones) is a row of ``METHODS``: what it trains, its objective
+and the stages that evaluation looks at. A wrong field or value is a UserError at the start.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from elir_jax.build.autoencoder import build_autoencoder_training
+from elir_jax.build.data import build_data
+from elir_jax.build.elir import build_elir
+from elir_jax.build.fields import choose, make
+from elir_jax.build.method import Method
+from elir_jax.data.pipeline import evaluation_pairs, training_batches
+from elir_jax.errors import UserError
+from elir_jax.evaluation.evaluate import Evaluation, evaluate, measure
+from elir_jax.interop.weights import check_weights, has_weights, read_weights
+from elir_jax.training.loop import Plan
+from elir_jax.training.optim import AdamW, Ema
+from elir_jax.training.parallel import (
+    check_batch,
+    parallel_map,
+    parallel_step,
+    replicate,
+    replicated_like,
+)
+from elir_jax.training.state import TrainState, create_state
+from elir_jax.training.step import Metrics, train_step
+from elir_jax.types import Batch, Params
+
+METHODS: dict[str, Callable[[ConfigDict], Method]] = {
+    "autoencoder": build_autoencoder_training,
+    "elir": build_elir,
+}
+
+
+class Run(NamedTuple):
+    """A configuration's objects, ready for the loop."""
+
+    init_state: Callable[[Path], TrainState]  # of a workdir, which may hold converted weights
+    state_like: Callable[[], TrainState]  # its shapes and placement, without weights
+    step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+    data: Callable[[], Any]  # endless batches with a position
+    plan: Plan
+    evaluate: Callable[[Params, Params], Evaluation]  # of averaged and frozen weights
+    converted: Callable[[Path], tuple[Params, Params]]  # both, from a workdir's converted weights
+    export: Callable[[TrainState, Path], list[Path]]  # files for others to use, once trained
+
+
+def build(config: ConfigDict) -> Run:
+    """Everything that training and evaluating this configuration needs. Raises UserError."""
+    method = choose(METHODS, "method", config.method)(config)
+    check_ranges(config, method.factor)
+    train_source, eval_source, degrade = build_data(config)
+    optimizer, step = build_step(config, method)
+    measure_batch = parallel_map(measure(method.stages, config.seed))
+
+    def data():
+        check_batch(config.batch_size, config.accumulate)
+        return training_batches(
+            train_source,
+            degrade,
+            size=config.data.size,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def new_parameters(weights: str) -> tuple[Params, Params]:
+        return method.init(jax.random.key(config.seed), weights)
+
+    def init_state(workdir: Path) -> TrainState:
+        params, frozen = new_parameters(config.autoencoder.weights)
+        if has_weights(workdir):
+            given = read_weights(workdir)
+            check_weights(workdir, given, frozen | params)
+            frozen |= {name: given[name] for name in frozen.keys() - params.keys()}
+            params = {name: given[name] for name in params}
+        return replicate(create_state(params, frozen, optimizer))
+
+    def state_like() -> TrainState:
+        try:
+            return replicated_like(
+                jax.eval_shape(lambda: create_state(*new_parameters("untrained"), optimizer))
+            )
+        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+            raise UserError(
+                f"these networks cannot be built: {error}; check their sizes"
+            ) from error
+
+    def converted(workdir: Path) -> tuple[Params, Params]:
+        params, frozen = jax.eval_shape(lambda: new_parameters("untrained"))
+        given = method.for_inference(read_weights(workdir))
+        wanted = frozen | params
+        check_weights(workdir, given, jax.eval_shape(method.for_inference, wanted))
+        return {name: given[name] for name in params}, {name: given[name] for name in frozen}
+
+    def evaluate_weights(params: Params, frozen: Params) -> Evaluation:
+        return evaluate(
+            evaluation_pairs(eval_source, degrade, size=config.evaluation.size, seed=config.seed),
+            measure_batch,
+            (method.for_inference(params), frozen),
+            method.stage_names,
+            batch_size=config.evaluation.batch_size,
+            num_samples=config.evaluation.num_samples,
+        )
+
+    return Run(
+        init_state=init_state,
+        state_like=state_like,
+        step=parallel_step(step),
+        data=data,
+        plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
+        evaluate=evaluate_weights,
+        converted=converted,
+        export=lambda state, workdir: method.export(state.ema, workdir),
+    )
+
+
+def check_ranges(config: ConfigDict, factor: int) -> None:
+    """Raise UserError for a number that no run can use."""
+    for section in ("data", "evaluation"):
+        size = config[section].size
+        if size < 1 or size % factor:
+            raise UserError(
+                f"--config.{section}.size={size}: must be a positive multiple of {factor}"
+            )
+    least = {"seed": 0, "num_steps": 1, "log_every": 1, "checkpoint_every": 1, "accumulate": 1,
+             "keep_checkpoints": 1, "data.held_out": 1, "evaluation.batch_size": 1,
+             "evaluation.num_samples": 1}  # fmt: skip
+    for field, bound in least.items():
+        value = functools.reduce(getattr, field.split("."), config)
+        if value < bound:
+            raise UserError(f"--config.{field}={value}: must be at least {bound}")
+
+
+def build_step(config: ConfigDict, method: Method):
+    """(optimizer, train step); the step still wants ``axis_name``."""
+    optimizer = make(AdamW, "optimizer", config.optimizer).build()
+    step = functools.partial(
+        train_step,
+        objective=method.objective,
+        optimizer=optimizer,
+        ema=make(Ema, "ema", config.ema),
+        seed=config.seed,
+        accumulate=config.accumulate,
+    )
+    return optimizer, step

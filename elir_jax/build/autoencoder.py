@@ -1,0 +1,83 @@
+"""The autoencoder of a configuration: its size, its pretrained weights, its own training."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from elir_jax import assets
+from elir_jax.build.fields import choose, make
+from elir_jax.build.method import Method
+from elir_jax.errors import UserError
+from elir_jax.interop.hub import download
+from elir_jax.interop.taesd import read_autoencoder, write_autoencoder
+from elir_jax.interop.weights import check_weights, has_weights, read_weights
+from elir_jax.models.latent_flow import Autoencoder, apply_fn
+from elir_jax.models.taesd import FACTOR
+from elir_jax.objectives.autoencoder import AutoencoderObjective, autoencoder_objective
+from elir_jax.training.parallel import AXIS
+from elir_jax.types import Params
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+EMBEDDED_WEIGHTS = Path(assets.__file__).parent / "autoencoder.safetensors"
+HUB = "hub:"
+
+
+def build_autoencoder(config: ConfigDict) -> Autoencoder:
+    """The autoencoder of this size, without weights."""
+    return Autoencoder(
+        width=config.autoencoder.width,
+        latent_channels=config.autoencoder.latent_channels,
+        dtype=choose(DTYPES, "dtype", config.dtype),
+    )
+
+
+def pretrained_autoencoder(weights: str, autoencoder: Autoencoder, key: jax.Array) -> Params:
+    """Weights by name: ``embedded``, ``hub:OWNER/NAME``, a file or a folder, ``untrained``.
+
+    ``untrained`` draws them from ``key``; it serves measurements of speed and shape.
+    """
+    if weights == "untrained":
+        return autoencoder.init(key)
+    if weights == "embedded":
+        path = EMBEDDED_WEIGHTS
+    elif weights.startswith(HUB):
+        path = download(weights.removeprefix(HUB))
+    else:
+        path = Path(weights)
+    like = jax.eval_shape(autoencoder.init, key)
+    if has_weights(path):
+        params = read_weights(path)
+        check_weights(path, params, like)
+        return params
+    return read_autoencoder(path, like)
+
+
+def build_autoencoder_training(config: ConfigDict) -> Method:
+    """The autoencoder from scratch; both its parts are trained, nothing is frozen."""
+    autoencoder = build_autoencoder(config)
+    encode = apply_fn(autoencoder.encoder, autoencoder.dtype)
+    decode = apply_fn(autoencoder.decoder, autoencoder.dtype)
+    objective = make(AutoencoderObjective, "objective", config.objective)
+    if config.accumulate > 1:
+        raise UserError("--config.accumulate: the autoencoder's latent moments need a whole batch")
+
+    def reconstruct(params, frozen, x, keys):
+        return decode(params["decoder"], encode(params["encoder"], x))
+
+    def export(params, workdir):
+        path = workdir / "autoencoder.safetensors"
+        write_autoencoder(path, params, {"steps": str(config.num_steps)})
+        return [path]
+
+    return Method(
+        init=lambda key, weights: (autoencoder.init(key), {}),
+        objective=autoencoder_objective(encode, decode, objective, AXIS),
+        restore=reconstruct,
+        stages=lambda *inputs: {"restored": reconstruct(*inputs)},
+        stage_names=("restored",),
+        for_inference=lambda params: params,
+        factor=FACTOR,
+        export=export,
+    )

@@ -1,0 +1,53 @@
+"""The method ELIR: networks, objective and sampler of a configuration."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from elir_jax.build.autoencoder import build_autoencoder, pretrained_autoencoder
+from elir_jax.build.fields import make
+from elir_jax.build.method import Method
+from elir_jax.inference.restore import Sampler, restoration_stages, restore
+from elir_jax.models.latent_flow import init_latent_flow, latent_flow
+from elir_jax.models.layers import collapse
+from elir_jax.models.rrdb import RRDBNet
+from elir_jax.models.taesd import FACTOR
+from elir_jax.models.unet import UNet
+from elir_jax.objectives.elir import ElirObjective, elir_objective
+
+
+def build_elir(config: ConfigDict) -> Method:
+    """ELIR: estimator, velocity and (unless frozen) the encoder are trained."""
+    autoencoder = build_autoencoder(config)
+    trainable_encoder = config.autoencoder.trainable_encoder
+    dtype = autoencoder.dtype
+    objective = make(ElirObjective, "objective", config.objective)
+    estimator = make(RRDBNet, "estimator", config.estimator, dtype=dtype)
+    velocity = make(UNet, "velocity", config.velocity, dtype=dtype)
+    networks = latent_flow(autoencoder, estimator, velocity)
+    collapsed = latent_flow(
+        autoencoder, estimator.clone(form="plain"), velocity.clone(form="plain")
+    )
+    section = dict(config.sampler)
+    section["num_steps"] = section["num_steps"] or objective.num_segments  # M = K
+    sampler = make(Sampler, "sampler", section, sigma_s=objective.sigma_s)
+
+    def init(key, weights):
+        first, second = jax.random.split(key)
+        params = init_latent_flow(first, autoencoder.latent_channels, estimator, velocity)
+        frozen = pretrained_autoencoder(weights, autoencoder, second)
+        if trainable_encoder:
+            params["encoder"] = jax.tree.map(jnp.copy, frozen["encoder"])
+        return params, frozen
+
+    return Method(
+        init=init,
+        objective=elir_objective(networks, objective),
+        restore=functools.partial(restore, collapsed, sampler),
+        stages=functools.partial(restoration_stages, collapsed, sampler),
+        stage_names=sampler.stage_names,
+        for_inference=collapse,
+        factor=FACTOR * velocity.factor,
+    )

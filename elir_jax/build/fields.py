@@ -1,0 +1,21 @@
+"""Configuration fields -> objects, with a mistake told by the field's name."""
+
+from collections.abc import Callable
+from typing import Any
+
+from elir_jax.errors import UserError
+
+
+def choose(table: dict[str, Any], field: str, name: str) -> Any:
+    """The table's entry, or a UserError that lists what there is."""
+    if name not in table:
+        raise UserError(f"--config.{field}={name}: unknown; one of {', '.join(sorted(table))}")
+    return table[name]
+
+
+def make(cls: Callable[..., Any], section: str, fields: Any, **extra: Any) -> Any:
+    """``cls(**fields, **extra)``; an unknown field or a bad value becomes a UserError."""
+    try:
+        return cls(**fields, **extra)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--config.{section}: {error}") from error

@@ -1,0 +1,107 @@
+"""Files of named tensors: safetensors, and PyTorch's own where torch is installed.
+
+PyTorch's files are pickles. They are read with ``weights_only=True``, which builds tensors and
+plain containers and refuses everything else, so that an untrusted file runs no code.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.flax import load_file
+from safetensors.numpy import save_file
+
+from elir_jax.errors import UserError
+
+Tensors = dict[str, np.ndarray]
+
+SAFETENSORS = ".safetensors"
+PICKLES = (".pth", ".pt", ".ckpt", ".bin")
+SUFFIXES = (SAFETENSORS, *PICKLES)
+
+
+def read_tensors(path: Path) -> Tensors:
+    """Name -> array, floating point ones as float32; tables of tensors inside are joined by dots.
+
+    Raises UserError where the file is absent, damaged, carries code, or needs torch and there is
+    none.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    tensors = _read_pickle(path) if path.suffix.lower() in PICKLES else _read_safetensors(path)
+    if not tensors:
+        raise UserError(f"{path}: holds no tensors")
+    return tensors
+
+
+def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
+    """Write a file whole or not at all; its suffix says which kind.
+
+    ``metadata`` goes into safetensors only. Raises UserError where it cannot be written, or needs
+    torch and there is none.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        if path.suffix.lower() in PICKLES:
+            torch = _torch(path)
+            torch.save({n: torch.from_numpy(np.array(a)) for n, a in tensors.items()}, unfinished)
+        else:
+            save_file(tensors, unfinished, metadata)
+        os.replace(unfinished, path)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"{path}: cannot be written ({error})") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _read_safetensors(path: Path) -> Tensors:
+    try:
+        # The flax reader knows bfloat16, the numpy one does not.
+        return {name: _float32(np.asarray(array)) for name, array in load_file(path).items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a safetensors file ({error})") from error
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    small = array.dtype.name in ("bfloat16", "float16", "float64")
+    return array.astype(np.float32) if small else array
+
+
+def _read_pickle(path: Path) -> Tensors:
+    torch = _torch(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or hostile file makes the reader raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{path}: refused, nothing in it was run: not a file of tensors only ({reason})"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not tensors by name")
+    return _flatten(torch, content)
+
+
+def _flatten(torch, content: Mapping, prefix: str = "") -> Tensors:
+    tensors: Tensors = {}
+    for name, value in content.items():
+        if isinstance(value, torch.Tensor):
+            value = value.detach()
+            tensors[f"{prefix}{name}"] = (
+                value.float() if value.is_floating_point() else value
+            ).numpy()
+        elif isinstance(value, Mapping):
+            tensors |= _flatten(torch, value, f"{prefix}{name}.")
+    return tensors
+
+
+def _torch(path: Path):
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(
+            f"{path}: {path.suffix} files need torch, which is not installed; pip install torch, "
+            f"or use a {SAFETENSORS} file, which needs none"
+        ) from error
+    return torch

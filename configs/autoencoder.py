@@ -16,6 +16,7 @@ def get_config(variant: str = ""):
     config.batch_size = 8
     config.checkpoint_every = 500
     config.data.embedded = True
+    config.data.workers = 0
     config.data.size = 64
     config.degradation.name = "identity"
     config.objective = {"gradient_weight": 0.5, "latent_weight": 0.01}

@@ -1,7 +1,8 @@
 """Every field once, with its default and its meaning; each configuration overrides a few.
 
 Defaults are the paper's for the tasks of section 5.1.2 (Table 5). The variant ``tiny`` makes any
-configuration a smoke run for a laptop.
+configuration a smoke run for a laptop; ``release`` trains a task as the released code does, where
+that differs from the paper (docs/numerics.md).
 """
 
 from ml_collections import ConfigDict
@@ -21,21 +22,44 @@ def default() -> ConfigDict:
     config.keep_checkpoints = 2
 
     config.data = ConfigDict()
-    config.data.path = ""  # folder of images, searched recursively
+    # A folder of images, searched recursively; of pairs (hq/ and lq/); or a prepared dataset.
+    config.data.path = ""
     config.data.embedded = False  # without a path: the photographs that scikit-image ships
     config.data.eval_path = ""  # folder of images to evaluate on; without: some of ``path``
     config.data.held_out = 16  # images of ``path`` kept for evaluation, a fifth of them at most
     config.data.size = 256  # side of the training crops, in pixels
+    config.data.fit = "crop"  # crop | resize (the shorter side to ``size`` first)
+    config.data.workers = 8  # processes that make batches; 0: threads of the main one
+    config.data.on_error = "raise"  # raise | skip: what an unusable image does
+    config.data.max_bad_share = 0.01  # with skip: the run stops beyond this share of bad images
 
     config.degradation = ConfigDict()
-    config.degradation.name = "denoising"  # denoising | blind_face_restoration | identity
-    config.degradation.denoising = ConfigDict({"sigma": 0.35})  # section 5.1.2
+    # blind_face_restoration | blind_super_resolution | colorization | denoising | identity |
+    # inpainting | super_resolution; elir_jax/data says what each field means
+    config.degradation.name = "denoising"
+    config.degradation.denoising = ConfigDict({"sigma": 0.35, "eight_bit": False})
+    config.degradation.super_resolution = ConfigDict(
+        {"factor": 8, "sigma": 0.05, "up": "bicubic", "eight_bit": False}
+    )
+    config.degradation.inpainting = ConfigDict({"masked": 0.9, "sigma": 0.1, "eight_bit": False})
+    config.degradation.colorization = ConfigDict({"sigma": 0.25, "eight_bit": False})
     config.degradation.blind_face_restoration = ConfigDict(
-        {  # equation 10: pixels, factor, grey levels of 255, JPEG quality
+        {  # equation 10: pixels, factor (or share of the side), grey levels of 255, JPEG quality
             "blur": (0.1, 12.0),
             "scale": (1.0, 12.0),
+            "share": (),
             "noise": (0.0, 15.0),
             "quality": (30, 100),
+            "eight_bit": False,
+        }
+    )
+
+    config.degradation.blind_super_resolution = ConfigDict(
+        {
+            "second_order_probability": 0.0,  # 0: the release; 1: Real-ESRGAN
+            "quality": (30, 95),
+            "final_sinc_probability": 0.8,
+            "scale": 4,
         }
     )
 
@@ -92,15 +116,35 @@ def default() -> ConfigDict:
     return config
 
 
-def with_variant(config: ConfigDict, variant: str) -> ConfigDict:
-    """The configuration itself (no variant) or its ``tiny`` form. Raises ValueError for others."""
+def small_task(name: str, variant: str, release: dict, sigma_s: float = 0.1) -> ConfigDict:
+    """A task of section 5.1.2: whole faces at 256x256; ``release``: its degradation there."""
+    config = default()
+    config.objective.sigma_s = sigma_s
+    config.data.fit = "resize"
+    config.degradation.name = name
+    config.autoencoder.weights = "hub:madebyollin/taesd3"
+    config.autoencoder.width = 64
+    changes = {
+        "num_steps": 136_700,  # 250 epochs
+        "objective": {"num_segments": 5},
+        "sampler": {"num_steps": 3},
+        "degradation": {name: release},
+    }
+    return with_variant(config, variant, changes)
+
+
+def with_variant(config: ConfigDict, variant: str, release: dict | None = None) -> ConfigDict:
+    """The configuration itself (no variant), its ``tiny`` form, or ``release``.
+
+    ``release`` holds what the released code changes of this task. Raises ValueError for others.
+    """
     if variant == "tiny":
         config.update(
             num_steps=20,
             batch_size=4,
             log_every=1,
             checkpoint_every=10,
-            data={"size": 64, "embedded": True},
+            data={"size": 64, "embedded": True, "workers": 0, "held_out": 4},
             evaluation={"size": 128, "batch_size": 2},
         )
         if config.method == "elir":
@@ -112,6 +156,14 @@ def with_variant(config: ConfigDict, variant: str) -> ConfigDict:
             )
         else:
             config.autoencoder.width = 8
+    elif variant == "release" and release is not None:
+        config.update(
+            objective={"target": "online", "beta": 0.001},
+            optimizer={"weight_decay": 0.01},  # what torch.optim.AdamW does unasked
+            ema={"ramp_steps": 2000.0},
+        )
+        config.update(release)
     elif variant:
-        raise ValueError(f"unknown variant {variant!r}; one of: tiny")
+        known = "tiny" if release is None else "tiny, release"
+        raise ValueError(f"unknown variant {variant!r}; one of: {known}")
     return config.lock()

@@ -16,6 +16,7 @@ def get_config(variant: str = ""):
     config.log_every = 10
     config.checkpoint_every = 100
     config.data.embedded = True
+    config.data.workers = 0
     config.data.size = 64
     config.estimator.hidden = 32
     config.estimator.num_blocks = 1

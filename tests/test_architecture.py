@@ -21,6 +21,7 @@ FLOORS = [
 ]
 # Commands (python -m elir_jax.ROOM.NAME) and the files that only they use stand above all floors.
 COMMANDS = {f"interop/{name}.py" for name in ("convert", "compare", "golden", "checkout", "table")}
+COMMANDS |= {f"data/{name}.py" for name in ("prepare", "preview", "recipes", "writing")}
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
@@ -69,6 +70,8 @@ def test_imports_go_down(path):
         ("optax", {"training"}),
         ("orbax", {"training/checkpoint.py"}),
         ("grain", {"data/pipeline.py"}),
+        ("tensorflow_datasets", {"data/prepared.py", "data/writing.py"}),
+        ("array_record", {"data/writing.py"}),
         ("ml_collections", {"build", "cli.py"}),
         ("huggingface_hub", {"interop/hub.py"}),
     ],

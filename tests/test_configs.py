@@ -19,6 +19,8 @@ from elir_jax.types import Batch
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NAMES = sorted(p.stem for p in CONFIGS.glob("*.py") if p.stem != "common")
 VARIANTS = ["", "tiny"]
+TASKS_OF_FACES = ("colorization", "denoising", "inpainting", "super_resolution")
+RELEASED = ("bfr", "blind_super_resolution", *TASKS_OF_FACES)
 
 # Parameters as trained (expanded) and as shipped (collapsed), by configuration. Those of bfr are
 # the reference's own: 103,592,848 + 23,334,480 + 1,229,456, and 29,561,232 + 5,498,640 + 1,229,456.
@@ -27,6 +29,10 @@ PARAMETERS = {
     ("autoencoder", "tiny"): (41_267, 41_267),
     ("bfr", ""): (128_156_784, 36_289_328),
     ("bfr", "tiny"): (4_500_144, 1_574_768),
+    **{(task, ""): (85_017_712, 25_664_304) for task in TASKS_OF_FACES},
+    **{(task, "tiny"): (4_500_144, 1_574_768) for task in TASKS_OF_FACES},
+    ("blind_super_resolution", ""): (59_047_120, 17_854_480),
+    ("blind_super_resolution", "tiny"): (4_500_144, 1_574_768),
     ("quickstart", ""): (6_951_184, 6_047_056),
     ("quickstart", "tiny"): (1_902_128, 1_574_768),
 }
@@ -43,8 +49,12 @@ def count(tree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", NAMES)
+def all_variants():
+    released = [(name, "release") for name in RELEASED]
+    return [(name, variant) for name in NAMES for variant in VARIANTS] + released
+
+
+@pytest.mark.parametrize("name, variant", all_variants())
 def test_traces_at_full_size(name, variant):
     config = load(name, variant)
     method = build.METHODS[config.method](config)
@@ -71,7 +81,9 @@ def test_traces_at_full_size(name, variant):
     assert all(metric.shape == () for metric in metrics.values())
 
     inference = jax.eval_shape(method.for_inference, state.ema)
-    assert (count(state.params), count(inference)) == PARAMETERS[name, variant]
+    assert (count(state.params), count(inference)) == PARAMETERS[
+        name, variant.replace("release", "")
+    ]
     side = config.evaluation.size
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
     stages = jax.eval_shape(
@@ -129,6 +141,52 @@ def test_mistakes_are_named(changes, words):
         run.data()
         run.state_like()
     assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize("name", TASKS_OF_FACES)
+def test_tasks_of_faces_are_the_papers_table_5(name):
+    config = load(name)
+    assert config.degradation.name == name
+    assert (config.objective.num_segments, config.objective.dt, config.objective.alpha) == (
+        3, 0.05, 0.001,
+    )  # fmt: skip
+    assert config.objective.sigma_s == (0.025 if name == "denoising" else 0.1)
+    assert (config.batch_size, config.data.size, config.data.fit) == (128, 256, "resize")
+    assert config.num_steps == round(300 * 70_000 / 128, -3)
+    assert config.optimizer.to_dict() == {
+        "learning_rate": 2e-4, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.02,
+    }  # fmt: skip
+    assert config.ema.decay == 0.999
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_release_variant_trains_as_the_released_code(name):
+    config = load(name, "release")
+    assert (config.objective.target, config.objective.beta) == ("online", 0.001)
+    assert config.ema.ramp_steps == 2000 and config.optimizer.weight_decay == 0.01
+    degradation = config.degradation[name if name != "bfr" else "blind_face_restoration"]
+    if name == "bfr":
+        assert degradation.blur == (0.1, 15.0) and degradation.noise == (0.0, 20.0)
+        assert degradation.share == (1 / 32, 1.2) and degradation.eight_bit
+    elif name != "blind_super_resolution":
+        assert (
+            degradation.eight_bit
+            and abs(degradation.sigma - load(name).degradation[name].sigma) < 0.01
+        )
+        assert (config.objective.num_segments, config.sampler.num_steps) == (5, 3)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_every_task_makes_its_pairs(name):
+    data = build.build_data(load(name, "tiny"))
+    batch = next(data.batches(0, 1))
+    assert batch.x_hq.shape == batch.x_lq.shape == (4, 64, 64, 3)
+    assert np.abs(batch.x_hq - batch.x_lq).mean() > 0.01
+    config = load(name)
+    with config.unlocked():
+        config.data.embedded = True
+    (_, x_hq, x_lq), *_ = build.build_data(config).evaluation()
+    assert x_hq.shape == x_lq.shape == (config.evaluation.size, config.evaluation.size, 3)
 
 
 def test_an_unknown_variant_is_an_error():

@@ -17,7 +17,6 @@ from elir_jax.build.data import build_data
 from elir_jax.build.elir import build_elir
 from elir_jax.build.fields import choose, make
 from elir_jax.build.method import Method
-from elir_jax.data.pipeline import evaluation_pairs, training_batches
 from elir_jax.errors import UserError
 from elir_jax.evaluation.evaluate import Evaluation, evaluate, measure
 from elir_jax.interop.weights import check_weights, has_weights, read_weights
@@ -57,21 +56,13 @@ def build(config: ConfigDict) -> Run:
     """Everything that training and evaluating this configuration needs. Raises UserError."""
     method = choose(METHODS, "method", config.method)(config)
     check_ranges(config, method.factor)
-    train_source, eval_source, degrade = build_data(config)
+    found = build_data(config)
     optimizer, step = build_step(config, method)
     measure_batch = parallel_map(measure(method.stages, config.seed))
 
     def data():
         check_batch(config.batch_size, config.accumulate)
-        return training_batches(
-            train_source,
-            degrade,
-            size=config.data.size,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+        return found.batches(jax.process_index(), jax.process_count())
 
     def new_parameters(weights: str) -> tuple[Params, Params]:
         return method.init(jax.random.key(config.seed), weights)
@@ -104,7 +95,7 @@ def build(config: ConfigDict) -> Run:
 
     def evaluate_weights(params: Params, frozen: Params) -> Evaluation:
         return evaluate(
-            evaluation_pairs(eval_source, degrade, size=config.evaluation.size, seed=config.seed),
+            found.evaluation(),
             measure_batch,
             (method.for_inference(params), frozen),
             method.stage_names,

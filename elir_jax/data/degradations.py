@@ -1,15 +1,29 @@
 """Degradations ``(rng, hq) -> lq``: images in and out float32 in [0, 1], of the same size.
 
-Each is a small immutable object whose fields are its parameters (section 5.1).
+Each is a small immutable object whose fields are its parameters. Those of this file are PMRF's,
+which section 5.1.2 takes over: they end clipped to [0, 1]. ``eight_bit`` rounds the result to 8
+bits, as the release stores it.
 """
 
 import dataclasses
-import io
 
 import numpy as np
-from PIL import Image
 
+from elir_jax.data.filters import add_noise, resize_bicubic, resize_nearest
 from elir_jax.data.images import FloatPixels, to_float, to_uint8
+
+UP = {"bicubic": resize_bicubic, "nearest": resize_nearest}
+
+
+def finish(x: FloatPixels, eight_bit: bool) -> FloatPixels:
+    """Clip to [0, 1], and round to 8 bits where asked."""
+    return to_float(to_uint8(x)) if eight_bit else np.clip(x, 0.0, 1.0, out=x)
+
+
+def check_sigma(sigma: float) -> None:
+    """Raise ValueError for a standard deviation below 0."""
+    if sigma < 0:
+        raise ValueError(f"sigma must not be negative, got {sigma}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,72 +36,74 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Denoising:
-    """White Gaussian noise of standard deviation ``sigma``, then clipping (section 5.1.2).
-
-    The clipping is PMRF's, whose degradations section 5.1.2 takes over.
-    """
+    """White Gaussian noise of standard deviation ``sigma``."""
 
     sigma: float = 0.35
+    eight_bit: bool = False
 
     def __post_init__(self):
-        if self.sigma < 0:
-            raise ValueError(f"denoising: sigma must not be negative, got {self.sigma}")
+        check_sigma(self.sigma)
 
     def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
-        noise = rng.standard_normal(hq.shape, np.float32)
-        return np.clip(hq + np.float32(self.sigma) * noise, 0.0, 1.0)
-
-
-BLUR_SIZE = 41  # equation 10
+        return finish(add_noise(rng, hq, self.sigma), self.eight_bit)
 
 
 @dataclasses.dataclass(frozen=True)
-class BlindFaceRestoration:
-    """Blur, down-sampling, noise, JPEG and up-sampling (equation 10), each of random strength.
+class SuperResolution:
+    """Bicubic down-sampling by ``factor``, noise, up-sampling back (``bicubic`` or ``nearest``)."""
 
-    Ranges: ``blur`` standard deviation in pixels, ``scale`` the factor r, ``noise`` standard
-    deviation in grey levels of 255, ``quality`` of the JPEG.
-    """
-
-    blur: tuple[float, float] = (0.1, 12.0)
-    scale: tuple[float, float] = (1.0, 12.0)
-    noise: tuple[float, float] = (0.0, 15.0)
-    quality: tuple[int, int] = (30, 100)
+    factor: int = 8
+    sigma: float = 0.05
+    up: str = "bicubic"
+    eight_bit: bool = False
 
     def __post_init__(self):
-        limits = {"blur": 1e-3, "scale": 1.0, "noise": 0.0, "quality": 1}
-        for name, least in limits.items():
-            low, high = getattr(self, name)
-            if not least <= low <= high or (name == "quality" and high > 100):
-                raise ValueError(f"{name} must be a range from {least} up, got {(low, high)}")
+        check_sigma(self.sigma)
+        if self.factor < 1:
+            raise ValueError(f"factor must be at least 1, got {self.factor}")
+        if self.up not in UP:
+            raise ValueError(f"up must be one of {tuple(UP)}, got {self.up!r}")
 
     def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
         height, width = hq.shape[:2]
-        sigma, r, delta = (rng.uniform(*range_) for range_ in (self.blur, self.scale, self.noise))
-        quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
-
-        small = (max(1, round(width / r)), max(1, round(height / r)))
-        image = Image.fromarray(to_uint8(gaussian_blur(hq, sigma)))
-        lq = to_float(np.asarray(image.resize(small, Image.Resampling.BILINEAR)))
-        lq = lq + np.float32(delta / 255) * rng.standard_normal(lq.shape, np.float32)
-        image = jpeg(Image.fromarray(to_uint8(lq)), quality)
-        return to_float(np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)))
+        small = max(1, height // self.factor), max(1, width // self.factor)
+        lq = finish(resize_bicubic(hq, *small), self.eight_bit)
+        lq = finish(add_noise(rng, lq, self.sigma), self.eight_bit)
+        return finish(UP[self.up](lq, height, width), self.eight_bit)
 
 
-def gaussian_blur(x: FloatPixels, sigma: float) -> FloatPixels:
-    """Convolve with a 41x41 Gaussian of ``sigma`` pixels; the image is mirrored at its edges."""
-    offset = np.arange(BLUR_SIZE) - BLUR_SIZE // 2
-    line = np.exp(-(offset**2) / (2 * sigma**2))
-    line = (line / line.sum()).astype(np.float32)
-    for axis in (0, 1):  # the kernel is separable
-        pad = [(BLUR_SIZE // 2,) * 2 if a == axis else (0, 0) for a in range(3)]
-        wide, size = np.pad(x, pad, mode="symmetric"), x.shape[axis]
-        x = sum(w * wide.take(np.arange(i, i + size), axis) for i, w in enumerate(line))
-    return x
+@dataclasses.dataclass(frozen=True)
+class Inpainting:
+    """A share of the pixels, all three channels of each, set to 0; then noise everywhere."""
+
+    masked: float = 0.9
+    sigma: float = 0.1
+    eight_bit: bool = False
+
+    def __post_init__(self):
+        check_sigma(self.sigma)
+        if not 0 <= self.masked <= 1:
+            raise ValueError(f"masked must lie in [0, 1], got {self.masked}")
+
+    def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
+        height, width = hq.shape[:2]
+        kept = np.ones(height * width, np.float32)
+        kept[: int(self.masked * kept.size)] = 0  # the share is met exactly
+        kept = rng.permutation(kept).reshape(height, width, 1)
+        return finish(add_noise(rng, hq * kept, self.sigma), self.eight_bit)
 
 
-def jpeg(image: Image.Image, quality: int) -> Image.Image:
-    """Compress and decompress, with Pillow's defaults (chroma at half resolution)."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=quality)
-    return Image.open(buffer)
+@dataclasses.dataclass(frozen=True)
+class Colorization:
+    """The mean of the channels with noise, the same grey in all three."""
+
+    sigma: float = 0.25
+    eight_bit: bool = False
+
+    def __post_init__(self):
+        check_sigma(self.sigma)
+
+    def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
+        grey = hq.mean(axis=-1, keepdims=True, dtype=np.float32)
+        grey = grey + np.float32(self.sigma) * rng.standard_normal(grey.shape, np.float32)
+        return finish(np.repeat(grey, 3, axis=-1), self.eight_bit)

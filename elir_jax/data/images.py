@@ -1,10 +1,12 @@
 """Images on disk and in memory. Value ranges are converted here and nowhere else.
 
-In memory: RGB, height x width x 3, ``uint8`` in [0, 255] or ``float32`` in [0, 1].
+In memory: RGB, height x width x 3, ``uint8`` in [0, 255] or ``float32`` in [0, 1]. A file of any
+colour mode becomes that, or is refused by name: grey is repeated, palettes are looked up, CMYK is
+converted, 16 bits are rounded to 8, an orientation tag is obeyed. Transparency is left aside: the
+colours under it are kept as they are.
 """
 
-import contextlib
-from collections.abc import Iterator
+import io
 from pathlib import Path
 
 import numpy as np
@@ -16,53 +18,85 @@ from elir_jax.errors import UserError
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 FloatPixels = Float32[np.ndarray, "h w 3"]
-Crop = UInt8[np.ndarray, "{size} {size} 3"]
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})  # grey of 16 bits
 
 
-READ_ERRORS = (
-    UnidentifiedImageError,
-    PILImage.DecompressionBombError,
-    OSError,
-    SyntaxError,
-    ValueError,
-)
+class TooSmall(UserError):
+    """An image has too few pixels for the crop asked of it."""
 
 
-def to_float(pixels: Pixels) -> FloatPixels:
+def to_float(pixels: UInt8[np.ndarray, "h w c"]) -> Float32[np.ndarray, "h w c"]:
     """``uint8`` in [0, 255] -> ``float32`` in [0, 1]."""
-    return pixels.astype(np.float32) / np.float32(255)
+    return np.divide(pixels, np.float32(255), dtype=np.float32)
 
 
-def to_uint8(image: Float32[np.ndarray, "h w 3"]) -> Pixels:
+def to_uint8(image: Float32[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
     """``float32``, clipped to [0, 1] -> the nearest ``uint8``."""
-    return np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.round(np.clip(image, 0.0, 1.0) * np.float32(255)).astype(np.uint8)
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[PILImage.Image]:
+def decode_image(content: bytes, name: str) -> Pixels:
+    """The image in a file's bytes, upright RGB.
+
+    Raises UserError, with ``name``, where they are no image, are cut short, fail their checksums or
+    have a mode without one meaning in RGB.
+    """
     try:
-        with PILImage.open(path) as image:
-            yield image
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: the image is gone; restore it or start a new run") from error
-    except READ_ERRORS as error:
-        raise UserError(f"{path}: not a readable image ({error}); repair or remove it") from error
+        image = PILImage.open(io.BytesIO(content))
+        if image.format == "PNG":
+            image.verify()  # Pillow does not compare checksums while it decodes
+            image = PILImage.open(io.BytesIO(content))
+        return _rgb(image, name)
+    except UserError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever they meet in a broken file
+        reason = type(error).__name__ if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"{name}: not a readable image ({reason}); repair or remove it") from error
+
+
+def _rgb(image: PILImage.Image, name: str) -> Pixels:
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode in DEEP_MODES:
+        return _from_deep(np.asarray(image).astype(np.int64), name)
+    if image.mode == "F":
+        raise UserError(f"{name}: floating point pixels, whose range nothing says; convert them")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _from_deep(grey: np.ndarray, name: str) -> Pixels:
+    """Grey of 16 bits -> RGB of 8, rounded."""
+    if grey.min() < 0 or grey.max() > 65535:
+        raise UserError(f"{name}: grey values beyond 16 bits; convert it to 8 or 16 bits")
+    return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def read_image(path: Path) -> Pixels:
     """Read an image file as RGB, upright. Raises UserError, naming the file, where it cannot."""
-    with _opened(path) as image:
-        if image.mode.startswith(("I", "F")):  # Pillow would clip these to white
-            raise UserError(f"{path}: more than 8 bits a channel; convert it to 8 bits")
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    return decode_image(read_bytes(path), str(path))
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the file's header, upright or not. Raises UserError as read_image."""
-    with _opened(path) as image:
-        return image.height, image.width
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes. Raises UserError, naming the file, where they cannot be had."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: the image is gone; restore it or start a new run") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_size(path: Path) -> tuple[int, int] | None:
+    """(height, width) from the file's header, upright or not; None where it is no image."""
+    try:
+        with PILImage.open(path) as image:
+            return image.height, image.width
+    except Exception:  # whoever reads the image will say what is wrong with it
+        return None
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
@@ -73,32 +107,26 @@ def write_png(path: Path, pixels: Pixels) -> None:
     part.replace(path)
 
 
-def centre_crop(pixels: Pixels, size: int, name: str) -> Crop:
-    """The middle ``size`` x ``size`` pixels. Raises UserError where the image is smaller."""
-    top, left = _room(pixels, size, name)
-    return _window(pixels, top // 2, left // 2, size)
-
-
-def random_crop(rng: np.random.Generator, pixels: Pixels, size: int, name: str) -> Crop:
-    """A random ``size`` x ``size`` window. Raises UserError where the image is smaller."""
-    top, left = _room(pixels, size, name)
-    return _window(pixels, int(rng.integers(top + 1)), int(rng.integers(left + 1)), size)
+def fit_short_side(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Resize so that the shorter side is ``size``, by Pillow's bicubic with anti-aliasing."""
+    height, width = pixels.shape[:2]
+    short = min(height, width)
+    if short == size:
+        return pixels
+    target = max(size, round(width * size / short)), max(size, round(height * size / short))
+    return np.array(PILImage.fromarray(pixels).resize(target, PILImage.Resampling.BICUBIC))
 
 
 def check_room(height: int, width: int, size: int, name: str) -> None:
-    """Raise UserError, naming the image, where it is smaller than ``size`` x ``size``."""
+    """Raise TooSmall, naming the image, where it is smaller than ``size`` x ``size``."""
     if min(height, width) < size:
-        raise UserError(
-            f"{name}: {width}x{height} pixels are too few for crops of {size}x{size}; remove the "
+        raise TooSmall(
+            f"{name}: {width}x{height} pixels are too few, {size}x{size} are the least; remove the "
             f"image or set --config.data.size (training) or --config.evaluation.size lower"
         )
 
 
-def _room(pixels: Pixels, size: int, name: str) -> tuple[int, int]:
-    height, width = pixels.shape[:2]
-    check_room(height, width, size, name)
-    return height - size, width - size
-
-
-def _window(pixels: Pixels, top: int, left: int, size: int) -> Crop:
-    return np.ascontiguousarray(pixels[top : top + size, left : left + size])
+def centre(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The middle ``size`` x ``size`` pixels."""
+    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
+    return pixels[top : top + size, left : left + size]

@@ -1,80 +1,174 @@
-"""From photographs to batches of pairs, with grain: shuffle, crop, flip, degrade, batch.
+"""From photographs to endless batches, with grain: shuffle, pair, share among hosts, batch.
 
 Everything random about a sample follows from the seed and the sample's number in the endless
 sequence of all epochs. So the position in the data is one integer, and the global batch is the
-same whatever the number of processes that share it.
+same whatever the number of workers and of processes that share it.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import logging
+import signal
+from collections.abc import Iterator
 
 import grain
 import numpy as np
 
-from elir_jax.data.images import FloatPixels, centre_crop, random_crop, to_float
+from elir_jax.data.pairs import PairMaker
 from elir_jax.data.sources import Source
+from elir_jax.errors import UserError
 from elir_jax.types import Batch
 
-Degradation = Callable[[np.random.Generator, FloatPixels], FloatPixels]
+THREADS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)  # in batches
+WORKER_THREADS = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+WORKER_BUFFER = 1  # batches a worker keeps ready; a batch of 64 pairs at 512x512 takes 400 MB
+ON_ERROR = ("raise", "skip")
+GOOD = -1
+ATTEMPTS = 100  # images tried in place of one that cannot be used
 
-PREFETCH = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)  # in batches
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class MakePair:
-    """Image number -> a training pair: random crop, flip half of the time, degradation."""
+class Feed:
+    """How batches are made.
+
+    ``workers``: processes that make them; 0: threads of this one. ``on_error``: what an unusable
+    image does. ``raise`` ends the run; ``skip`` puts the next usable one in its place, until more
+    than ``max_bad_share`` of all images have proved unusable.
+    """
+
+    batch_size: int  # global
+    seed: int
+    workers: int = 0
+    on_error: str = "raise"
+    max_bad_share: float = 0.01
+
+    def __post_init__(self):
+        if self.on_error not in ON_ERROR:
+            raise ValueError(f"on_error must be one of {ON_ERROR}, got {self.on_error!r}")
+        if self.workers < 0:
+            raise ValueError(f"workers must not be negative, got {self.workers}")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share must lie in [0, 1], got {self.max_bad_share}")
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeSample:
+    """Image number -> a training sample.
+
+    An unusable image is replaced by the next usable one, and its number told under ``bad``: what
+    that means is decided where the samples arrive, in order.
+    """
 
     source: Source
-    degrade: Degradation
-    size: int
+    maker: PairMaker
 
     def __call__(self, record: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        pixels = self.source[int(record)]
-        pixels = random_crop(rng, pixels, self.size, self.source.name(int(record)))
-        if rng.random() < 0.5:
-            pixels = pixels[:, ::-1]
-        x_hq = to_float(pixels)
-        return {"x_hq": x_hq, "x_lq": self.degrade(rng, x_hq), "record": np.int32(record)}
+        bad, number = GOOD, int(record)
+        for _ in range(min(ATTEMPTS, len(self.source))):
+            try:
+                name = self.source.name(number)
+                x_hq, x_lq = self.maker.random(rng, self.source[number], name)
+            except UserError:
+                bad = int(record)
+                number = (number + 1) % len(self.source)
+            else:
+                return {
+                    "x_hq": x_hq,
+                    "x_lq": x_lq,
+                    "record": np.int32(number),
+                    "bad": np.int32(bad),
+                }
+        size = self.maker.size
+        nothing = np.zeros((size, size, 3), np.float32)
+        return {"x_hq": nothing, "x_lq": nothing, "record": np.int32(GOOD), "bad": np.int32(bad)}
 
 
-def training_batches(
-    source: Source,
-    degrade: Degradation,
-    *,
-    size: int,
-    batch_size: int,
-    seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> grain.IterDataset:
-    """Endless batches: this process's share of each global batch of ``batch_size``.
+class TrainingBatches:
+    """Endless batches: this process's share of each global batch.
 
-    The iterator's ``get_state`` and ``set_state`` are the position, in batches. Raises ValueError
-    where the processes do not divide the batch.
+    ``get_state`` and ``set_state`` are the position, in batches. Raises ValueError where the
+    processes do not divide the batch.
     """
-    if batch_size % process_count:
-        raise ValueError(f"{process_count} processes do not divide a batch of {batch_size}")
 
-    def with_slot(index: int, sample: dict) -> dict:
-        return sample | {"slot": np.int32(index % batch_size)}
+    def __init__(
+        self,
+        source: Source,
+        maker: PairMaker,
+        feed: Feed,
+        process_index: int = 0,
+        process_count: int = 1,
+    ):
+        if feed.batch_size % process_count:
+            raise ValueError(f"{process_count} processes do not divide {feed.batch_size}")
+        self.source, self.maker, self.feed = source, maker, feed
+        self.bad: set[int] = set()
+        slots = np.arange(process_index, feed.batch_size, process_count, dtype=np.int32)
+        self._slots = slots
+        self._batches = (
+            grain.MapDataset.range(len(source))
+            .seed(feed.seed)
+            .shuffle()
+            .repeat()
+            .random_map(MakeSample(source, maker))[process_index::process_count]
+            .batch(len(slots))
+        )
+        self._next = 0
+        self._iterator: Iterator | None = None
 
-    return (
-        grain.MapDataset.range(len(source))
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(MakePair(source, degrade, size))
-        .map_with_index(with_slot)[process_index::process_count]
-        .batch(batch_size // process_count)
-        .map(lambda sample: Batch(**sample))
-        .to_iter_dataset(PREFETCH)
-    )
+    def __iter__(self) -> "TrainingBatches":
+        return self
+
+    def __next__(self) -> Batch:
+        if self._iterator is None:
+            self._iterator = self._start()
+        sample = next(self._iterator)
+        self._look_at(sample.pop("bad"))
+        self._next += 1
+        return Batch(**sample, slot=self._slots)
+
+    def get_state(self) -> dict[str, int]:
+        """Batches taken so far, counted from the run's start."""
+        return {"next_index": self._next}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Go on after so many batches."""
+        self._next, self._iterator = int(state["next_index"]), None
+
+    def _start(self) -> Iterator:
+        rest = self._batches[self._next :]
+        if not self.feed.workers:
+            return iter(rest.to_iter_dataset(THREADS))
+        options = grain.MultiprocessingOptions(
+            num_workers=self.feed.workers, per_worker_buffer_size=WORKER_BUFFER
+        )
+        dataset = rest.to_iter_dataset(WORKER_THREADS)
+        return iter(dataset.mp_prefetch(options, worker_init_fn=_leave_signals_to_parent))
+
+    def _look_at(self, bad: np.ndarray) -> None:
+        """Raise, or log and count, what could not be used."""
+        for number in (int(n) for n in bad if n != GOOD):
+            if self.feed.on_error == "raise":
+                name = self.source.name(number)
+                self.maker.random(np.random.default_rng(0), self.source[number], name)
+                raise UserError(f"{name}: was unreadable, and is no longer; look at its storage")
+            if number in self.bad:
+                continue
+            self.bad.add(number)
+            total, count = len(self.source), len(self.bad)
+            logger.warning(
+                "skipped %s: unusable (%d of %d images so far)",
+                self.source.name(number), count, total,
+            )  # fmt: skip
+            if count > self.feed.max_bad_share * total:
+                raise UserError(
+                    f"{count} of {total} images are unusable, the last {self.source.name(number)}: "
+                    f"more than --config.data.max_bad_share={self.feed.max_bad_share}; repair or "
+                    f"remove those named above, or raise it"
+                )
 
 
-def evaluation_pairs(
-    source: Source, degrade: Degradation, *, size: int, seed: int
-) -> Iterator[tuple[str, FloatPixels, FloatPixels]]:
-    """(name, x_hq, x_lq) for each image: its centre, degraded by a generator of its own."""
-    for i in range(len(source)):
-        x_hq = to_float(centre_crop(source[i], size, source.name(i)))
-        yield source.name(i), x_hq, degrade(np.random.default_rng((seed, i)), x_hq)
+def _leave_signals_to_parent(index: int, count: int) -> None:
+    """A signal to the whole group is the parent's to answer; workers end with it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,8 @@
-"""Where photographs come from: those that scikit-image ships, or any folder of images.
+"""Where photographs come from: those that scikit-image ships, or folders of images or of pairs.
 
-A source is a sequence of ``uint8`` RGB images with a name for each. Order is fixed, so that the
-number of an image names it on every host and in every run.
+A source is a sequence of ``uint8`` RGB images, or of (original, degraded) pairs of them, with a
+name for each. Order is fixed, so that the number of an image names it on every host and in every
+run.
 """
 
 import dataclasses
@@ -11,18 +12,25 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import UInt8
 
-from elir_jax.data.images import EXTENSIONS, Pixels, check_room, read_image, read_size
+from elir_jax.data.images import EXTENSIONS, Pixels, read_image
 from elir_jax.errors import UserError
+
+# An image, or an original with its degraded version.
+Item = (
+    UInt8[np.ndarray, "height width 3"]
+    | tuple[UInt8[np.ndarray, "height width 3"], UInt8[np.ndarray, "height_lq width_lq 3"]]
+)
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Random access to images."""
+    """Random access to images or pairs."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Pixels: ...
+    def __getitem__(self, index: int) -> Item: ...
 
     def name(self, index: int) -> str:
         """What a message calls image ``index``."""
@@ -87,6 +95,48 @@ class ImageFiles:
         return str(self.paths[index])
 
 
+@dataclasses.dataclass(frozen=True)
+class PairFiles:
+    """Pairs of image files, decoded anew at each access."""
+
+    paths: Sequence[tuple[Path, Path]]  # (original, degraded)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Item:
+        hq, lq = self.paths[index]
+        return read_image(hq), read_image(lq)
+
+    def name(self, index: int) -> str:
+        return str(self.paths[index][0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Subset:
+    """Some images of another source."""
+
+    source: Source
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.source[self.numbers[index]]
+
+    def name(self, index: int) -> str:
+        return self.source.name(self.numbers[index])
+
+
+PAIR_FOLDERS = ("hq", "lq")
+
+
+def holds_pairs(folder: Path) -> bool:
+    """Whether the folder has the sub-folders ``hq`` and ``lq``."""
+    return all((folder / name).is_dir() for name in PAIR_FOLDERS)
+
+
 def find_images(folder: Path) -> list[Path]:
     """Image files below ``folder``, sorted by name; extensions in any letter case.
 
@@ -101,50 +151,26 @@ def find_images(folder: Path) -> list[Path]:
     return paths
 
 
-def split_folder(folder: Path, held_out: int) -> tuple[ImageFiles, ImageFiles]:
-    """(training images, held-out images); the latter are spread evenly over the sorted names.
+def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """(original, degraded) files of ``folder/hq`` and ``folder/lq``, matched by their names.
 
-    ``held_out`` of them, at most a fifth of the folder, one at least.
+    The extension does not count. Raises UserError for a file without its partner, or with two.
     """
-    paths = find_images(folder)
-    if len(paths) < 2:
-        raise UserError(
-            f"{folder}: holds one image, which cannot serve training and evaluation both; add "
-            f"images or name others with --config.data.eval_path"
-        )
-    count = max(1, min(held_out, len(paths) // 5))
-    chosen = {(2 * i + 1) * len(paths) // (2 * count) for i in range(count)}
-    train = [p for i, p in enumerate(paths) if i not in chosen]
-    return ImageFiles(train), ImageFiles([paths[i] for i in sorted(chosen)])
-
-
-def choose_sources(
-    path: str, eval_path: str, held_out: int, embedded: bool
-) -> tuple[Source, Source]:
-    """(training images, held-out images) from folders, or the embedded photographs where allowed.
-
-    Raises UserError where there is nothing to train on.
-    """
-    if path and eval_path:
-        return ImageFiles(find_images(Path(path))), ImageFiles(find_images(Path(eval_path)))
-    if path:
-        return split_folder(Path(path), held_out)
-    if not embedded:
-        raise UserError(
-            "no training images: this configuration wants your own; give a folder of them with "
-            "--config.data.path=FOLDER"
-        )
-    train = EmbeddedPhotographs(EMBEDDED_TRAIN)
-    if eval_path:
-        return train, ImageFiles(find_images(Path(eval_path)))
-    return train, EmbeddedPhotographs(EMBEDDED_HELD_OUT)
-
-
-def check_sizes(source: Source, size: int) -> None:
-    """Raise UserError, naming it, for an image too small for crops of ``size``; reads all headers.
-
-    Held-out images are checked so before training, which would end in their error otherwise.
-    """
-    if isinstance(source, ImageFiles):
-        for path in source.paths:
-            check_room(*read_size(path), size, str(path))
+    sides = []
+    for side in PAIR_FOLDERS:
+        names: dict[Path, Path] = {}
+        for path in find_images(folder / side):
+            key = path.relative_to(folder / side).with_suffix("")
+            if key in names:
+                raise UserError(f"{path}: {names[key].name} has the same name; keep one of them")
+            names[key] = path
+        sides.append(names)
+    hq, lq = sides
+    for mine, other, name in ((hq, lq, "lq"), (lq, hq, "hq")):
+        lonely = sorted(mine.keys() - other.keys())
+        if lonely:
+            raise UserError(
+                f"{mine[lonely[0]]}: no image of this name in {folder / name} "
+                f"({len(lonely)} without a partner); add it or remove this one"
+            )
+    return [(hq[key], lq[key]) for key in sorted(hq)]

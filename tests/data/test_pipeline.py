@@ -1,13 +1,19 @@
-"""The same seed gives the same batches: alone, shared among processes, or resumed."""
+"""The same seed gives the same batches: alone, with workers, shared among processes, or resumed."""
 
+import hashlib
+import io
 import itertools
+import logging
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from elir_jax.data.blind_face_restoration import BlindFaceRestoration
 from elir_jax.data.degradations import Denoising
-from elir_jax.data.images import centre_crop, to_float
-from elir_jax.data.pipeline import evaluation_pairs, training_batches
+from elir_jax.data.pairs import PairMaker
+from elir_jax.data.pipeline import Feed, TrainingBatches
+from elir_jax.data.sources import ImageFiles
 from elir_jax.errors import UserError
 
 
@@ -28,12 +34,16 @@ class Numbers:
         return f"number {index}"
 
 
-def batches(count, *, start=0, **changes):
-    options = {"size": 32, "batch_size": 4, "seed": 7} | changes
-    iterator = iter(training_batches(Numbers(), Denoising(0.1), **options))
-    if start:
-        iterator.set_state({"next_index": start})
-    return list(itertools.islice(iterator, count))
+def feed_of(source, *, size=32, degrade=None, process=(0, 1), start=0, **changes):
+    feed = Feed(**({"batch_size": 4, "seed": 7} | changes))
+    maker = PairMaker(degrade or Denoising(0.1), size)
+    data = TrainingBatches(source, maker, feed, *process)
+    data.set_state({"next_index": start})
+    return data
+
+
+def batches(count, **changes):
+    return list(itertools.islice(feed_of(Numbers(), **changes), count))
 
 
 def equal(a, b):
@@ -74,33 +84,160 @@ def test_a_position_continues_across_an_epochs_edge():
     for start in (1, 2, 5):
         resumed = batches(6 - start, start=start)
         assert all(equal(a, b) for a, b in zip(whole[start:], resumed, strict=True))
+    data = feed_of(Numbers())
+    next(data), next(data)
+    assert data.get_state() == {"next_index": 2}
 
 
 def test_processes_share_the_same_global_batches():
     for batch, first, second in zip(
-        batches(3),
-        batches(3, process_index=0, process_count=2),
-        batches(3, process_index=1, process_count=2),
-        strict=True,
+        batches(3), batches(3, process=(0, 2)), batches(3, process=(1, 2)), strict=True
     ):
         for whole, a, b in zip(batch, first, second, strict=True):
             np.testing.assert_array_equal(whole[0::2], a)
             np.testing.assert_array_equal(whole[1::2], b)
     with pytest.raises(ValueError, match="divide"):
-        batches(1, process_count=3)
+        batches(1, process=(0, 3))
 
 
 def test_an_image_smaller_than_the_crop_is_named():
-    with pytest.raises(UserError, match=r"number \d: 48x40 pixels are too few.*64x64"):
+    with pytest.raises(UserError, match=r"number \d: 48x40 pixels are too few, 64x64"):
         batches(1, size=64)
 
 
-def test_evaluation_takes_centres_with_noise_of_their_own():
-    pairs = list(evaluation_pairs(Numbers(), Denoising(0.1), size=32, seed=0))
-    again = list(evaluation_pairs(Numbers(), Denoising(0.1), size=32, seed=0))
-    assert len(pairs) == 5
-    for i, ((name, x_hq, x_lq), (_, _, x_lq_again)) in enumerate(zip(pairs, again, strict=True)):
-        assert name == f"number {i}"
-        np.testing.assert_array_equal(x_hq, to_float(centre_crop(Numbers()[i], 32, "")))
-        np.testing.assert_array_equal(x_lq, x_lq_again)
-    assert not np.array_equal(pairs[0][2] - pairs[0][1], pairs[1][2] - pairs[1][1])
+@pytest.mark.parametrize("wrong", [{"on_error": "ignore"}, {"workers": -1}, {"max_bad_share": 2.0}])
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Feed(batch_size=4, seed=0, **wrong)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Forty files, PNG and JPEG."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    paths = []
+    for i in range(40):
+        small = rng.integers(0, 256, (6, 8, 3), np.uint8)
+        path = folder / f"{i:02}.{'png' if i % 2 else 'jpg'}"
+        Image.fromarray(small).resize((64, 48), Image.Resampling.BICUBIC).save(path)
+        paths.append(path)
+    return paths
+
+
+def digest(parts):
+    """Of all pixels, in the order of the global batches."""
+    value = hashlib.sha256()
+    for hosts in zip(*parts, strict=True):
+        order = np.argsort(np.concatenate([b.slot for b in hosts]))
+        for field in ("x_hq", "x_lq", "record"):
+            value.update(np.concatenate([getattr(b, field) for b in hosts])[order].tobytes())
+    return value.hexdigest()
+
+
+def test_a_thousand_samples_are_the_same_however_they_are_made(photographs):
+    source, size = ImageFiles(photographs), 40
+    count = 1000 // size
+
+    def made(count=count, **how):
+        how = {"batch_size": size, "degrade": BlindFaceRestoration()} | how
+        return list(itertools.islice(feed_of(source, **how), count))
+
+    whole = made()
+    expected = digest([whole])
+    assert digest([made(process=(0, 2)), made(process=(1, 2))]) == expected
+    for workers in (1, 2):
+        assert digest([made(workers=workers)]) == expected
+    resumed = made(count - 13, start=13, workers=2)  # in the middle, across epochs
+    assert digest([whole[:13] + resumed]) == expected
+    hosts = [
+        a + b
+        for a, b in zip(
+            (made(13, process=(p, 2)) for p in (0, 1)),
+            (made(count - 13, start=13, process=(p, 2)) for p in (0, 1)),
+            strict=True,
+        )
+    ]
+    assert digest(hosts) == expected
+    assert digest([made(seed=8)]) != expected
+
+
+def damage(folder, good):
+    """(path, whether it can be used) of 200 odd files."""
+    rng = np.random.default_rng(3)
+    contents = {kind: good[0 if kind == "jpg" else 1].read_bytes() for kind in ("jpg", "png")}
+    made = []
+
+    def add(name, content, usable):
+        path = folder / f"odd{len(made):03}_{name}"
+        path.write_bytes(content)
+        made.append((path, usable))
+
+    def image(pixels, suffix="png", **options):
+        buffer = io.BytesIO()
+        kind = {"png": "PNG", "jpg": "JPEG", "tif": "TIFF"}[suffix]
+        pixels.save(buffer, format=kind, **options)
+        return buffer.getvalue()
+
+    for kind, content in contents.items():
+        for tenth in range(10):
+            add(f"cut.{kind}", content[: len(content) * tenth // 10], False)
+    for _ in range(60):  # the data of a PNG has checksums
+        broken = bytearray(contents["png"])
+        broken[int(rng.integers(60, len(broken) - 20))] ^= 0x55
+        add("flipped.png", bytes(broken), False)
+    for _ in range(10):
+        add("text.png", b"hello", False)
+        add("zero.jpg", bytes(1000), False)
+        add("really_a_jpeg.png", contents["jpg"], True)
+        add("one.png", image(Image.new("RGB", (1, 1))), False)
+        add("long.png", image(Image.new("RGB", (20_000, 2))), False)
+    rgb = Image.open(good[0]).convert("RGB")
+    deep = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 257)
+    while len(made) < 200:
+        for mode in ("L", "LA", "RGBA", "P", "1"):
+            add(f"{mode}.png", image(rgb.convert(mode)), True)
+        add("deep.png", image(deep), True)
+        add("cmyk.jpg", image(rgb.convert("CMYK"), "jpg"), True)
+        add("float.tif", image(Image.fromarray(np.zeros((48, 64), np.float32)), "tif"), False)
+    return made[:200]
+
+
+def test_damaged_files_are_counted_and_leave_good_samples_alone(photographs, tmp_path, caplog):
+    odd = damage(tmp_path, photographs)
+    bad = {path for path, usable in odd if not usable}
+    # Three hundred good ones: the forty, several times.
+    paths = sorted([*(path for path, _ in odd), *(photographs * 8)[:300]])
+    mended = [photographs[0] if path in bad else path for path in paths]
+
+    def epoch(paths, **how):
+        return list(itertools.islice(feed_of(ImageFiles(paths), batch_size=20, **how), 25))
+
+    with caplog.at_level(logging.WARNING):
+        seen = epoch(paths, on_error="skip", max_bad_share=1.0)
+    logged = [record.getMessage() for record in caplog.records]
+    assert len(logged) == len(bad) and f"({len(bad)} of 500 images so far)" in logged[-1]
+    assert {line.split()[1].removesuffix(":") for line in logged} == {str(path) for path in bad}
+
+    clean = epoch(mended)
+    assert 100 < len(bad) < 200
+    for ours, theirs in zip(seen, clean, strict=True):
+        for i, number in enumerate(theirs.record):
+            if paths[number] not in bad:
+                assert ours.record[i] == number
+                np.testing.assert_array_equal(ours.x_hq[i], theirs.x_hq[i])
+                np.testing.assert_array_equal(ours.x_lq[i], theirs.x_lq[i])
+            else:
+                assert paths[ours.record[i]] not in bad
+
+    with pytest.raises(UserError, match="odd"):
+        epoch(paths)
+    with pytest.raises(UserError, match=r"6 of 500 images are unusable.*max_bad_share=0.01"):
+        epoch(paths, on_error="skip")
+
+
+def test_a_broken_image_in_a_worker_is_named(photographs, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"hello")
+    with pytest.raises(UserError, match=r"broken\.png: not a readable image"):
+        list(itertools.islice(feed_of(ImageFiles([*photographs, broken]), workers=1), 15))

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from elir_jax.data.choose import choose_sources, open_source, split
 from elir_jax.data.images import read_image, to_float, to_uint8, write_png
 from elir_jax.data.sources import (
     EMBEDDED_HELD_OUT,
     EMBEDDED_TRAIN,
     EmbeddedPhotographs,
     ImageFiles,
+    PairFiles,
     find_images,
-    split_folder,
+    find_pairs,
 )
 from elir_jax.errors import UserError
 
@@ -44,10 +46,11 @@ def test_folders_are_searched_recursively_in_any_case_and_sorted(folder):
 
 
 def test_a_folder_is_split_into_disjoint_parts_that_cover_it(folder):
-    train, held_out = split_folder(folder, held_out=16)
+    train, held_out = split(open_source(folder), str(folder), held_out=16)
     assert (len(train), len(held_out)) == (5, 1)
-    assert sorted([*train.paths, *held_out.paths]) == find_images(folder)
-    assert train[0].shape[2] == 3 and str(folder) in train.name(0)
+    names = [part.name(i) for part in (train, held_out) for i in range(len(part))]
+    assert sorted(names) == [str(path) for path in find_images(folder)]
+    np.testing.assert_array_equal(train[0], read_image(find_images(folder)[0]))
 
 
 def test_missing_and_empty_folders_are_named(folder, tmp_path):
@@ -59,7 +62,26 @@ def test_missing_and_empty_folders_are_named(folder, tmp_path):
         find_images(empty)
     Image.new("RGB", (9, 9)).save(empty / "one.png")
     with pytest.raises(UserError, match="eval_path"):
-        split_folder(empty, 4)
+        choose_sources(str(empty), "", 4, False)
+
+
+def test_pairs_are_matched_by_name_whatever_the_extension(tmp_path):
+    for side, suffix, value in (("hq", ".png", 200), ("lq", ".JPG", 100)):
+        (tmp_path / side / "in").mkdir(parents=True)
+        for name in ("b", "in/a"):
+            Image.new("RGB", (40, 30), (value,) * 3).save(tmp_path / side / f"{name}{suffix}")
+    source = open_source(tmp_path)
+    assert isinstance(source, PairFiles) and len(source) == 2
+    hq, lq = source[0]
+    assert hq.mean() == 200 and abs(lq.mean() - 100) < 1
+    assert source.name(0).endswith("hq/b.png")
+    (tmp_path / "lq" / "b.JPG").unlink()
+    with pytest.raises(UserError, match=r"hq/b\.png: no image of this name in .*lq"):
+        find_pairs(tmp_path)
+    for name in ("in/a.png", "b.png"):
+        Image.new("RGB", (40, 30)).save(tmp_path / "lq" / name)
+    with pytest.raises(UserError, match=r"a\.png.*same name"):
+        find_pairs(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n broken"])

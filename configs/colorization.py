@@ -1,0 +1,14 @@
+"""Colorization of faces: the channels' mean with noise 0.25 (section 5.1.2, Table 5).
+
+Command: python train.py --config configs/colorization.py --config.data.path=FFHQ_FOLDER
+Cost: the paper trained one day on four A100. Result (Table 2, CelebA-Test at 256x256): PSNR
+22.83 dB, SSIM 0.7303, LPIPS 0.3705. FFHQ's 70,000 images are brought to 256x256; the TAESD3 weights
+are downloaded from the Hugging Face hub unless config.autoencoder.weights names a file.
+"""
+
+from configs import common
+
+
+def get_config(variant: str = ""):
+    release = {"sigma": 64.0 / 255, "eight_bit": True}
+    return common.small_task("colorization", variant, release)

@@ -1,0 +1,89 @@
+"""Which images train and which are held out, from what the configuration names."""
+
+from pathlib import Path
+
+from elir_jax.data.images import check_room, read_size
+from elir_jax.data.prepared import is_prepared, open_prepared
+from elir_jax.data.sources import (
+    EMBEDDED_HELD_OUT,
+    EMBEDDED_TRAIN,
+    EmbeddedPhotographs,
+    ImageFiles,
+    PairFiles,
+    Source,
+    Subset,
+    find_images,
+    find_pairs,
+    holds_pairs,
+)
+from elir_jax.errors import UserError
+
+
+def open_source(path: Path) -> Source:
+    """A folder of images, of pairs (``hq`` and ``lq``), or a prepared dataset."""
+    if is_prepared(path):
+        return open_prepared(path)
+    if holds_pairs(path):
+        return PairFiles(find_pairs(path))
+    return ImageFiles(find_images(path))
+
+
+def split(source: Source, name: str, held_out: int) -> tuple[Subset, Subset]:
+    """(training images, held-out images); the latter are spread evenly over the sorted names.
+
+    ``held_out`` of them, at most a fifth of all, one at least.
+    """
+    total = len(source)
+    if total < 2:
+        raise UserError(
+            f"{name}: holds one image, which cannot serve training and evaluation both; add "
+            f"images or name others with --config.data.eval_path"
+        )
+    count = max(1, min(held_out, total // 5))
+    chosen = sorted({(2 * i + 1) * total // (2 * count) for i in range(count)})
+    train = sorted(set(range(total)) - set(chosen))
+    return Subset(source, train), Subset(source, chosen)
+
+
+def choose_sources(
+    path: str, eval_path: str, held_out: int, embedded: bool
+) -> tuple[Source, Source]:
+    """(training images, held-out images) from folders, or the embedded photographs where allowed.
+
+    Raises UserError where there is nothing to train on.
+    """
+    if path and eval_path:
+        return open_source(Path(path)), open_source(Path(eval_path))
+    if path:
+        return split(open_source(Path(path)), path, held_out)
+    if not embedded:
+        raise UserError(
+            "no training images: this configuration wants your own; give a folder of them, of "
+            "pairs (hq and lq), or a dataset made by python -m elir_jax.data.prepare, with "
+            "--config.data.path=FOLDER"
+        )
+    train = EmbeddedPhotographs(EMBEDDED_TRAIN)
+    return train, open_source(Path(eval_path)) if eval_path else EmbeddedPhotographs(
+        EMBEDDED_HELD_OUT
+    )
+
+
+def check_sizes(source: Source, size: int) -> None:
+    """Raise TooSmall, naming it, for an image too small for crops of ``size``; reads headers only.
+
+    Held-out images are checked so before training, which would end in their error otherwise.
+    """
+    for path in _files(source):
+        found = read_size(path)
+        if found is not None:
+            check_room(*found, size, str(path))
+
+
+def _files(source: Source) -> list[Path]:
+    """The originals' files, of a source that is made of files."""
+    if isinstance(source, Subset):
+        files = _files(source.source)
+        return [files[n] for n in source.numbers] if files else []
+    if isinstance(source, ImageFiles):
+        return list(source.paths)
+    return [hq for hq, _ in source.paths] if isinstance(source, PairFiles) else []

@@ -1,0 +1,64 @@
+"""A prepared dataset on disk: DATA_DIR/NAME/VERSION with ArrayRecord shards and metadata.
+
+tensorflow-datasets' own: ``dataset_info.json``, ``features.json`` and the shards. Ours beside
+them: ``made_from.json`` (the kind, the size, and name and bytes of every file) and ``shards.json``
+(what became of them, a row a shard). Until all is there, the folder is VERSION.incomplete.
+"""
+
+import json
+import os
+from pathlib import Path
+
+INFO, FEATURES = "dataset_info.json", "features.json"
+MADE_FROM, SHARDS = "made_from.json", "shards.json"
+VERSION = "1.0.0"
+INCOMPLETE = ".incomplete"  # tensorflow-datasets ends its own unfinished folders so too
+
+
+def find_datasets(path: Path) -> list[Path]:
+    """The finished datasets at ``path``; where it is none, below it: NAME/VERSION; sorted."""
+    if _is_finished(path):
+        return [path]
+    below = _folders(path)
+    deeper = [folder for parent in below for folder in _folders(parent)]
+    return sorted(folder for folder in below + deeper if _is_finished(folder))
+
+
+def read_names(dataset: Path) -> list[str]:
+    """Name of every record, in order; empty for a dataset that we did not make."""
+    if not ((dataset / MADE_FROM).is_file() and (dataset / SHARDS).is_file()):
+        return []
+    images = json.loads((dataset / MADE_FROM).read_text())["images"]
+    bad = {name for shard in json.loads((dataset / SHARDS).read_text()) for name in shard["bad"]}
+    return [name for name, *_ in images if name not in bad]
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write, whole or not at all, even where the power fails."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value))
+    commit(part, path)
+
+
+def commit(part: Path, path: Path) -> None:
+    """Give the file ``part`` its name, after its bytes have reached the disk."""
+    descriptor = os.open(part, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    part.replace(path)
+
+
+def _is_finished(path: Path) -> bool:
+    if INCOMPLETE in path.resolve().name:
+        return False
+    return (path / INFO).is_file() and (path / FEATURES).is_file()
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        with os.scandir(path) as entries:
+            return [path / entry.name for entry in entries if entry.is_dir()]
+    except OSError:
+        return []

@@ -1,0 +1,114 @@
+"""Images -> pairs of one size, in [0, 1]: fit, crop, flip, degrade.
+
+Everything random about a pair comes from the generator it is given.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from jaxtyping import UInt8
+
+from elir_jax.data.filters import resize_bicubic
+from elir_jax.data.images import (
+    FloatPixels,
+    Pixels,
+    centre,
+    check_room,
+    fit_short_side,
+    to_float,
+)
+from elir_jax.data.sources import Item, Source
+from elir_jax.errors import UserError
+
+Degradation = Callable[[np.random.Generator, FloatPixels], FloatPixels]
+logger = logging.getLogger(__name__)
+FITS = ("crop", "resize")
+LARGEST_ENLARGEMENT = 2  # more would train on blur
+
+
+@dataclasses.dataclass(frozen=True)
+class PairMaker:
+    """How an image becomes a pair of ``size`` x ``size`` pixels.
+
+    ``fit``: ``crop`` takes a window of the image as it is; ``resize`` first brings its shorter side
+    to ``size``, twice as large at most. Given pairs are not degraded; their degraded image is
+    brought to the original's size.
+    """
+
+    degrade: Degradation
+    size: int
+    fit: str = "crop"
+
+    def __post_init__(self):
+        if self.fit not in FITS:
+            raise ValueError(f"fit must be one of {FITS}, got {self.fit!r}")
+
+    @property
+    def least(self) -> int:
+        """The fewest pixels an image may have along its shorter side."""
+        return self.size if self.fit == "crop" else -(-self.size // LARGEST_ENLARGEMENT)
+
+    def random(
+        self, rng: np.random.Generator, item: Item, name: str
+    ) -> tuple[FloatPixels, FloatPixels]:
+        """(x_hq, x_lq) for training: a random window, mirrored half of the time."""
+        hq, lq = self._fitted(item, name)
+        room = hq.shape[0] - self.size, hq.shape[1] - self.size
+        top, left = (int(rng.integers(side + 1)) for side in room)
+        step = -1 if rng.random() < 0.5 else 1
+
+        def window(pixels):
+            cut = pixels[top : top + self.size, left : left + self.size]
+            return to_float(np.ascontiguousarray(cut[:, ::step]))
+
+        x_hq = window(hq)
+        return x_hq, self.degrade(rng, x_hq) if lq is None else window(lq)
+
+    def central(
+        self, rng: np.random.Generator, item: Item, name: str
+    ) -> tuple[FloatPixels, FloatPixels]:
+        """(x_hq, x_lq) for evaluation: the middle of the image."""
+        hq, lq = self._fitted(item, name)
+        x_hq = to_float(np.ascontiguousarray(centre(hq, self.size)))
+        if lq is None:
+            return x_hq, self.degrade(rng, x_hq)
+        return x_hq, to_float(np.ascontiguousarray(centre(lq, self.size)))
+
+    def _fitted(self, item: Item, name: str) -> tuple[Pixels, Pixels | None]:
+        hq, lq = item if isinstance(item, tuple) else (item, None)
+        check_room(*hq.shape[:2], self.least, name)
+        if lq is not None and lq.shape != hq.shape:
+            lq = enlarge(lq, *hq.shape[:2])
+        if self.fit == "resize":
+            hq = fit_short_side(hq, self.size)
+            lq = None if lq is None else fit_short_side(lq, self.size)
+        return hq, lq
+
+
+def enlarge(
+    pixels: UInt8[np.ndarray, "h w 3"], height: int, width: int
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Pillow's bicubic, in 8 bits."""
+    x = resize_bicubic(pixels.astype(np.float32), height, width)
+    return np.round(np.clip(x, 0, 255)).astype(np.uint8)
+
+
+def evaluation_pairs(
+    source: Source, maker: PairMaker, seed: int, skip_bad: bool
+) -> Iterator[tuple[str, FloatPixels, FloatPixels]]:
+    """(name, x_hq, x_lq) for each image, degraded by a generator of its own.
+
+    With ``skip_bad``, unusable images are named in the log and left out.
+    """
+    for i in range(len(source)):
+        name = source.name(i)
+        try:
+            pair = maker.central(np.random.default_rng((seed, i)), source[i], name)
+        except UserError as error:
+            if not skip_bad:
+                raise
+            logger.warning("left out of the evaluation: %s", error)
+        else:
+            yield name, *pair

@@ -1,9 +1,8 @@
 """Train: python train.py --config configs/NAME.py [--workdir DIR] [--config.FIELD=VALUE ...].
 
-Running the same command again resumes. See README.md.
+Running the same command again resumes. See README.md; docs/pods.md for many hosts.
 """
 
-import json
 import signal
 from pathlib import Path
 
@@ -12,61 +11,61 @@ from ml_collections import ConfigDict
 from elir_jax import cli
 
 
-def main(config: ConfigDict, workdir: Path) -> int:
+def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
     """Train to the configuration's last step, then evaluate the averaged weights."""
     from elir_jax.build import build
+    from elir_jax.build.resume import begin
     from elir_jax.evaluation.present import format_table, write_evaluation
-    from elir_jax.training.checkpoint import Checkpoints
+    from elir_jax.training.failure import NotFinite, keep_for_inspection
     from elir_jax.training.loop import fit
-    from elir_jax.training.report import Report, draw_curves
+    from elir_jax.training.report import draw_curves
     from elir_jax.training.stopping import StopRequest
+    from elir_jax.training.writers import open_writers
 
-    cli.open_workdir(workdir)
-    run = build(config)
-    data = iter(run.data())
-    like = run.state_like()
-    checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
-    if checkpoints.latest_step() is not None:
-        state, position = checkpoints.restore(like)
-        data.set_state(position)
-        print(f"resuming {workdir} at step {int(state.step)}", flush=True)
-    else:
-        state = run.init_state(workdir)
-
-    print(f"training in {workdir}; the first step takes long, it compiles", flush=True)
-    report = Report(
-        workdir,
-        start=int(state.step),
-        num_steps=run.plan.num_steps,
-        batch_size=config.batch_size,
-    )
     with StopRequest() as stop:
-        try:
-            state = fit(
-                state,
-                data,
-                run.step,
-                run.plan,
-                checkpoints=checkpoints,
-                report=report,
-                stop=stop,
-                config=json.loads(config.to_json_best_effort()),
-            )
-        finally:
-            report.close()
-            checkpoints.close()
-    if stop.signum is not None:
-        name = signal.Signals(stop.signum).name
-        print(f"stopped by {name}: saved step {int(state.step)} in {workdir}", flush=True)
-        print("run the same command again to go on", flush=True)
-        return 128 + stop.signum
+        stop.nothing_to_save = options.alone
+        run = build(config)
+        data = run.data()
+        state, position = begin(run, workdir, options.allow_config_change)
+        if position is not None:
+            data.set_state(position)
+            cli.say(f"resuming {workdir} at step {int(state.step)}")
+        cli.say(f"training in {workdir}; the first step takes long, it compiles")
+        with open_writers(
+            workdir,
+            start=int(state.step),
+            num_steps=config.num_steps,
+            batch_size=config.batch_size,
+            keep=config.keep_checkpoints,
+            keep_every=config.keep_every,
+            began=options.began,
+        ) as writers:
+            try:
+                state, stopped = fit(
+                    state, data, run.step, run.plan, writers=writers, stop=stop, config=run.config
+                )
+            except NotFinite as error:
+                raise keep_for_inspection(
+                    error, workdir, run.image_name, data.get_state(), run.config
+                ) from error
+            if stopped:
+                signum = stop.signum or signal.SIGTERM  # of another host's
+                cli.say(writers.ledger.summary())
+                name = signal.Signals(signum).name
+                cli.say(f"stopped by {name}: saved step {int(state.step)} in {workdir}")
+                cli.say("run the same command again to go on")
+                return 128 + signum
 
-    curves = draw_curves(workdir)
-    evaluation = run.evaluate(state.ema, state.frozen)
-    print(format_table(evaluation))
-    print("wrote", curves, *write_evaluation(workdir, evaluation), *run.export(state, workdir))
+            stop.nothing_to_save = True
+            writers.ledger.turn("evaluation")
+            evaluation = run.evaluate(state.ema, state.frozen)
+            cli.say(format_table(evaluation))
+            if options.first:
+                written = [draw_curves(workdir), *write_evaluation(workdir, evaluation)]
+                cli.say("wrote", *written, *run.export(state, workdir))
+            cli.say(writers.ledger.summary())
     return 0
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, trains=True)

@@ -19,7 +19,8 @@ def default() -> ConfigDict:
     config.dtype = "float32"  # compute: float32 | bfloat16; parameters are float32 always
     config.log_every = 50  # steps
     config.checkpoint_every = 1000  # steps
-    config.keep_checkpoints = 2
+    config.keep_checkpoints = 2  # the newest; at least 2: should the newest be damaged
+    config.keep_every = 0  # besides, those of steps that this divides; 0: none
 
     config.data = ConfigDict()
     # A folder of images, searched recursively; of pairs (hq/ and lq/); or a prepared dataset.

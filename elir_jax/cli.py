@@ -5,26 +5,54 @@ SIGTERM (training saves first).
 """
 
 import difflib
+import errno
+import hashlib
 import os
+import platform
 import re
 import sys
-import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from elir_jax.errors import UserError
+from elir_jax.errors import DiskError, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+BEGAN = time.monotonic()
 
 
-def run(main: Callable[[ConfigDict, Path], int]) -> None:
-    """Run ``main(config, workdir)`` under ``--config`` and ``--workdir``; never returns."""
+class Options(NamedTuple):
+    """What the command line says besides the configuration and the folder."""
+
+    began: float  # when the command began, by ``time.monotonic``
+    first: bool  # whether this process writes and speaks
+    alone: bool  # whether there is no other process
+    allow_config_change: bool
+
+
+def run(main: Callable[[ConfigDict, Path, Options], int], *, trains: bool = False) -> None:
+    """Run ``main(config, workdir, options)`` as the command line says; never returns.
+
+    ``trains``: the command goes on with what earlier ones began, and may be told to change it.
+    """
     config = config_flags.DEFINE_config_file("config", help_string="configs/NAME.py[:tiny]")
     workdir = flags.DEFINE_string("workdir", None, "folder of the run; default: runs/NAME")
+    distributed = flags.DEFINE_bool(
+        "distributed", False, "join the other processes of a TPU pod, Slurm, GKE or Open MPI job"
+    )
+    coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, to join others")
+    number = flags.DEFINE_integer("num-processes", None, "how many processes join")
+    index = flags.DEFINE_integer("process-id", None, "which of them this is, from 0")
+    if trains:
+        flags.DEFINE_bool(
+            "allow-config-change", False, "go on with another configuration than before"
+        )
 
     def guarded(argv: list[str]) -> int:
         if len(argv) > 1:
@@ -35,9 +63,23 @@ def run(main: Callable[[ConfigDict, Path], int]) -> None:
         file = config_flags.get_config_filename(flags.FLAGS["config"])
         if not isinstance(chosen, ConfigDict):  # what the parser leaves where it found no file
             raise UserError(_no_configuration(file))
-        return main(chosen, Path(workdir.value or _default_workdir(file)))
+        from elir_jax.training import hosts  # here: it loads jax
+
+        _keep_programs()
+        hosts.join(distributed.value, coordinator.value, number.value, index.value)
+        change = trains and flags.FLAGS["allow-config-change"].value
+        options = Options(BEGAN, hosts.is_first(), hosts.alone(), change)
+        return main(chosen, Path(workdir.value or _default_workdir(file)), options)
 
     app.run(lambda argv: told(lambda: guarded(argv)), flags_parser=_parse)
+
+
+def say(*words: object) -> None:
+    """Print a line, on the first process."""
+    from elir_jax.training import hosts
+
+    if hosts.is_first():
+        print(*words, flush=True)
 
 
 def told(command: Callable[[], int | None]) -> int:
@@ -45,23 +87,47 @@ def told(command: Callable[[], int | None]) -> int:
     logging.set_verbosity(logging.WARNING)  # jax, orbax and matplotlib narrate otherwise
     try:
         return command() or 0
+    except DiskError as error:
+        _leave(str(error))
     except UserError as error:
         return fail(str(error))
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        _leave(f"{error.filename or 'the disk'}: {error.strerror}; what was saved is not lost")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
-def open_workdir(workdir: Path) -> None:
-    """Make the run's folder. Raises UserError where it cannot be made or written."""
+def _leave(message: str) -> NoReturn:
+    """End at once: what would flush its files on the way out would fail again, with tracebacks."""
+    code = fail(message)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _keep_programs() -> None:
+    """Keep compiled programs for the next start, unless JAX_COMPILATION_CACHE_DIR says where.
+
+    One folder a kind of processor: programs for one may not run on another.
+    """
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=workdir):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"{workdir}: cannot be written ({error.strerror}); choose another --workdir"
-        ) from error
+        cpu = Path("/proc/cpuinfo").read_text()
+        found = re.search(r"^(flags|Features)\s*:.*$", cpu, re.MULTILINE)
+        kind = found[0] if found else platform.processor()
+        folder = cache / "elir_jax" / hashlib.sha256(kind.encode()).hexdigest()[:12]
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or one that cannot be written: compile each time
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def fail(message: str) -> int:

@@ -1,11 +1,20 @@
-"""Four fake devices, shapes and types of every public function checked, no silent broadcasting."""
+"""Four fake devices, shapes and types of every public function checked, no silent broadcasting.
+
+Most of the tests' time would be compilation: it is done with less optimization, and kept for the
+tests and commands of this session that compile the same.
+"""
 
 import os
+import tempfile
 
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+CACHE = tempfile.TemporaryDirectory(prefix="compiled")
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {QUICK}"
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
-from jaxtyping import install_import_hook
+from jaxtyping import install_import_hook  # noqa: E402
 
 install_import_hook("elir_jax", "beartype.beartype")
 

@@ -1,5 +1,7 @@
 """A small ELIR for tests: networks, objective, parameters and a batch, quick to compile."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -19,6 +21,11 @@ SIZE = 32
 
 def init(seed: int = 0):
     """(trained, frozen) parameters; the trained encoder differs from the frozen one."""
+    return jax.tree.map(jnp.array, _init(seed))
+
+
+@functools.cache
+def _init(seed):
     first, second, third = jax.random.split(jax.random.key(seed), 3)
     frozen = AUTOENCODER.init(first)
     params = init_latent_flow(second, 4, ESTIMATOR, VELOCITY)

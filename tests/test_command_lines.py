@@ -6,28 +6,23 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
 
+from elir_jax.training.checkpoint import read
+from elir_jax.training.digests import leaf_digests
+
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = 12
-CACHE = tempfile.TemporaryDirectory()
 
 
 def command(script, *options, devices=1):
-    env = dict(
-        os.environ,
-        XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}",
-        JAX_COMPILATION_CACHE_DIR=CACHE.name,  # the runs compile the same programs
-        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-    )
+    quick = os.environ["XLA_FLAGS"].partition(" ")[2]
+    env = dict(os.environ, XLA_FLAGS=f"--xla_force_host_platform_device_count={devices} {quick}")
     return subprocess.Popen(
         [sys.executable, script, *options],
         cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -53,9 +48,8 @@ def losses(workdir, steps=STEPS):
     return np.array([row["loss"] for row in rows])
 
 
-def final_state(workdir, steps):
-    with ocp.PyTreeCheckpointer() as reader:
-        return reader.restore(workdir / "checkpoints" / str(steps) / "state")
+def final(workdir, steps):
+    return read(workdir / "checkpoints" / str(steps))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +99,6 @@ def test_a_trained_run_is_converted_and_evaluates_the_same(whole, tmp_path):
     assert figures[0] == figures[1]
 
 
-@pytest.mark.filterwarnings("ignore:Sharding info not provided")
 def test_ctrl_c_saves_and_the_same_command_ends_where_an_undisturbed_run_ends(whole, tmp_path):
     stopped, undisturbed = tmp_path / "stopped", tmp_path / "undisturbed"
     process = command("train.py", *train_options(stopped, steps=10_000))
@@ -130,15 +123,9 @@ def test_ctrl_c_saves_and_the_same_command_ends_where_an_undisturbed_run_ends(wh
         assert code == 0, err
         assert f"at step {start}" in out
     np.testing.assert_array_equal(losses(stopped, target), losses(undisturbed, target))
-    ours, theirs = final_state(stopped, target), final_state(undisturbed, target)
-    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-    assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
-
-
-def test_four_devices_give_the_losses_of_one(whole, tmp_path):
-    code, _, err = run("train.py", *train_options(tmp_path), devices=4)
-    assert code == 0, err
-    np.testing.assert_allclose(losses(tmp_path), losses(whole[0]), rtol=1e-5)
+    ours, theirs = final(stopped, target), final(undisturbed, target)
+    assert ours.data == theirs.data == {"samples": 4 * target}
+    assert leaf_digests(ours.leaves) == leaf_digests(theirs.leaves)
 
 
 def one_line(result, *words):

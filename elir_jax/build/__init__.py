@@ -7,7 +7,7 @@ and the stages that evaluation looks at. A wrong field or value is a UserError a
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -15,23 +15,25 @@ from ml_collections import ConfigDict
 from elir_jax.build.autoencoder import build_autoencoder_training
 from elir_jax.build.data import build_data
 from elir_jax.build.elir import build_elir
-from elir_jax.build.fields import choose, make
+from elir_jax.build.fields import choose, make, plain
 from elir_jax.build.method import Method
+from elir_jax.data.pipeline import TrainingBatches
 from elir_jax.errors import UserError
-from elir_jax.evaluation.evaluate import Evaluation, evaluate, measure
+from elir_jax.evaluation.evaluate import Evaluation, evaluate, measure, share_of
 from elir_jax.interop.weights import check_weights, has_weights, read_weights
+from elir_jax.training import hosts
 from elir_jax.training.loop import Plan
 from elir_jax.training.optim import AdamW, Ema
 from elir_jax.training.parallel import (
+    StepFn,
     check_batch,
     parallel_map,
     parallel_step,
     replicate,
-    replicated_like,
 )
 from elir_jax.training.state import TrainState, create_state
-from elir_jax.training.step import Metrics, train_step
-from elir_jax.types import Batch, Params
+from elir_jax.training.step import train_step
+from elir_jax.types import Params
 
 METHODS: dict[str, Callable[[ConfigDict], Method]] = {
     "autoencoder": build_autoencoder_training,
@@ -42,13 +44,16 @@ METHODS: dict[str, Callable[[ConfigDict], Method]] = {
 class Run(NamedTuple):
     """A configuration's objects, ready for the loop."""
 
+    config: dict  # as JSON, with a fingerprint of the training images
     init_state: Callable[[Path], TrainState]  # of a workdir, which may hold converted weights
-    state_like: Callable[[], TrainState]  # its shapes and placement, without weights
-    step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-    data: Callable[[], Any]  # endless batches with a position
+    state_like: Callable[[], TrainState]  # its shapes, without weights
+    step: StepFn
+    data: Callable[[], TrainingBatches]
+    image_name: Callable[[int], str]  # of a training image, by its number
     plan: Plan
     evaluate: Callable[[Params, Params], Evaluation]  # of averaged and frozen weights
     converted: Callable[[Path], tuple[Params, Params]]  # both, from a workdir's converted weights
+    converted_like: Callable[[], tuple[Params, Params]]  # their shapes
     export: Callable[[TrainState, Path], list[Path]]  # files for others to use, once trained
 
 
@@ -74,43 +79,51 @@ def build(config: ConfigDict) -> Run:
             check_weights(workdir, given, frozen | params)
             frozen |= {name: given[name] for name in frozen.keys() - params.keys()}
             params = {name: given[name] for name in params}
-        return replicate(create_state(params, frozen, optimizer))
+        return create_state(params, frozen, optimizer)
 
     def state_like() -> TrainState:
         try:
-            return replicated_like(
-                jax.eval_shape(lambda: create_state(*new_parameters("untrained"), optimizer))
-            )
+            return jax.eval_shape(lambda: create_state(*new_parameters("untrained"), optimizer))
         except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
             raise UserError(
                 f"these networks cannot be built: {error}; check their sizes"
             ) from error
 
+    def converted_like() -> tuple[Params, Params]:
+        shapes = jax.eval_shape(lambda: new_parameters("untrained"))
+        return jax.eval_shape(lambda trees: tuple(map(method.for_inference, trees)), shapes)
+
     def converted(workdir: Path) -> tuple[Params, Params]:
-        params, frozen = jax.eval_shape(lambda: new_parameters("untrained"))
+        params, frozen = converted_like()
         given = method.for_inference(read_weights(workdir))
-        wanted = frozen | params
-        check_weights(workdir, given, jax.eval_shape(method.for_inference, wanted))
+        check_weights(workdir, given, frozen | params)
         return {name: given[name] for name in params}, {name: given[name] for name in frozen}
 
     def evaluate_weights(params: Params, frozen: Params) -> Evaluation:
+        total = len(found.held_out)
+        numbers = share_of(total, jax.process_index(), jax.process_count())
         return evaluate(
-            found.evaluation(),
+            found.evaluation(numbers),
             measure_batch,
-            (method.for_inference(params), frozen),
+            replicate((method.for_inference(params), frozen)),
             method.stage_names,
-            batch_size=config.evaluation.batch_size,
+            batch_size=min(config.evaluation.batch_size, total) * jax.local_device_count(),
+            most=len(share_of(total, 0, jax.process_count())),
             num_samples=config.evaluation.num_samples,
+            gather=hosts.gather,
         )
 
     return Run(
+        config=plain(config) | {"training_images": found.fingerprint(config.data.path)},
         init_state=init_state,
         state_like=state_like,
         step=parallel_step(step),
         data=data,
+        image_name=found.source.name,
         plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
         evaluate=evaluate_weights,
         converted=converted,
+        converted_like=converted_like,
         export=lambda state, workdir: method.export(state.ema, workdir),
     )
 
@@ -124,7 +137,7 @@ def check_ranges(config: ConfigDict, factor: int) -> None:
                 f"--config.{section}.size={size}: must be a positive multiple of {factor}"
             )
     least = {"seed": 0, "num_steps": 1, "log_every": 1, "checkpoint_every": 1, "accumulate": 1,
-             "keep_checkpoints": 1, "data.held_out": 1, "evaluation.batch_size": 1,
+             "keep_checkpoints": 1, "keep_every": 0, "data.held_out": 1, "evaluation.batch_size": 1,
              "evaluation.num_samples": 1}  # fmt: skip
     for field, bound in least.items():
         value = functools.reduce(getattr, field.split("."), config)

@@ -1,5 +1,6 @@
 """Photographs, degradation and feed of a configuration."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -45,10 +46,17 @@ class Data(NamedTuple):
         """Endless training batches with a position."""
         return TrainingBatches(self.source, self.maker, self.feed, process_index, process_count)
 
-    def evaluation(self) -> Iterator:
-        """Every held-out pair once."""
+    def evaluation(self, numbers: range) -> Iterator:
+        """The held-out pairs of these numbers, each once."""
         skip = self.feed.on_error == "skip"
-        return evaluation_pairs(self.held_out, self.held_out_maker, self.seed, skip)
+        return evaluation_pairs(self.held_out, self.held_out_maker, self.seed, skip, numbers)
+
+    def fingerprint(self, path: str) -> dict[str, str | int]:
+        """Which images train: how many, and a digest of their names, in order, below ``path``."""
+        names = (self.source.name(i) for i in range(len(self.source)))
+        text = "\n".join(name.replace(path, "", 1) for name in names)
+        digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+        return {"images": len(self.source), "names": digest[:16]}
 
 
 def build_data(config: ConfigDict) -> Data:

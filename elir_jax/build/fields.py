@@ -1,7 +1,10 @@
 """Configuration fields -> objects, with a mistake told by the field's name."""
 
+import json
 from collections.abc import Callable
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from elir_jax.errors import UserError
 
@@ -19,3 +22,8 @@ def make(cls: Callable[..., Any], section: str, fields: Any, **extra: Any) -> An
         return cls(**fields, **extra)
     except (TypeError, ValueError) as error:
         raise UserError(f"--config.{section}: {error}") from error
+
+
+def plain(config: ConfigDict) -> dict:
+    """The configuration as JSON has it."""
+    return json.loads(config.to_json_best_effort())

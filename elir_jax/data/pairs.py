@@ -96,13 +96,13 @@ def enlarge(
 
 
 def evaluation_pairs(
-    source: Source, maker: PairMaker, seed: int, skip_bad: bool
-) -> Iterator[tuple[str, FloatPixels, FloatPixels]]:
-    """(name, x_hq, x_lq) for each image, degraded by a generator of its own.
+    source: Source, maker: PairMaker, seed: int, skip_bad: bool, numbers: range
+) -> Iterator[tuple[int, str, FloatPixels, FloatPixels]]:
+    """(number, name, x_hq, x_lq) for each image of ``numbers``, degraded by a generator of its own.
 
     With ``skip_bad``, unusable images are named in the log and left out.
     """
-    for i in range(len(source)):
+    for i in numbers:
         name = source.name(i)
         try:
             pair = maker.central(np.random.default_rng((seed, i)), source[i], name)
@@ -111,4 +111,4 @@ def evaluation_pairs(
                 raise
             logger.warning("left out of the evaluation: %s", error)
         else:
-            yield name, *pair
+            yield i, name, *pair

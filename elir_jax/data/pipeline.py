@@ -87,8 +87,8 @@ class MakeSample:
 class TrainingBatches:
     """Endless batches: this process's share of each global batch.
 
-    ``get_state`` and ``set_state`` are the position, in batches. Raises ValueError where the
-    processes do not divide the batch.
+    ``get_state`` and ``set_state`` are the position, in samples of the global sequence: another
+    batch size may go on from it. Raises ValueError where the processes do not divide the batch.
     """
 
     def __init__(
@@ -105,15 +105,15 @@ class TrainingBatches:
         self.bad: set[int] = set()
         slots = np.arange(process_index, feed.batch_size, process_count, dtype=np.int32)
         self._slots = slots
-        self._batches = (
+        self._samples = (
             grain.MapDataset.range(len(source))
             .seed(feed.seed)
             .shuffle()
             .repeat()
-            .random_map(MakeSample(source, maker))[process_index::process_count]
-            .batch(len(slots))
+            .random_map(MakeSample(source, maker))
         )
-        self._next = 0
+        self._share = process_index, process_count
+        self._next = 0  # number of the next global batch's first sample
         self._iterator: Iterator | None = None
 
     def __iter__(self) -> "TrainingBatches":
@@ -124,19 +124,30 @@ class TrainingBatches:
             self._iterator = self._start()
         sample = next(self._iterator)
         self._look_at(sample.pop("bad"))
-        self._next += 1
+        self._next += self.feed.batch_size
         return Batch(**sample, slot=self._slots)
 
     def get_state(self) -> dict[str, int]:
-        """Batches taken so far, counted from the run's start."""
-        return {"next_index": self._next}
+        """Samples taken so far by all processes, counted from the run's start."""
+        return {"samples": self._next}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Go on after so many batches."""
-        self._next, self._iterator = int(state["next_index"]), None
+        """Go on after so many samples."""
+        self._next, self._iterator = int(state["samples"]), None
+
+    def after(self, state: dict[str, int], batches: int) -> dict[str, int]:
+        """The position so many batches later."""
+        return {"samples": state["samples"] + batches * self.feed.batch_size}
+
+    def blank(self) -> Batch:
+        """A batch of nothing, for a process that has none."""
+        rows, size = len(self._slots), self.maker.size
+        x = np.zeros((rows, size, size, 3), np.float32)
+        return Batch(x, x, record=np.full(rows, GOOD, np.int32), slot=self._slots)
 
     def _start(self) -> Iterator:
-        rest = self._batches[self._next :]
+        index, count = self._share
+        rest = self._samples[self._next + index :: count].batch(len(self._slots))
         if not self.feed.workers:
             return iter(rest.to_iter_dataset(THREADS))
         options = grain.MultiprocessingOptions(

@@ -1,9 +1,11 @@
 """Dataset x stages x metrics: the mean of each metric over the images, for each stage.
 
-Every image has its own noise, seeded by its number, and metrics are averaged by image: the figures
-do not depend on batch size or device count.
+Every image has its own noise, seeded by its number, and metrics are averaged by image. A device
+works on the same number of images at a time however many devices and hosts there are, and what
+fills up the last batch is left out: the figures do not depend on any of them.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -52,46 +54,57 @@ def measure(stages: Stages, seed: int):
     return fn
 
 
+def share_of(total: int, index: int, count: int) -> range:
+    """The numbers of ``total`` images that process ``index`` of ``count`` works on: one run."""
+    most = -(-total // count)
+    return range(min(index * most, total), min((index + 1) * most, total))
+
+
 def evaluate(
-    pairs: Iterable[tuple[str, FloatPixels, FloatPixels]],
+    pairs: Iterable[tuple[int, str, FloatPixels, FloatPixels]],
     measure_batch: Callable,
     weights: tuple[Params, Params],
     stage_names: Sequence[str],
     *,
     batch_size: int,
+    most: int,
     num_samples: int,
+    gather: Callable[[np.ndarray], np.ndarray] = lambda rows: rows[None],
 ) -> Evaluation:
-    """Evaluate ``weights`` on all pairs; ``measure_batch`` is :func:`measure` over the devices."""
-    # In the order of the names: trees of arrays come back sorted by key.
-    collected = {stage: {name: [] for name in METRICS} for stage in stage_names}
+    """Evaluate ``weights`` on all pairs, given by number in their order.
+
+    ``measure_batch`` is :func:`measure` over this host's devices, ``batch_size`` images at a time
+    over all of them. Where hosts share the images, ``pairs`` are this one's, ``most`` the most that
+    any has, and ``gather`` stacks their figures; the samples are this host's.
+    """
+    columns = [(stage, metric) for stage in stage_names for metric in METRICS]
+    table = np.zeros((most, 1 + len(columns)), np.float32)  # the first column: 1 for an image
     samples: list[Sample] = []
-    for start, batch in _batches(pairs, batch_size):
-        names, x_hq, x_lq = zip(*batch, strict=True)
-        number = np.arange(start, start + len(batch), dtype=np.int32)
-        # A short last batch is filled up, so that one program serves all; the rest is cut off.
-        fill = [0] * (batch_size - len(batch)) if start else []
-        rows = [*range(len(batch)), *fill]
+    row = 0
+    for batch in _batches(pairs, batch_size):
+        numbers, names, x_hq, x_lq = zip(*batch, strict=True)
+        # A short batch is filled up, so that one program serves all; the rest is cut off.
+        rows = [*range(len(batch)), *[0] * (batch_size - len(batch))]
+        number = np.asarray(numbers, np.int32)
         arrays = (np.stack(x_hq)[rows], np.stack(x_lq)[rows], number[rows])
         figures, images = measure_batch(weights, arrays)
-        for stage, metrics in figures.items():
-            for name, values in metrics.items():
-                collected[stage][name].extend(values[: len(batch)])
+        here = slice(row, row + len(batch))
+        table[here, 0] = 1
+        for column, (stage, metric) in enumerate(columns, 1):
+            table[here, column] = figures[stage][metric][: len(batch)]
+        row += len(batch)
         for i in range(min(len(batch), num_samples - len(samples))):
             stages = {stage: np.asarray(x[i]) for stage, x in images.items()}
             samples.append(Sample(names[i], stages, x_hq[i]))
-    means = {
-        stage: {name: float(np.mean(values)) for name, values in metrics.items()}
-        for stage, metrics in collected.items()
-    }
-    return Evaluation(means, samples)
+    measured = gather(table).reshape(-1, table.shape[1])
+    means = measured[measured[:, 0] == 1, 1:].mean(axis=0, dtype=np.float64)
+    result: dict[str, dict[str, float]] = {stage: {} for stage in stage_names}
+    for (stage, metric), mean in zip(columns, means, strict=True):
+        result[stage][metric] = float(mean)
+    return Evaluation(result, samples)
 
 
 def _batches(items: Iterable, size: int):
-    batch, start = [], 0
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield start, batch
-            batch, start = [], start + size
-    if batch:
-        yield start, batch
+    items = iter(items)
+    while batch := list(itertools.islice(items, size)):
+        yield batch

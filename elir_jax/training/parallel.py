@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from elir_jax.errors import UserError
 from elir_jax.training.state import TrainState
-from elir_jax.training.step import Metrics
+from elir_jax.training.step import Metrics, Order, Verdict
 from elir_jax.types import Batch
 
 AXIS = "devices"
@@ -40,12 +40,6 @@ def replicate(tree: Any) -> Any:
     return jax.device_put(tree, _everywhere())
 
 
-def replicated_like(shapes: Any) -> Any:
-    """A tree of shapes with the placement that :func:`replicate` gives."""
-    place = _everywhere()
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes)
-
-
 def _everywhere() -> NamedSharding:
     return NamedSharding(Mesh(np.asarray(jax.local_devices()), (AXIS,)), PartitionSpec())
 
@@ -55,26 +49,52 @@ def _shard(tree: Any) -> Any:
     return jax.tree.map(lambda a: a.reshape(devices, a.shape[0] // devices, *a.shape[1:]), tree)
 
 
-def parallel_step(
-    step: Callable[..., tuple[TrainState, Metrics]],
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """``step(state, batch, axis_name=...)`` over all devices; the given state is donated."""
-    mapped = jax.pmap(
+StepFn = Callable[[TrainState, Batch, Order], tuple[TrainState, Metrics, Verdict]]
+
+
+def parallel_step(step: Callable[..., tuple[TrainState, Metrics, Verdict]]) -> StepFn:
+    """``step(state, batch, order, axis_name=...)`` over all devices of all hosts.
+
+    The given state is donated; the batch and the order are this host's own.
+    """
+    mapped = _mapped(step)
+    return lambda state, batch, order: mapped(state, _shard(batch), _for_each_device(order))
+
+
+def compiled_step(
+    step: Callable[..., tuple[TrainState, Metrics, Verdict]], state: TrainState, batch: Batch
+) -> jax.stages.Compiled:
+    """The program that :func:`parallel_step` runs on one host; shapes are enough."""
+    shards = jax.eval_shape(_shard, batch)
+    return _mapped(step).lower(state, shards, _for_each_device(Order(0))).compile()
+
+
+def _mapped(step: Callable[..., tuple[TrainState, Metrics, Verdict]]):
+    return jax.pmap(
         functools.partial(step, axis_name=AXIS),
         axis_name=AXIS,
-        in_axes=(None, 0),
-        out_axes=(None, None),
+        in_axes=(None, 0, 0),
+        out_axes=(None, None, None),
         donate_argnums=0,
     )
-    return lambda state, batch: mapped(state, _shard(batch))
+
+
+def _for_each_device(order: Order) -> Order:
+    devices = jax.local_device_count()
+    return Order(
+        np.full(devices, order.after, np.int32),
+        np.full(devices, order.stop, np.float32),
+        np.full(devices, order.empty, np.float32),
+    )
 
 
 def parallel_map(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """``fn(shared, batched)`` with the second argument's leading axis spread over the devices.
+    """``fn(shared, batched)``, the second argument's leading axis spread over this host's devices.
 
     The batch is padded to the devices by repeating its last row; the padding is cut off again.
+    Hosts work each on its own: nothing passes between them.
     """
-    mapped = jax.pmap(fn, axis_name=AXIS, in_axes=(None, 0))
+    mapped = jax.pmap(fn, axis_name=AXIS, in_axes=(None, 0), devices=jax.local_devices())
 
     def call(shared, batched):
         rows = jax.tree.leaves(batched)[0].shape[0]

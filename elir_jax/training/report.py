@@ -21,9 +21,9 @@ class Report:
     """
 
     def __init__(self, workdir: Path, *, start: int, num_steps: int, batch_size: int):
-        self._path = workdir / METRICS_FILE
-        _keep_rows(self._path, start)
-        self._file = self._path.open("a")
+        self.path = workdir / METRICS_FILE
+        _keep_rows(self.path, start)
+        self._file = self.path.open("a")
         self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
         self._bar: tqdm.tqdm | None = None
         self._num_steps, self._batch_size = num_steps, batch_size
@@ -99,7 +99,7 @@ def draw_curves(workdir: Path) -> Path | None:
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     steps = np.asarray([row["step"] for row in rows])
     for name in rows[-1]:
-        if name in aside:
+        if name in aside or name.startswith("seconds_"):
             continue
         values = np.asarray([row.get(name, np.nan) for row in rows], float)
         axes.plot(steps, values, linewidth=2 if name == "loss" else 1, label=name)

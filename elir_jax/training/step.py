@@ -2,13 +2,20 @@
 
 Each sample's random key follows from (seed, step, slot in the global batch), so losses do not
 depend on the number of devices. Gradients may be accumulated over equal parts of the batch.
+
+Gradients, metrics and the hosts' wishes travel as one vector, in the step's only collective. A step
+that must not be made leaves the state as it was: where a value is not finite, where a host has no
+batch, and after such a step, which the hosts learn of one step late.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int
 
 from elir_jax.training.optim import Ema, apply_gradients
 from elir_jax.training.state import TrainState
@@ -18,9 +25,26 @@ Objective = Callable[[Params, Params, Params, Batch, SampleKeys], tuple[Scalar, 
 Metrics = dict[str, Scalar]
 
 
+class Order(NamedTuple):
+    """What one host wants of a step."""
+
+    after: Int[Array, ""] | int  # the step that the state must be at; at another, nothing is done
+    stop: Float[Array, ""] | float = 0.0  # 1: this host was told to end the run
+    empty: Float[Array, ""] | float = 0.0  # 1: this host has no batch; nothing is done
+
+
+class Verdict(NamedTuple):
+    """What became of a step; the same on every host."""
+
+    made: Bool[Array, ""]  # whether the state was updated
+    stop: Bool[Array, ""]  # whether any host was told to end the run
+    empty: Bool[Array, ""]  # whether any host had no batch
+
+
 def train_step(
     state: TrainState,
     batch: Batch,
+    order: Order,
     *,
     objective: Objective,
     optimizer: optax.GradientTransformation,
@@ -28,11 +52,12 @@ def train_step(
     seed: int,
     accumulate: int,
     axis_name: str,
-) -> tuple[TrainState, Metrics]:
+) -> tuple[TrainState, Metrics, Verdict]:
     """Update the state with one device's share of the batch.
 
     Gradients and every metric are means over ``axis_name``. Metrics are ``loss``, the objective's
-    terms by name, and the norms ``grad_norm``, ``update_norm`` and ``param_norm``.
+    terms by name, and the norms ``grad_norm``, ``update_norm`` and ``param_norm``. Unless the
+    verdict says ``made``, the new state is the old one.
     """
     step_key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, batch.slot)
@@ -47,7 +72,9 @@ def train_step(
     else:
         grads, metrics = _accumulate(gradient, state.params, batch, keys, accumulate)
 
-    grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+    stale = (state.step != order.after).astype(jnp.float32)
+    vector, restore = ravel_pytree((grads, metrics, stale, order.stop, order.empty))
+    grads, metrics, stale, stop, empty = restore(jax.lax.pmean(vector, axis_name))
     params, opt_state, updates = apply_gradients(optimizer, grads, state.opt_state, state.params)
     step = state.step + 1
     metrics["grad_norm"] = optax.tree.norm(grads)
@@ -59,7 +86,10 @@ def train_step(
         ema=ema.update(state.ema, params, step),
         opt_state=opt_state,
     )
-    return new_state, metrics
+    finite = jnp.isfinite(jnp.stack(jax.tree.leaves(metrics))).all()
+    made = finite & (empty == 0) & (stale == 0)
+    new_state = jax.tree.map(lambda new, old: jnp.where(made, new, old), new_state, state)
+    return new_state, metrics, Verdict(made, stop > 0, empty > 0)
 
 
 def _accumulate(gradient, params, batch: Batch, keys: SampleKeys, parts: int):

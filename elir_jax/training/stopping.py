@@ -1,33 +1,62 @@
-"""Ctrl-C and SIGTERM end a run after the step in hand, not in the middle of it."""
+"""Ctrl-C and SIGTERM end a run after the step in hand, not in the middle of it.
+
+Signals are noticed by a thread of their own, through Python's wake-up file: the main thread may be
+inside a compilation of minutes, where no Python handler runs.
+"""
 
 import os
 import signal
-import types
+import socket
+import threading
+
+WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Notes the first SIGINT or SIGTERM; a second one takes its usual effect at once.
+    """Notes the first SIGINT or SIGTERM; a second one ends the process at once.
 
-    Use as a context manager around the training loop. ``signum`` is None until a signal came.
+    Use as a context manager. ``signum`` is None until a signal came. While ``nothing_to_save`` is
+    set, the first signal ends the process at once too: during start-up, compilation and evaluation
+    everything worth keeping is on the disk. Exit codes: 130 (SIGINT), 143 (SIGTERM).
     """
 
     def __init__(self) -> None:
         self.signum: int | None = None
+        self.nothing_to_save = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            self._previous[signum] = signal.signal(signum, self._note)
+        self._ours, self._theirs = socket.socketpair()
+        self._theirs.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        for signum in WATCHED:
+            # Only so that Python's own handling, which writes to the file, is in place.
+            self._previous[signum] = signal.signal(signum, lambda *_: None)
+        self._thread = threading.Thread(target=self._watch, name="signals", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._restore()
-
-    def _note(self, signum: int, frame: types.FrameType | None) -> None:
-        self.signum = signum
-        os.write(2, b"\nstopping after this step; a second signal stops at once, unsaved\n")
-        self._restore()
-
-    def _restore(self) -> None:
+        signal.set_wakeup_fd(self._wakeup)
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
+        self._theirs.close()
+        self._thread.join()
+        self._ours.close()
+
+    def _watch(self) -> None:
+        while data := self._ours.recv(1):
+            signum = data[0]
+            if signum not in WATCHED:
+                continue
+            if self.signum is not None:
+                _leave(signum, "stopped at once; what was not saved is lost")
+            if self.nothing_to_save:
+                _leave(signum, "stopped; nothing was lost, run the same command again to go on")
+            self.signum = signum
+            os.write(2, b"\nstopping after this step; a second signal stops at once, unsaved\n")
+
+
+def _leave(signum: int, message: str) -> None:
+    os.write(2, f"\n{message} ({signal.Signals(signum).name})\n".encode())
+    os._exit(128 + signum)

@@ -59,14 +59,16 @@ def test_resize_brings_the_short_side_to_size():
 def test_evaluation_takes_centres_with_noise_of_their_own(caplog):
     maker = PairMaker(Denoising(0.1), 32)
     with pytest.raises(UserError, match="number 1"):
-        list(evaluation_pairs(Two(), maker, 0, skip_bad=False))
+        list(evaluation_pairs(Two(), maker, 0, False, range(2)))
     small = PairMaker(Denoising(0.1), 20)
-    pairs, again = (list(evaluation_pairs(Two(), small, 0, skip_bad=False)) for _ in range(2))
-    assert [name for name, *_ in pairs] == ["number 0", "number 1"]
-    np.testing.assert_array_equal(pairs[0][1], to_float(np.ascontiguousarray(centre(PIXELS, 20))))
-    for (_, _, x_lq), (_, _, x_lq_again) in zip(pairs, again, strict=True):
+    pairs, again = (list(evaluation_pairs(Two(), small, 0, False, range(2))) for _ in range(2))
+    assert [pair[:2] for pair in pairs] == [(0, "number 0"), (1, "number 1")]
+    (alone,) = evaluation_pairs(Two(), small, 0, False, range(1, 2))
+    np.testing.assert_array_equal(alone[3], pairs[1][3])
+    np.testing.assert_array_equal(pairs[0][2], to_float(np.ascontiguousarray(centre(PIXELS, 20))))
+    for (*_, x_lq), (*_, x_lq_again) in zip(pairs, again, strict=True):
         np.testing.assert_array_equal(x_lq, x_lq_again)
-    assert not np.array_equal(pairs[0][2] - pairs[0][1], pairs[1][2] - pairs[1][1])
+    assert not np.array_equal(pairs[0][3] - pairs[0][2], pairs[1][3] - pairs[1][2])
     with caplog.at_level(logging.WARNING):
-        assert len(list(evaluation_pairs(Two(), maker, 0, skip_bad=True))) == 1
+        assert len(list(evaluation_pairs(Two(), maker, 0, True, range(2)))) == 1
     assert "number 1" in caplog.text

@@ -38,7 +38,7 @@ def feed_of(source, *, size=32, degrade=None, process=(0, 1), start=0, **changes
     feed = Feed(**({"batch_size": 4, "seed": 7} | changes))
     maker = PairMaker(degrade or Denoising(0.1), size)
     data = TrainingBatches(source, maker, feed, *process)
-    data.set_state({"next_index": start})
+    data.set_state({"samples": start * data.feed.batch_size})
     return data
 
 
@@ -86,7 +86,19 @@ def test_a_position_continues_across_an_epochs_edge():
         assert all(equal(a, b) for a, b in zip(whole[start:], resumed, strict=True))
     data = feed_of(Numbers())
     next(data), next(data)
-    assert data.get_state() == {"next_index": 2}
+    assert data.get_state() == {"samples": 8} == data.after({"samples": 0}, 2)
+
+
+def test_another_batch_size_goes_on_with_the_same_samples():
+    small, large = batches(6), batches(2, batch_size=8, start=1)
+    records = np.concatenate([b.record for b in small])
+    np.testing.assert_array_equal(np.concatenate([b.record for b in large]), records[8:])
+
+
+def test_a_blank_batch_has_the_shapes_of_a_real_one():
+    (real,), blank = batches(1), feed_of(Numbers()).blank()
+    for a, b in zip(real, blank, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
 
 
 def test_processes_share_the_same_global_batches():

@@ -7,19 +7,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elir_jax.evaluation.evaluate import evaluate, measure
+from elir_jax.evaluation.evaluate import evaluate, measure, share_of
 from elir_jax.evaluation.present import format_table, write_evaluation
 from elir_jax.training.parallel import parallel_map
 
 NAMES = ("input", "latent_mmse", "step_1", "restored")
 
 
-def pairs(count=7):
-    rng = np.random.default_rng(0)
-    for i in range(count):
+COUNT = 7  # divided by none of the numbers of devices and hosts below
+
+
+def pairs(numbers=range(COUNT)):
+    for i in numbers:
+        rng = np.random.default_rng(i)
         x = rng.random((16, 24, 3), np.float32)
         noise = rng.standard_normal(x.shape).astype(np.float32)
-        yield f"image {i}", x, x + 0.1 * noise
+        yield i, f"image {i}", x, x + 0.1 * noise
 
 
 def stages(params, frozen, x, keys):
@@ -28,14 +31,16 @@ def stages(params, frozen, x, keys):
     return {"input": x, "latent_mmse": 0.5 * x, "step_1": noisy, "restored": noisy}
 
 
-def run(batch_size):
+def run(batch_size, numbers=range(COUNT), most=COUNT, **options):
     return evaluate(
-        pairs(),
+        pairs(numbers),
         parallel_map(measure(stages, seed=0)),
         ({"sigma": np.float32(0.05)}, {}),
         NAMES,
         batch_size=batch_size,
+        most=most,
         num_samples=2,
+        **options,
     )
 
 
@@ -46,9 +51,21 @@ def test_figures_are_means_over_images_whatever_the_batch(batch_size):
     for stage in NAMES:
         for metric, value in result.figures[stage].items():
             np.testing.assert_allclose(value, reference.figures[stage][metric], atol=1e-5)
-    expected = [-10 * np.log10(np.mean((np.clip(y, 0, 1) - x) ** 2)) for _, x, y in pairs()]
+    expected = [-10 * np.log10(np.mean((np.clip(y, 0, 1) - x) ** 2)) for *_, x, y in pairs()]
     np.testing.assert_allclose(result.figures["input"]["psnr"], np.mean(expected), atol=1e-3)
     assert [s.name for s in result.samples] == [f"image {i}" for i in range(min(2, 7))]
+
+
+@pytest.mark.parametrize("hosts", [2, 3, 4])
+def test_hosts_that_share_the_images_give_the_figures_of_one(hosts):
+    shares = [share_of(COUNT, i, hosts) for i in range(hosts)]
+    assert [n for share in shares for n in share] == list(range(COUNT))
+    tables = []
+    for share in shares:
+        keep = lambda rows: tables.append(rows) or rows[None]  # noqa: E731
+        run(4, share, most=len(shares[0]), gather=keep)
+    whole = run(4, shares[0], most=len(shares[0]), gather=lambda rows: np.stack(tables))
+    assert whole.figures == run(4).figures
 
 
 def test_the_table_the_file_and_the_picture(tmp_path):

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import small
 
+from benchmarks.collectives import collectives
 from elir_jax.objectives.elir import ElirObjective, elir_objective
 from elir_jax.training.optim import AdamW, Ema
-from elir_jax.training.parallel import parallel_step, replicate
+from elir_jax.training.parallel import compiled_step, parallel_step, replicate
 from elir_jax.training.state import create_state
-from elir_jax.training.step import train_step
+from elir_jax.training.step import Order, train_step
 
 OBJECTIVE = elir_objective(small.NETWORKS, ElirObjective(num_segments=3))
 OPTIMIZER = AdamW(learning_rate=1e-3).build()
@@ -36,13 +37,34 @@ def step_with(accumulate=1, objective=OBJECTIVE, seed=0):
 def one_device(step):
     """The same step over one device: the reference for several."""
 
-    def call(state, batch):
-        pieces = jax.tree.map(lambda a: a[None], batch)
+    def call(state, batch, order):
+        pieces = jax.tree.map(lambda a: a[None], (batch, order))
         return jax.vmap(
-            functools.partial(step, axis_name="one"), (None, 0), None, axis_name="one", axis_size=1
-        )(state, pieces)
+            functools.partial(step, axis_name="one"), (None, 0, 0), None,
+            axis_name="one", axis_size=1,
+        )(state, *pieces)  # fmt: skip
 
-    return jax.jit(call)
+    jitted = jax.jit(call)
+
+    def made(state, batch):
+        state, metrics, verdict = jitted(
+            state, batch, Order(state.step, jnp.float32(0), jnp.float32(0))
+        )
+        assert verdict.made and not verdict.stop and not verdict.empty
+        return state, metrics
+
+    return made
+
+
+def many_devices(mapped):
+    """A step over all devices, with the order that a run gives."""
+
+    def made(state, batch):
+        state, metrics, verdict = mapped(state, batch, Order(int(state.step)))
+        assert verdict.made
+        return state, metrics
+
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +81,23 @@ def assert_close(a, b, **tolerance):
         np.testing.assert_allclose(x, y, **tolerance)
 
 
+TRACES = []
+
+
 @pytest.fixture(scope="module")
-def four():
-    return parallel_step(step_with())
+def mapped():
+    """The step over four devices, which notes when it is traced."""
+
+    def counting(*args):
+        TRACES.append(1)
+        return OBJECTIVE(*args)
+
+    return parallel_step(step_with(objective=counting))
+
+
+@pytest.fixture(scope="module")
+def four(mapped):
+    return many_devices(mapped)
 
 
 def test_four_devices_do_what_one_does(four, single):
@@ -95,21 +131,14 @@ def test_accumulated_parts_give_the_whole_batchs_gradient(single):
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4, err_msg=name)
 
 
-def test_the_step_is_traced_once_and_the_state_has_no_device_axis():
-    traces = []
-
-    def counting(*args):
-        traces.append(1)
-        return OBJECTIVE(*args)
-
-    step = parallel_step(step_with(objective=counting))
+def test_the_step_is_traced_once_and_the_state_has_no_device_axis(four):
     state = new_state()
     shapes = jax.tree.map(lambda a: a.shape, state)
     counts = []
     for i in range(3):
-        state, _ = step(state, host(small.batch(seed=i)))
-        counts.append(len(traces))
-    assert counts[0] == counts[-1]
+        state, _ = four(state, host(small.batch(seed=i)))
+        counts.append(len(TRACES))
+    assert counts[0] == counts[-1] > 0
     assert jax.tree.map(lambda a: a.shape, state) == shapes
     assert int(state.step) == 3
 
@@ -120,6 +149,42 @@ def test_the_given_state_is_donated_and_frozen_weights_stay(four):
     new, _ = four(state, host(small.batch()))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
     assert jax.tree.all(jax.tree.map(np.array_equal, host(new.frozen), frozen))
+
+
+REASONS = {
+    "after a step that was not made": (Order(7), 1.0, "made stop empty"),
+    "a host has no batch": (Order(0, stop=1.0, empty=1.0), 1.0, "made"),
+    "a gradient is not finite": (Order(0), np.nan, "made stop empty"),
+    "a gradient overflows": (Order(0), 3e38, "made stop empty"),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_step_that_must_not_be_made_changes_nothing(reason):
+    order, slope, unset = REASONS[reason]
+    objective = lambda params, *_: (slope * params["w"].sum(), {})  # noqa: E731
+    step = parallel_step(step_with(objective=objective))
+    state = replicate(create_state({"w": jnp.ones(3)}, {"f": jnp.ones(1)}, OPTIMIZER))
+    before = host(state)
+    after, _, verdict = step(state, host(small.batch()), order)
+    assert {name for name in verdict._fields if not getattr(verdict, name)} == set(unset.split())
+    assert jax.tree.all(jax.tree.map(np.array_equal, host(after), before))
+
+
+def test_a_stop_is_told_and_the_step_is_made(mapped):
+    state, _, verdict = mapped(new_state(), host(small.batch()), Order(0, stop=1.0))
+    assert verdict.made and verdict.stop and int(state.step) == 1
+
+
+def test_the_program_has_one_collective_for_all_gradients():
+    state = jax.eval_shape(lambda: create_state(*small.init(), OPTIMIZER))
+    text = compiled_step(step_with(), state, small.batch()).as_text()
+    found = collectives(text)
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    large = [c for c in found if c.elements > 1]
+    assert [c.kind for c in large] == ["all-reduce"], found
+    # The gradients, and with them the metrics and what the hosts want.
+    assert numbers < large[0].elements < numbers + 16
 
 
 def test_samples_and_steps_and_seeds_draw_different_noise():
@@ -143,7 +208,7 @@ def test_metrics_are_means_over_all_devices():
     def spy(params, ema, frozen, batch, keys):
         return params["w"].sum(), {"slot": batch.slot.astype(jnp.float32).mean()}
 
-    step = parallel_step(step_with(objective=spy))
+    step = many_devices(parallel_step(step_with(objective=spy)))
     state = replicate(create_state({"w": jnp.ones(2)}, {}, OPTIMIZER))
     _, metrics = step(state, host(small.batch()))
     assert float(metrics["slot"]) == np.arange(8).mean()

@@ -1,0 +1,172 @@
+"""Fault drill: a run that is killed again and again ends bit for bit where an undisturbed one does.
+
+Command: python benchmarks/faults.py [--kills 30] [--terms 10] [--config configs/quickstart.py]
+The run is killed by SIGKILL, of its whole process group, at random moments: while it starts, while
+it trains, and while it saves; then stopped by SIGTERM to the group. Its last checkpoint is compared
+with that of a run left alone: parameters, average, optimizer and position in the data.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from elir_jax.training.checkpoint import PART, read, steps_in  # noqa: E402
+from elir_jax.training.digests import leaf_digests  # noqa: E402
+
+POLL = 0.01  # seconds
+PATIENCE = 600.0  # seconds for what should come in a few
+
+
+class Drill:
+    """One run's folder, and what has happened to it."""
+
+    def __init__(self, workdir: Path, options: list[str], seed: int):
+        self.workdir, self.options = workdir, ["--workdir", str(workdir), *options]
+        self.rng = random.Random(seed)
+        self._log = workdir.with_suffix(".log")
+        self.refused = self.killed_in_start = self.killed_in_save = self.lost_by_term = 0
+
+    def start(self) -> subprocess.Popen:
+        """The training command, in a process group of its own."""
+        with self._log.open("w") as log:
+            return subprocess.Popen(
+                [sys.executable, "train.py", *self.options],
+                cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def end(self, process: subprocess.Popen, expected: int) -> None:
+        """Wait for the end of ``process`` and read what it said."""
+        code = process.wait(PATIENCE)
+        text = self._log.read_text()
+        self.refused += len(re.findall("refused checkpoint", text))
+        if code != expected:
+            sys.exit(f"exit code {code} in place of {expected}:\n{text}")
+
+    def kill(self, step: int) -> None:
+        """SIGKILL once ``step`` is logged: at once, in the next save, or in the start already."""
+        where = self.rng.choice(["step", "step", "save", "start"])
+        began = time.time()
+        process = self.start()
+        if where == "start":
+            time.sleep(self.rng.uniform(0, 8))
+            self.killed_in_start += 1
+        else:
+            self._wait(process, lambda: self._has_made(step))
+            if where == "save":
+                self._wait(process, lambda: self._saves_since(began))
+                self.killed_in_save += 1
+            time.sleep(self.rng.uniform(0, 0.3))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            self.end(process, -signal.SIGKILL)
+        else:  # it was quicker: done
+            self.end(process, 0)
+
+    def terminate(self, step: int) -> None:
+        """SIGTERM to the group once ``step`` is logged; the steps made must have been saved."""
+        process = self.start()
+        self._wait(process, lambda: self._has_made(step))
+        time.sleep(self.rng.uniform(0, 0.3))
+        os.killpg(process.pid, signal.SIGTERM)
+        self.end(process, 128 + signal.SIGTERM)
+        lost = self.newest_row() - max(steps_in(self.checkpoints))
+        self.lost_by_term = max(self.lost_by_term, lost)
+
+    def finish(self) -> None:
+        """Let it come to its end."""
+        self.end(self.start(), 0)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where they are."""
+        return self.workdir / "checkpoints"
+
+    def newest_row(self) -> int:
+        """The newest step in ``metrics.jsonl``."""
+        try:
+            lines = (self.workdir / "metrics.jsonl").read_text().splitlines()
+            return json.loads(lines[-1])["step"]
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    def _has_made(self, step: int) -> bool:
+        """Whether this start trains, and ``step`` is behind it."""
+        return "training in" in self._log.read_text() and self.newest_row() >= step
+
+    def _saves_since(self, began: float) -> bool:
+        """Whether a checkpoint is being written, which is no leftover of an earlier kill."""
+        try:
+            return any(p.stat().st_mtime > began for p in self.checkpoints.glob(f"{PART}*"))
+        except FileNotFoundError:  # done meanwhile
+            return False
+
+    def _wait(self, process: subprocess.Popen, condition) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition() and process.poll() is None:
+            if time.monotonic() > deadline:
+                os.killpg(process.pid, signal.SIGKILL)
+                sys.exit("the run makes no steps")
+            time.sleep(POLL)
+
+
+def moments(rng: random.Random, count: int, num_steps: int) -> list[int]:
+    """So many steps, in order, random but spread over the run."""
+    return sorted(rng.randint(1, max(1, num_steps - 2)) for _ in range(count))
+
+
+def drill(folder: Path, config: str, kills: int, terms: int, options: list[str], seed: int) -> bool:
+    """Run it in ``folder``, print what happened, return the verdict."""
+    common = ["--config", config, "--config.log_every=1", *options]
+    alone = Drill(folder / "alone", common, seed)
+    alone.finish()
+    last = max(steps_in(alone.checkpoints))
+    hurt = Drill(folder / "hurt", common, seed)
+    began = time.monotonic()
+    steps = moments(hurt.rng, kills + terms, last)
+    for number, step in enumerate(steps):
+        (hurt.kill if number < kills else hurt.terminate)(step)
+        print(f"{number + 1:>3} of {len(steps)}: after step {hurt.newest_row()}", flush=True)
+    hurt.finish()
+
+    ledger = json.loads((hurt.workdir / "ledger.json").read_text())
+    ours, theirs = (read(d.checkpoints / str(last)) for d in (hurt, alone))
+    digests = leaf_digests(ours.leaves), leaf_digests(theirs.leaves)
+    different = [path for path in digests[1] if digests[0].get(path) != digests[1][path]]
+    same = not different and ours.data == theirs.data and digests[0].keys() == digests[1].keys()
+    where = f"{hurt.killed_in_save} in a save, {hurt.killed_in_start} in the start"
+    print(f"kills          {kills}: {where}")
+    print(f"SIGTERMs       {terms}: {hurt.lost_by_term} steps lost at most")
+    print(f"steps          {last}, and {ledger['redone_steps']} made again after kills")
+    print(f"refused        {hurt.refused} checkpoints")
+    print(f"seconds        {time.monotonic() - began:.0f}")
+    print(f"compared       {len(digests[1])} arrays, position {ours.data} and {theirs.data}")
+    print("verdict        " + ("bit-identical" if same else f"DIFFERENT: {different[:5]}"))
+    return same
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=30, help="times by SIGKILL")
+    parser.add_argument("--terms", type=int, default=10, help="times by SIGTERM to the group")
+    parser.add_argument("--config", default="configs/quickstart.py")
+    parser.add_argument("--seed", type=int, default=0)
+    options, rest = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as folder:
+        same = drill(Path(folder), options.config, options.kills, options.terms, rest, options.seed)
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

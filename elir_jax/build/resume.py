@@ -1,0 +1,117 @@
+"""Where a run begins: at its newest whole checkpoint, or fresh; the same on every host."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from elir_jax.build import Run
+from elir_jax.errors import UserError
+from elir_jax.interop.weights import has_weights
+from elir_jax.training import hosts
+from elir_jax.training.checkpoint import Saved, arrange, read_newest
+from elir_jax.training.parallel import replicate
+from elir_jax.training.state import TrainState
+from elir_jax.training.workdir import lock
+from elir_jax.training.writers import FOLDER
+
+# What may differ from the start before: it changes how long, how often and how fast, not what.
+# Where the training images lie may too: their fingerprint is compared.
+FREE = {"num_steps", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints",
+        "keep_every", "data.path", "data.eval_path", "data.workers", "data.on_error",
+        "data.max_bad_share"}  # fmt: skip
+FREE_SECTIONS = ("evaluation.", "sampler.")
+
+
+def begin(
+    run: Run, workdir: Path, allow_config_change: bool
+) -> tuple[TrainState, dict[str, int] | None]:
+    """(state, position in the data) to train from; the folder is this run's from here on.
+
+    The position is None for a fresh start.
+    Raises UserError, on every host, where another run holds the folder, where its checkpoints are
+    of another network or all damaged, and where the configuration is another and may not be.
+    """
+    like = run.state_like()
+    tree: Any = None
+
+    def decide() -> dict | None:
+        nonlocal tree
+        lock(workdir)
+        saved = read_newest(workdir / FOLDER)
+        if saved is None:
+            tree = run.init_state(workdir)
+            return None
+        tree = arrange(saved, like, workdir / FOLDER)
+        if not allow_config_change:
+            _compare(workdir, saved, run.config)
+        return saved.data
+
+    position = hosts.decided_by_first(decide)
+    state = replicate(hosts.tree_from_first(tree, like))
+    return state, position
+
+
+def averaged(run: Run, workdir: Path) -> tuple[int | None, Any]:
+    """(step, (averaged, frozen) weights) to evaluate, of a trained or a converted folder.
+
+    The step is None for converted weights.
+    """
+    like = run.state_like()
+    weights: Any = None
+
+    def decide() -> int | None:
+        nonlocal weights
+        folder = workdir / FOLDER
+        saved = read_newest(folder)
+        if saved is not None:
+            state = arrange(saved, like, folder)
+            weights = state.ema, state.frozen
+            return saved.step
+        if not has_weights(workdir):
+            raise UserError(
+                f"{workdir}: no checkpoint here; train first, or name the run's --workdir"
+            )
+        weights = run.converted(workdir)
+        return None
+
+    step = hosts.decided_by_first(decide)
+    shapes = like.ema, like.frozen
+    if step is None:
+        shapes = run.converted_like()
+    return step, hosts.tree_from_first(weights, shapes)
+
+
+def differences(there: dict, here: dict) -> list[str]:
+    """Fields that two runs of one folder may not differ in, as ``field: there -> here``."""
+    old, new = _flatten(there), _flatten(here)
+    return [
+        f"{field}: {_show(old, field)} -> {_show(new, field)}"
+        for field in sorted(old.keys() | new.keys())
+        if _show(old, field) != _show(new, field)
+        and field not in FREE
+        and not field.startswith(FREE_SECTIONS)
+    ]
+
+
+def _compare(workdir: Path, saved: Saved, config: dict) -> None:
+    changed = differences(saved.config, config)
+    if changed:
+        raise UserError(
+            f"{workdir}: was trained to step {saved.step} with another configuration: "
+            f"{'; '.join(changed)}; go back to it, choose another --workdir, or accept the change "
+            f"with --allow-config-change"
+        )
+
+
+def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _show(fields: dict[str, Any], field: str) -> str:
+    return json.dumps(fields[field]) if field in fields else "(absent)"

@@ -1,0 +1,142 @@
+"""Two real processes on this machine: the same run as one, and a signal to either ends both."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from elir_jax.training.checkpoint import read, steps_in
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = "configs/autoencoder.py:tiny"  # the quickest to compile, with a collective of its own
+STEPS = 20
+
+
+def start(workdir, *options, script="train.py", devices=1, steps=STEPS):
+    quick = os.environ["XLA_FLAGS"].partition(" ")[2]
+    flags = f"--xla_force_host_platform_device_count={devices} {quick}"
+    command = [sys.executable, script, "--config", CONFIG, f"--workdir={workdir}", *options]
+    return subprocess.Popen(
+        [*command, f"--config.num_steps={steps}", "--config.log_every=1"],
+        cwd=ROOT, env=dict(os.environ, XLA_FLAGS=flags), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def start_two(workdir, *options, **how):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    join = [f"--coordinator=127.0.0.1:{port}", "--num-processes=2"]
+    return [start(workdir, *join, f"--process-id={i}", *options, devices=2, **how) for i in (0, 1)]
+
+
+def end(*processes, code=0):
+    results = [process.communicate(timeout=300) for process in processes]
+    for process, (out, err) in zip(processes, results, strict=True):
+        assert process.returncode == code, (out, err)
+    return [out for out, _ in results], [err for _, err in results]
+
+
+def losses(workdir):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
+    return np.array([row["loss"] for row in rows])
+
+
+def figures(workdir):
+    return json.loads((workdir / "evaluation" / "metrics.json").read_text())["restored"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same run on one device, on four, and on two processes with two each."""
+    folder = tmp_path_factory.mktemp("runs")
+    end(start(folder / "one"))
+    end(start(folder / "four", devices=4))
+    (first, second), _ = end(*start_two(folder / "two"))
+    said = [line for line in second.splitlines() if not line.startswith("[Gloo]")]
+    assert "restored" in first and not said
+    return folder
+
+
+def test_losses_are_the_same_on_one_device_on_four_and_on_two_hosts(runs):
+    for name in ("four", "two"):
+        np.testing.assert_allclose(losses(runs / name), losses(runs / "one"), rtol=1e-5)
+        assert len(losses(runs / name)) == STEPS
+        for metric, value in figures(runs / name).items():
+            np.testing.assert_allclose(value, figures(runs / "one")[metric], rtol=1e-4)
+
+
+def test_a_checkpoint_goes_on_on_any_other_machine(runs, tmp_path):
+    more = STEPS + 4
+    plans = {"one": 2, "two": 1, "four": 1}  # from -> how many processes go on
+    for source, processes in plans.items():
+        workdir = tmp_path / source
+        shutil.copytree(runs / source, workdir)
+        started = start_two(workdir, steps=more) if processes == 2 else [start(workdir, steps=more)]
+        outs, _ = end(*started)
+        assert f"at step {STEPS}" in outs[0]
+    reference = losses(tmp_path / "four")
+    for source in plans:
+        np.testing.assert_allclose(losses(tmp_path / source), reference, rtol=1e-5)
+        assert read(tmp_path / source / "checkpoints" / str(more)).data == {"samples": 4 * more}
+
+
+def test_evaluation_gives_the_same_figures_whatever_the_devices(runs, tmp_path):
+    images = tmp_path / "images"  # five: divided by neither three nor four devices, nor two hosts
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    from PIL import Image
+
+    for i in range(5):
+        Image.fromarray(rng.integers(0, 256, (150, 140, 3), np.uint8)).save(images / f"{i}.png")
+    options = (f"--config.data.eval_path={images}", "--config.evaluation.batch_size=2")
+    found = []
+    for devices in (1, 3, 4):
+        end(start(runs / "one", *options, script="evaluate.py", devices=devices))
+        found.append(figures(runs / "one"))
+    end(*start_two(runs / "one", *options, script="evaluate.py"))
+    found.append(figures(runs / "one"))
+    for metric in found[0]:
+        values = [f[metric] for f in found]
+        np.testing.assert_allclose(values, values[0], rtol=1e-6)
+
+
+def test_a_signal_to_one_of_two_hosts_ends_both_at_the_same_step(tmp_path):
+    first, second = start_two(tmp_path, steps=100_000)
+    try:
+        rows, deadline = tmp_path / "metrics.jsonl", time.monotonic() + 200
+        while not (rows.exists() and rows.read_text().count("\n") >= 2):
+            assert first.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        second.send_signal(signal.SIGTERM)
+        (out, _), (_, err) = end(first, second, code=143)
+    finally:
+        first.kill(), second.kill()
+    assert "stopping after this step" in err and "Traceback" not in err
+    (*_, newest) = steps_in(tmp_path / "checkpoints")
+    assert f"stopped by SIGTERM: saved step {newest}" in out
+    assert newest - len(losses(tmp_path)) <= 1  # nothing that was made is lost
+
+
+def test_a_mistake_of_the_first_host_is_told_on_both(tmp_path):
+    (tmp_path / "checkpoints").write_text("a file in the place of a folder")
+    outs, errs = end(*start_two(tmp_path / "checkpoints"), code=2)
+    for err in errs:
+        assert [line for line in err.splitlines() if line.startswith("error: ")], err
+
+
+def test_half_a_command_line_is_one_line(tmp_path):
+    _, (err,) = end(start(tmp_path, "--coordinator=127.0.0.1:1"), code=2)
+    assert "--num-processes" in err and "--distributed" in err
+    _, (err,) = end(start(tmp_path, "--distributed"), code=2)
+    assert err.startswith("error: ") and len(err.splitlines()) == 1

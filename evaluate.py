@@ -15,8 +15,9 @@ def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
     from elir_jax.build import build
     from elir_jax.build.resume import averaged
     from elir_jax.evaluation.present import format_table, write_evaluation
+    from elir_jax.training import hosts
 
-    run = build(config)
+    run = hosts.agreed(lambda: build(config))
     step, weights = averaged(run, workdir)
     cli.say(f"{workdir}: " + ("converted weights" if step is None else f"step {step}"))
     evaluation = run.evaluate(*weights)

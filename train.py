@@ -16,6 +16,7 @@ def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
     from elir_jax.build import build
     from elir_jax.build.resume import begin
     from elir_jax.evaluation.present import format_table, write_evaluation
+    from elir_jax.training import hosts
     from elir_jax.training.failure import NotFinite, keep_for_inspection
     from elir_jax.training.loop import fit
     from elir_jax.training.report import draw_curves
@@ -24,13 +25,13 @@ def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
 
     with StopRequest() as stop:
         stop.nothing_to_save = options.alone
-        run = build(config)
-        data = run.data()
+        run = hosts.agreed(lambda: build(config))
+        data = hosts.agreed(run.data)
         state, position = begin(run, workdir, options.allow_config_change)
         if position is not None:
             data.set_state(position)
             cli.say(f"resuming {workdir} at step {int(state.step)}")
-        cli.say(f"training in {workdir}; the first step takes long, it compiles")
+        cli.say(f"training in {workdir} on {hosts.devices()}; the first step compiles")
         with open_writers(
             workdir,
             start=int(state.step),
@@ -45,10 +46,9 @@ def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
                     state, data, run.step, run.plan, writers=writers, stop=stop, config=run.config
                 )
             except NotFinite as error:
-                raise keep_for_inspection(
-                    error, workdir, run.image_name, data.get_state(), run.config
-                ) from error
-            if stopped:
+                raise keep_for_inspection(error, workdir, run.image_name, run.config) from error
+            stop.nothing_to_save = True
+            if hosts.any_of(stopped or stop.signum is not None):
                 signum = stop.signum or signal.SIGTERM  # of another host's
                 cli.say(writers.ledger.summary())
                 name = signal.Signals(signum).name
@@ -56,7 +56,6 @@ def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
                 cli.say("run the same command again to go on")
                 return 128 + signum
 
-            stop.nothing_to_save = True
             writers.ledger.turn("evaluation")
             evaluation = run.evaluate(state.ema, state.frozen)
             cli.say(format_table(evaluation))

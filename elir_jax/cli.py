@@ -23,7 +23,8 @@ from elir_jax.errors import DiskError, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+        errno.ESTALE, errno.EMFILE, errno.ENFILE}  # fmt: skip
 BEGAN = time.monotonic()
 
 
@@ -102,7 +103,10 @@ def told(command: Callable[[], int | None]) -> int:
 
 def _leave(message: str) -> NoReturn:
     """End at once: what would flush its files on the way out would fail again, with tracebacks."""
+    from elir_jax.training import hosts
+
     code = fail(message)
+    hosts.leave()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -139,9 +139,10 @@ def one_line(result, *words):
 
 def test_a_checkpoint_of_another_network_is_refused(whole):
     wider = ("--config.estimator.hidden=24",)
-    for script in ("train.py", "evaluate.py"):
-        result = run(script, *train_options(whole[0]), *wider)
-        one_line(result, "another network", "estimator", "--workdir")
+    result = run("evaluate.py", *train_options(whole[0]), *wider)
+    one_line(result, "another network", "estimator", "--workdir")
+    result = run("train.py", *train_options(whole[0]), *wider)
+    one_line(result, "estimator.hidden: 16 -> 24", "--workdir", "--allow-config-change")
 
 
 def test_mistakes_in_options_are_one_line(tmp_path):

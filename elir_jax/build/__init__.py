@@ -19,7 +19,13 @@ from elir_jax.build.fields import choose, make, plain
 from elir_jax.build.method import Method
 from elir_jax.data.pipeline import TrainingBatches
 from elir_jax.errors import UserError
-from elir_jax.evaluation.evaluate import Evaluation, evaluate, measure, share_of
+from elir_jax.evaluation.evaluate import (
+    Evaluation,
+    measure,
+    measure_pairs,
+    share_of,
+    summarize,
+)
 from elir_jax.interop.weights import check_weights, has_weights, read_weights
 from elir_jax.training import hosts
 from elir_jax.training.loop import Plan
@@ -102,16 +108,18 @@ def build(config: ConfigDict) -> Run:
     def evaluate_weights(params: Params, frozen: Params) -> Evaluation:
         total = len(found.held_out)
         numbers = share_of(total, jax.process_index(), jax.process_count())
-        return evaluate(
-            found.evaluation(numbers),
-            measure_batch,
-            replicate((method.for_inference(params), frozen)),
-            method.stage_names,
-            batch_size=min(config.evaluation.batch_size, total) * jax.local_device_count(),
-            most=len(share_of(total, 0, jax.process_count())),
-            num_samples=config.evaluation.num_samples,
-            gather=hosts.gather,
+        table, samples = hosts.agreed(
+            lambda: measure_pairs(
+                found.evaluation(numbers),
+                measure_batch,
+                replicate((method.for_inference(params), frozen)),
+                method.stage_names,
+                batch_size=min(config.evaluation.batch_size, total) * jax.local_device_count(),
+                most=len(share_of(total, 0, jax.process_count())),
+                num_samples=config.evaluation.num_samples,
+            )
         )
+        return summarize(hosts.gather(table), method.stage_names, samples)
 
     return Run(
         config=plain(config) | {"training_images": found.fingerprint(config.data.path)},

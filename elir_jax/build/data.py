@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -54,7 +55,7 @@ class Data(NamedTuple):
     def fingerprint(self, path: str) -> dict[str, str | int]:
         """Which images train: how many, and a digest of their names, in order, below ``path``."""
         names = (self.source.name(i) for i in range(len(self.source)))
-        text = "\n".join(name.replace(path, "", 1) for name in names)
+        text = "\n".join(name.replace(str(Path(path)), "", 1) for name in names)
         digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
         return {"images": len(self.source), "names": digest[:16]}
 

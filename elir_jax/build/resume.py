@@ -41,11 +41,15 @@ def begin(
         if saved is None:
             tree = run.init_state(workdir)
             return None
-        tree = arrange(saved, like, workdir / FOLDER)
         if not allow_config_change:
             _compare(workdir, saved, run.config)
+        tree = arrange(saved, like, workdir / FOLDER)
         return saved.data
 
+    fixed = {field: value for field, value in flatten(run.config).items() if not is_free(field)}
+    hosts.check_same(
+        json.dumps([fixed, run.plan], sort_keys=True), "configuration, or other images"
+    )
     position = hosts.decided_by_first(decide)
     state = replicate(hosts.tree_from_first(tree, like))
     return state, position
@@ -83,14 +87,28 @@ def averaged(run: Run, workdir: Path) -> tuple[int | None, Any]:
 
 def differences(there: dict, here: dict) -> list[str]:
     """Fields that two runs of one folder may not differ in, as ``field: there -> here``."""
-    old, new = _flatten(there), _flatten(here)
+    old, new = flatten(there), flatten(here)
     return [
         f"{field}: {_show(old, field)} -> {_show(new, field)}"
         for field in sorted(old.keys() | new.keys())
-        if _show(old, field) != _show(new, field)
-        and field not in FREE
-        and not field.startswith(FREE_SECTIONS)
+        if _show(old, field) != _show(new, field) and not is_free(field)
     ]
+
+
+def is_free(field: str) -> bool:
+    """Whether a field may differ from the start before."""
+    return field in FREE or field.startswith(FREE_SECTIONS)
+
+
+def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """``{"data": {"size": 64}}`` -> ``{"data.size": 64}``."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
 
 
 def _compare(workdir: Path, saved: Saved, config: dict) -> None:
@@ -101,16 +119,6 @@ def _compare(workdir: Path, saved: Saved, config: dict) -> None:
             f"{'; '.join(changed)}; go back to it, choose another --workdir, or accept the change "
             f"with --allow-config-change"
         )
-
-
-def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def _show(fields: dict[str, Any], field: str) -> str:

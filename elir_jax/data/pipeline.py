@@ -7,7 +7,10 @@ same whatever the number of workers and of processes that share it.
 
 import dataclasses
 import logging
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import grain
@@ -183,3 +186,11 @@ def _leave_signals_to_parent(index: int, count: int) -> None:
     """A signal to the whole group is the parent's to answer; workers end with it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()  # however it ended
+        os._exit(1)

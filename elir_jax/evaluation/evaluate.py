@@ -60,7 +60,7 @@ def share_of(total: int, index: int, count: int) -> range:
     return range(min(index * most, total), min((index + 1) * most, total))
 
 
-def evaluate(
+def measure_pairs(
     pairs: Iterable[tuple[int, str, FloatPixels, FloatPixels]],
     measure_batch: Callable,
     weights: tuple[Params, Params],
@@ -69,16 +69,14 @@ def evaluate(
     batch_size: int,
     most: int,
     num_samples: int,
-    gather: Callable[[np.ndarray], np.ndarray] = lambda rows: rows[None],
-) -> Evaluation:
-    """Evaluate ``weights`` on all pairs, given by number in their order.
+) -> tuple[np.ndarray, list[Sample]]:
+    """(figures, samples) of the pairs, given by number in their order.
 
     ``measure_batch`` is :func:`measure` over this host's devices, ``batch_size`` images at a time
-    over all of them. Where hosts share the images, ``pairs`` are this one's, ``most`` the most that
-    any has, and ``gather`` stacks their figures; the samples are this host's.
+    over all of them. The figures have ``most`` rows, the most images that any host has; the first
+    column is 1 for an image.
     """
-    columns = [(stage, metric) for stage in stage_names for metric in METRICS]
-    table = np.zeros((most, 1 + len(columns)), np.float32)  # the first column: 1 for an image
+    table = np.zeros((most, 1 + len(_columns(stage_names))), np.float32)
     samples: list[Sample] = []
     row = 0
     for batch in _batches(pairs, batch_size):
@@ -90,18 +88,27 @@ def evaluate(
         figures, images = measure_batch(weights, arrays)
         here = slice(row, row + len(batch))
         table[here, 0] = 1
-        for column, (stage, metric) in enumerate(columns, 1):
+        for column, (stage, metric) in enumerate(_columns(stage_names), 1):
             table[here, column] = figures[stage][metric][: len(batch)]
         row += len(batch)
         for i in range(min(len(batch), num_samples - len(samples))):
             stages = {stage: np.asarray(x[i]) for stage, x in images.items()}
             samples.append(Sample(names[i], stages, x_hq[i]))
-    measured = gather(table).reshape(-1, table.shape[1])
-    means = measured[measured[:, 0] == 1, 1:].mean(axis=0, dtype=np.float64)
+    return table, samples
+
+
+def summarize(tables: np.ndarray, stage_names: Sequence[str], samples: list[Sample]) -> Evaluation:
+    """The means over all hosts' ``tables`` ``[hosts, most, columns]``."""
+    rows = tables.reshape(-1, tables.shape[-1])
+    means = rows[rows[:, 0] == 1, 1:].mean(axis=0, dtype=np.float64)
     result: dict[str, dict[str, float]] = {stage: {} for stage in stage_names}
-    for (stage, metric), mean in zip(columns, means, strict=True):
+    for (stage, metric), mean in zip(_columns(stage_names), means, strict=True):
         result[stage][metric] = float(mean)
     return Evaluation(result, samples)
+
+
+def _columns(stage_names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(stage, metric) for stage in stage_names for metric in METRICS]
 
 
 def _batches(items: Iterable, size: int):

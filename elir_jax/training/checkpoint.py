@@ -23,7 +23,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from elir_jax.errors import DiskError, UserError
-from elir_jax.training.digests import Damaged, leaf_digests, leaves_by_path, seal, verify
+from elir_jax.training.digests import Damaged, leaf_digests, leaves_by_path, seal, sync, verify
 from elir_jax.types import Params
 
 PART = "part-"  # prefix of a folder that is being written
@@ -48,7 +48,8 @@ def steps_in(folder: Path) -> list[int]:
     """Steps of the finished checkpoints, ascending."""
     if not folder.is_dir():
         return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
 
 def read(folder: Path) -> Saved:
@@ -66,6 +67,8 @@ def read(folder: Path) -> Saved:
             )
         leaves = leaves_by_path(tree)
         stored = run["leaves"]
+    except (OSError, MemoryError):  # the machine's trouble is no damage
+        raise
     except Exception as error:  # whatever orbax may raise on what it does not understand
         raise Damaged(str(error).partition("\n")[0] or type(error).__name__) from error
     if stored != leaf_digests(leaves):
@@ -146,7 +149,7 @@ class Checkpoints:
             ) from None
         for path in self.folder.iterdir():
             if path.name.startswith((PART, OLD)):
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)
         for step in steps_in(self.folder):
             if step > start:
                 self._set_aside(step)
@@ -191,8 +194,11 @@ class Checkpoints:
         for old in steps_in(self.folder):
             if old not in newest and not (self._every and old % self._every == 0):
                 doomed = self.folder / f"{OLD}{old}"
-                (self.folder / str(old)).rename(doomed)
-                shutil.rmtree(doomed)
+                try:
+                    (self.folder / str(old)).rename(doomed)
+                    shutil.rmtree(doomed)
+                except OSError as error:  # a reader may hold it; the next start clears it
+                    logger.warning("%s: not deleted yet (%s)", doomed, error.strerror)
         return step
 
     def _set_aside(self, step: int) -> None:
@@ -216,13 +222,22 @@ def write(folder: Path, step: int, state: Any, data: dict[str, int], config: dic
     part = folder / f"{PART}{step}"
     shutil.rmtree(part, ignore_errors=True)  # of a try that failed
     part.mkdir(parents=True)
+    try:
+        _fill(part, step, state, data, config)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)  # the room may serve the next try
+        raise
+    os.rename(part, folder / str(step))
+    sync(folder)
+
+
+def _fill(part: Path, step: int, state: Any, data: dict[str, int], config: dict) -> None:
     leaves = leaf_digests(leaves_by_path(state))
     run = {"step": step, "leaves": leaves, "data": data, "config": config}
     (part / "run.json").write_text(json.dumps(run, indent=1))
     with _handler() as writer:
         writer.save(part.absolute() / "state", args=ocp.args.PyTreeSave(state))
     seal(part)
-    os.rename(part, folder / str(step))
 
 
 def _handler() -> ocp.Checkpointer:

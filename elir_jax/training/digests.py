@@ -39,32 +39,45 @@ def leaf_digests(leaves: dict[str, np.ndarray]) -> dict[str, str]:
 
 def seal(folder: Path) -> None:
     """Write the digest of every file of ``folder`` into it; all are on the disk when it returns."""
-    files = _file_digests(folder, [p for p in sorted(folder.rglob("*")) if p.is_file()])
+    inside = sorted(folder.rglob("*"))
+    files = _file_digests(folder, [path for path in inside if path.is_file()])
     manifest = folder / MANIFEST
     manifest.write_text(json.dumps({"files": files, "digest": _digest_of(files)}, indent=1))
-    for path in (manifest, folder):
-        _sync(path)
+    for path in (*inside, manifest, folder):
+        sync(path)
 
 
 def verify(folder: Path) -> None:
-    """Raise Damaged, naming the file, unless ``folder`` is as :func:`seal` left it."""
+    """Raise Damaged, naming the file, unless ``folder`` is as :func:`seal` left it.
+
+    Other trouble of the disk (rights, input and output) is an OSError.
+    """
     try:
         stored = json.loads((folder / MANIFEST).read_bytes())
         files = dict(stored["files"])
         whole = stored["digest"] == _digest_of(files)
     except FileNotFoundError:
         raise Damaged(f"{MANIFEST} is absent: it was never finished") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise Damaged(f"{MANIFEST} cannot be read") from error
     if not whole:
         raise Damaged(f"{MANIFEST} is not what was written")
     try:
         found = _file_digests(folder, [folder / name for name in files])
-    except OSError as error:
-        raise Damaged(f"{error.filename}: {error.strerror}") from error
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise Damaged(f"{error.filename} is absent") from error
     for name, digest in files.items():
         if found[name] != digest:
             raise Damaged(f"{name} is not what was written")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _digest_of(files: dict[str, str]) -> str:
@@ -74,17 +87,8 @@ def _digest_of(files: dict[str, str]) -> str:
 def _file_digests(folder: Path, paths: list[Path]) -> dict[str, str]:
     def digest(path):
         with path.open("rb") as file:
-            os.fsync(file.fileno())
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     with ThreadPoolExecutor(THREADS) as pool:
         names = [path.relative_to(folder).as_posix() for path in paths]
         return dict(zip(names, pool.map(digest, paths), strict=True))
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

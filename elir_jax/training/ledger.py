@@ -20,9 +20,10 @@ class Ledger:
         self._path = path
         earlier = _read(path)
         self.seconds = dict.fromkeys(ACCOUNTS, 0.0) | earlier["seconds"]
-        self.furthest: int = earlier["furthest"]  # newest step ever logged
+        self.furthest: int = earlier["furthest"]  # newest step that earlier starts noted
         self.redone_steps: int = earlier["redone_steps"]
         self.starts: int = earlier["starts"] + 1
+        self._step = self.furthest
         self._account, self._since = "start_up", began
 
     def turn(self, account: str) -> None:
@@ -32,21 +33,22 @@ class Ledger:
         self._account, self._since = account, now
 
     def made(self, step: int) -> None:
-        """Count a step that had been made before."""
+        """Note that ``step`` was made, once more perhaps."""
         self.redone_steps += step <= self.furthest
+        self._step = max(self._step, step)
 
     def account_of(self, step: int) -> str:
         """``redone`` for a step that an earlier start has made, ``step`` otherwise."""
         return "redone" if step <= self.furthest else "step"
 
-    def write(self, step: int) -> dict[str, float]:
+    def write(self) -> dict[str, float]:
         """Keep the accounts for later starts; returns them by the names they have in a row."""
         self.turn(self._account)
         if self._path is not None:
             part = self._path.with_name(self._path.name + ".part")
             content = {
                 "seconds": self.seconds,
-                "furthest": max(self.furthest, step),
+                "furthest": self._step,
                 "redone_steps": self.redone_steps,
                 "starts": self.starts,
             }

@@ -87,22 +87,26 @@ class _Loop:
                 self._look_at_last()
                 if not (self.stopped or self.fault):
                     self.ledger.turn("save")
-                    self._try(self.writers.save, self.state, self._position(), self.config)
+                    self._try(self.writers.save, self.state, self._position(self.step), self.config)
         self._look_at_last()
 
     def finish(self) -> Outcome:
-        """Save the last state; raise what ended the run."""
+        """Save the last state; raise, on every host, what ended the run."""
         self.ledger.turn("save")
+        self._try(self.writers.wait)  # where the save before failed, this one may not
         if self.step > self.start or self.error is None:
-            self._try(self.writers.save, self.state, self._position(), self.config)
+            self._try(self.writers.save, self.state, self._position(self.step), self.config)
             self._try(self.writers.wait)
+        hosts.agreed(self._raise)
+        return Outcome(self.state, self.stopped)
+
+    def _raise(self) -> None:
         if self.error is not None:
             raise self.error
         if self.fault:
             raise UserError(
                 f"another process could not go on after step {self.step}: its own log says why"
             )
-        return Outcome(self.state, self.stopped)
 
     def _take(self, feeding: Feeding) -> Batch | None:
         """This host's next batch; None where there is none, or a signal came first."""
@@ -145,7 +149,7 @@ class _Loop:
             return
         if not empty:
             bad = {name: value for name, value in values.items() if not math.isfinite(value)}
-            raise NotFinite(step, bad, self.state, record)
+            raise NotFinite(step, bad, self.state, record, self._position(step - 1))
         self.step, self.pending = step - 1, None  # the one after it was not made either
 
     def _try(self, write, *args) -> None:
@@ -155,6 +159,6 @@ class _Loop:
         except UserError as error:
             self.error = self.error or error
 
-    def _position(self) -> dict[str, int]:
-        """The position in the data after the steps made; the feeding is ahead of it."""
-        return self.data.after(self.position, self.step - self.start)
+    def _position(self, step: int) -> dict[str, int]:
+        """The position in the data after ``step``; the feeding is ahead of it."""
+        return self.data.after(self.position, step - self.start)

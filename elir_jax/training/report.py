@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tensorboardX
 import tqdm
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 METRICS_FILE = "metrics.jsonl"
 TERMINAL_INTERVAL = 0.2  # seconds between redraws of the bar
@@ -24,7 +26,12 @@ class Report:
         self.path = workdir / METRICS_FILE
         _keep_rows(self.path, start)
         self._file = self.path.open("a")
-        self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
+        board = workdir / "tensorboard"
+        board.mkdir(exist_ok=True)
+        # Not the package's own queue and thread: on a full disk they would block for ever.
+        self._board = EventsWriter(str(board / "events"))
+        again = SessionLog(status=SessionLog.START)  # what came from this step on is hidden
+        self._board.write_event(Event(step=start + 1, wall_time=time.time(), session_log=again))
         self._bar: tqdm.tqdm | None = None
         self._num_steps, self._batch_size = num_steps, batch_size
         self._last_step, self._last_time = start, time.monotonic()
@@ -53,7 +60,9 @@ class Report:
         self._file.flush()
         for name, value in row.items():
             if name != "step":
-                self._board.add_scalar(name, value, step)
+                summary = scalar(name, value)
+                self._board.write_event(Event(step=step, wall_time=time.time(), summary=summary))
+        self._board.flush()
         self._bar.set_postfix_str(
             f"loss {metrics['loss']:.4f}, {speed:.1f} images/s", refresh=False
         )

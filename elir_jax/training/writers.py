@@ -41,7 +41,7 @@ class Writers:
         if self._report is None:
             return
         try:
-            self._report.log(step, values | self.ledger.write(step))
+            self._report.log(step, values | self.ledger.write())
         except OSError as error:
             raise DiskError(
                 f"{self._report.path}: cannot be written ({error.strerror}); make room, then run "
@@ -61,19 +61,28 @@ def open_writers(
     began: float,
 ) -> Iterator[Writers]:
     """Writers of a run that goes on from step ``start``; ``began`` is by ``time.monotonic``."""
-    if not hosts.is_first():
+
+    def open_both() -> tuple[Checkpoints, Report] | None:
+        if not hosts.is_first():
+            return None
+        try:
+            return (
+                Checkpoints(workdir / FOLDER, keep, keep_every, start),
+                Report(workdir, start=start, num_steps=num_steps, batch_size=batch_size),
+            )
+        except OSError as error:
+            raise DiskError(f"{workdir}: cannot be written ({error.strerror})") from error
+
+    opened = hosts.agreed(open_both)
+    if opened is None:
         yield Writers(Ledger(None, began), None, None)
         return
+    checkpoints, report = opened
     ledger = Ledger(workdir / FILE, began)
     try:
-        checkpoints = Checkpoints(workdir / FOLDER, keep, keep_every, start)
-        report = Report(workdir, start=start, num_steps=num_steps, batch_size=batch_size)
-    except OSError as error:
-        raise DiskError(f"{workdir}: cannot be written ({error.strerror})") from error
-    try:
         yield Writers(ledger, checkpoints, report)
-        ledger.write(num_steps)
     finally:
         checkpoints.close()
         with suppress(OSError):  # of a full disk, which has been told
+            ledger.write()
             report.close()

@@ -4,6 +4,11 @@ import hashlib
 import io
 import itertools
 import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -253,3 +258,43 @@ def test_a_broken_image_in_a_worker_is_named(photographs, tmp_path):
     broken.write_bytes(b"hello")
     with pytest.raises(UserError, match=r"broken\.png: not a readable image"):
         list(itertools.islice(feed_of(ImageFiles([*photographs, broken]), workers=1), 15))
+
+
+WORKERS = """
+import sys, time
+from absl import flags
+from elir_jax.data.degradations import Denoising
+from elir_jax.data.pairs import PairMaker
+from elir_jax.data.pipeline import Feed, TrainingBatches
+from elir_jax.data.sources import EmbeddedPhotographs
+if __name__ == "__main__":
+    flags.FLAGS.mark_as_parsed()
+    feed = Feed(batch_size=2, seed=0, workers=1)
+    data = TrainingBatches(EmbeddedPhotographs(("chelsea",)), PairMaker(Denoising(0.1), 32), feed)
+    next(data)
+    import multiprocessing
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's /proc")
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+    (tmp_path / "workers.py").write_text(WORKERS)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "workers.py"], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    ) as process:  # fmt: skip
+        worker = int(process.stdout.readline())
+        process.kill()
+
+    def runs():
+        try:
+            return Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+    deadline = time.monotonic() + 20
+    while runs() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not runs()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elir_jax.evaluation.evaluate import evaluate, measure, share_of
+from elir_jax.evaluation.evaluate import measure, measure_pairs, share_of, summarize
 from elir_jax.evaluation.present import format_table, write_evaluation
 from elir_jax.training.parallel import parallel_map
 
@@ -31,8 +31,8 @@ def stages(params, frozen, x, keys):
     return {"input": x, "latent_mmse": 0.5 * x, "step_1": noisy, "restored": noisy}
 
 
-def run(batch_size, numbers=range(COUNT), most=COUNT, **options):
-    return evaluate(
+def table(batch_size, numbers=range(COUNT), most=COUNT):
+    return measure_pairs(
         pairs(numbers),
         parallel_map(measure(stages, seed=0)),
         ({"sigma": np.float32(0.05)}, {}),
@@ -40,8 +40,12 @@ def run(batch_size, numbers=range(COUNT), most=COUNT, **options):
         batch_size=batch_size,
         most=most,
         num_samples=2,
-        **options,
     )
+
+
+def run(batch_size):
+    rows, samples = table(batch_size)
+    return summarize(rows[None], NAMES, samples)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 16])
@@ -60,12 +64,8 @@ def test_figures_are_means_over_images_whatever_the_batch(batch_size):
 def test_hosts_that_share_the_images_give_the_figures_of_one(hosts):
     shares = [share_of(COUNT, i, hosts) for i in range(hosts)]
     assert [n for share in shares for n in share] == list(range(COUNT))
-    tables = []
-    for share in shares:
-        keep = lambda rows: tables.append(rows) or rows[None]  # noqa: E731
-        run(4, share, most=len(shares[0]), gather=keep)
-    whole = run(4, shares[0], most=len(shares[0]), gather=lambda rows: np.stack(tables))
-    assert whole.figures == run(4).figures
+    tables = np.stack([table(4, share, most=len(shares[0]))[0] for share in shares])
+    assert summarize(tables, NAMES, []).figures == run(4).figures
 
 
 def test_the_table_the_file_and_the_picture(tmp_path):

@@ -63,13 +63,14 @@ def test_a_value_that_is_not_finite_stops_the_run_by_name_and_is_kept_apart(work
         workdir.run(100, step=poisoned)
     assert workdir.saved() == 2
     assert [row["step"] for row in read_metrics(workdir.folder)] == [1, 2, 3]
-    name_of = "image {}".format
-    for _ in range(2):  # a run that is tried again finds what the first one kept
-        told = keep_for_inspection(caught.value, workdir.folder, name_of, {"samples": 3}, {})
+    for incident in ("4-1", "4-2"):  # a run that is tried again keeps its own
+        told = keep_for_inspection(caught.value, workdir.folder, "image {}".format, {})
         assert "step 4: not finite: consistency; images 4 " in str(told)
-    story = json.loads((workdir.folder / "not_finite" / "3.json").read_text())
+        assert incident in str(told)
+    folder = workdir.folder / "not_finite" / "4-2"
+    story = json.loads((folder / "images.json").read_text())
     assert story == {"step": 4, "not_finite": {"consistency": "nan"}, "images": {"4": "image 4"}}
-    kept = read(workdir.folder / "not_finite" / "3")
+    kept = read(folder / "3")
     assert kept.step == 3 and kept.data == {"samples": 3}
     np.testing.assert_array_equal(kept.leaves["params/w"], np.full(3, 1 + 2 + 3))
 

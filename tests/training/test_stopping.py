@@ -1,5 +1,6 @@
 """Signals, in a process of their own: noted at once, wherever the process is."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ with StopRequest() as stop:
     stop.nothing_to_save = {free}
     print("ready", flush=True)
     if {blocked}:  # inside one long call, as during a compilation: no Python handler runs
-        import ctypes; ctypes.PyDLL(None).sleep(30)
+        import hashlib; hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)
     while stop.signum is None:
         time.sleep(0.01)
     print("noted", stop.signum, flush=True)
@@ -21,40 +22,45 @@ with StopRequest() as stop:
 """
 
 
+@contextlib.contextmanager
 def start(free=False, blocked=False):
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(free=free, blocked=blocked)],
         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdout.readline() == "ready\n"
-    return process
+    with process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_noted_and_the_second_ends_at_once(signum):
-    process = start()
-    process.send_signal(signum)
-    assert process.stdout.readline() == f"noted {signum.value}\n"
-    process.send_signal(signum)
-    _, err = process.communicate(timeout=10)
+    with start() as process:
+        process.send_signal(signum)
+        assert process.stdout.readline() == f"noted {signum.value}\n"
+        process.send_signal(signum)
+        _, err = process.communicate(timeout=20)
     assert process.returncode == 128 + signum
     assert "stopping after this step" in err and "stopped at once" in err
 
 
 def test_where_nothing_is_to_be_saved_the_first_one_ends():
-    process = start(free=True)
-    process.terminate()
-    _, err = process.communicate(timeout=10)
+    with start(free=True) as process:
+        process.terminate()
+        _, err = process.communicate(timeout=20)
     assert process.returncode == 143 and "nothing was lost" in err
 
 
 @pytest.mark.parametrize("free", [True, False])
 def test_a_process_inside_a_long_call_is_ended_too(free):
-    process = start(free=free, blocked=True)
-    process.terminate()
-    if not free:
-        while "stopping" not in process.stderr.readline():
-            pass
+    with start(free=free, blocked=True) as process:
         process.terminate()
-    process.communicate(timeout=10)
+        if not free:
+            while "stopping" not in process.stderr.readline():
+                pass
+            process.terminate()
+        process.communicate(timeout=20)
     assert process.returncode == 143

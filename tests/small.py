@@ -16,6 +16,9 @@ VELOCITY = UNet(
     hidden=32, channel_multipliers=(1, 2), num_mid_blocks=1, time_dim=8, form="collapsing"
 )
 NETWORKS = latent_flow(AUTOENCODER, ESTIMATOR, VELOCITY)
+PLAIN_NETWORKS = latent_flow(
+    AUTOENCODER, ESTIMATOR.clone(form="plain"), VELOCITY.clone(form="plain")
+)
 SIZE = 32
 
 

@@ -159,6 +159,7 @@ def build_step(config: ConfigDict, method: Method):
     step = functools.partial(
         train_step,
         objective=method.objective,
+        collapse=method.collapse,
         optimizer=optimizer,
         ema=make(Ema, "ema", config.ema),
         seed=config.seed,

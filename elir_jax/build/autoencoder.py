@@ -73,6 +73,7 @@ def build_autoencoder_training(config: ConfigDict) -> Method:
 
     return Method(
         init=lambda key, weights: (autoencoder.init(key), {}),
+        collapse=lambda params: params,
         objective=autoencoder_objective(encode, decode, objective, AXIS),
         restore=reconstruct,
         stages=lambda *inputs: {"restored": reconstruct(*inputs)},

@@ -16,6 +16,7 @@ from elir_jax.models.rrdb import RRDBNet
 from elir_jax.models.taesd import FACTOR
 from elir_jax.models.unet import UNet
 from elir_jax.objectives.elir import ElirObjective, elir_objective
+from elir_jax.types import Params
 
 
 def build_elir(config: ConfigDict) -> Method:
@@ -26,7 +27,8 @@ def build_elir(config: ConfigDict) -> Method:
     objective = make(ElirObjective, "objective", config.objective)
     estimator = make(RRDBNet, "estimator", config.estimator, dtype=dtype)
     velocity = make(UNet, "velocity", config.velocity, dtype=dtype)
-    networks = latent_flow(autoencoder, estimator, velocity)
+    forms = {"estimator": estimator.form, "velocity": velocity.form}
+    trained = latent_flow(autoencoder, _seen(estimator), _seen(velocity))
     collapsed = latent_flow(
         autoencoder, estimator.clone(form="plain"), velocity.clone(form="plain")
     )
@@ -42,12 +44,24 @@ def build_elir(config: ConfigDict) -> Method:
             params["encoder"] = jax.tree.map(jnp.copy, frozen["encoder"])
         return params, frozen
 
+    def collapse_trained(params: Params) -> Params:
+        return {
+            name: collapse(tree) if forms.get(name) == "collapsing" else tree
+            for name, tree in params.items()
+        }
+
     return Method(
         init=init,
-        objective=elir_objective(networks, objective),
+        objective=elir_objective(trained, objective),
+        collapse=collapse_trained,
         restore=functools.partial(restore, collapsed, sampler),
         stages=functools.partial(restoration_stages, collapsed, sampler),
         stage_names=sampler.stage_names,
         for_inference=collapse,
         factor=FACTOR * velocity.factor,
     )
+
+
+def _seen(network):
+    """The network as training computes with it: collapsing blocks are contracted before."""
+    return network.clone(form="plain") if network.form == "collapsing" else network

@@ -16,7 +16,8 @@ class Method(NamedTuple):
 
     # (key, name of the pretrained weights) -> (trained, frozen) parameters
     init: Callable[[jax.Array, str], tuple[Params, Params]]
-    objective: Objective
+    objective: Objective  # of ``collapse(params)``
+    collapse: Callable[[Params], Params]  # trained parameters -> those that training computes with
     restore: Callable[[Params, Params, Image, SampleKeys], Image]  # by inference parameters
     stages: Stages  # the same, step by step
     stage_names: tuple[str, ...]

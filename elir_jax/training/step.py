@@ -47,6 +47,7 @@ def train_step(
     order: Order,
     *,
     objective: Objective,
+    collapse: Callable[[Params], Params],
     optimizer: optax.GradientTransformation,
     ema: Ema,
     seed: int,
@@ -55,6 +56,9 @@ def train_step(
 ) -> tuple[TrainState, Metrics, Verdict]:
     """Update the state with one device's share of the batch.
 
+    The objective sees ``collapse(params)``. Gradients travel in that form, which is smaller, and
+    are led back to the parameters on each device: ``collapse`` does not depend on the data.
+
     Gradients and every metric are means over ``axis_name``. Metrics are ``loss``, the objective's
     terms by name, and the norms ``grad_norm``, ``update_norm`` and ``param_norm``. Unless the
     verdict says ``made``, the new state is the old one.
@@ -62,19 +66,23 @@ def train_step(
     step_key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, batch.slot)
 
-    def loss_fn(params, part, part_keys):
-        loss, terms = objective(params, state.ema, state.frozen, part, part_keys)
+    seen, lead_back = jax.vjp(collapse, state.params)
+    ema_seen = collapse(state.ema)
+
+    def loss_fn(seen, part, part_keys):
+        loss, terms = objective(seen, ema_seen, state.frozen, part, part_keys)
         return loss, {"loss": loss, **terms}
 
     gradient = jax.grad(loss_fn, has_aux=True)
     if accumulate == 1:
-        grads, metrics = gradient(state.params, batch, keys)
+        grads, metrics = gradient(seen, batch, keys)
     else:
-        grads, metrics = _accumulate(gradient, state.params, batch, keys, accumulate)
+        grads, metrics = _accumulate(gradient, seen, batch, keys, accumulate)
 
     stale = (state.step != order.after).astype(jnp.float32)
     vector, restore = ravel_pytree((grads, metrics, stale, order.stop, order.empty))
     grads, metrics, stale, stop, empty = restore(jax.lax.pmean(vector, axis_name))
+    (grads,) = lead_back(grads)
     params, opt_state, updates = apply_gradients(optimizer, grads, state.opt_state, state.params)
     step = state.step + 1
     metrics["grad_norm"] = optax.tree.norm(grads)

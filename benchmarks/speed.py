@@ -1,36 +1,81 @@
-"""Images per second of the train step and of restoration, with compile time apart.
+"""Restoration and train step, ours beside PyTorch's, in one run and taking turns.
 
-Command: python benchmarks/speed.py [--config configs/bfr.py] [--sizes 256 512] [--repeats 5]
-Weights are untrained: speed does not depend on them. Figures are medians of the repeats.
+Command: python benchmarks/speed.py [--reference-repo ELIR] [--repeats 5] [--json FILE]
+Both sides have the same untrained weights: speed does not depend on them. Seconds are medians of
+calls that take turns, after a first call each, which compiles. ``--reference-repo`` is a checkout
+of the release; without it, the minimal one of the tests stands for it. Without torch, ours is
+alone. Operations are those of our program before XLA rewrites it; the peak is the product of two
+float32 matrices in the same run.
 """
 
 import argparse
+import dataclasses
 import importlib
+import importlib.util
+import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
+from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402
 from elir_jax import build  # noqa: E402
-from elir_jax.build.method import Method  # noqa: E402
+from elir_jax.models.unet import UNet  # noqa: E402
 from elir_jax.training.parallel import parallel_step, replicate  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
+from elir_jax.training.step import Order  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
 
+OURS = "ours"
+SIDE = 4096  # of the matrices that measure the peak
 
-def seconds(call, repeats: int) -> tuple[float, float]:
-    """(seconds of the first call, median seconds of the later ones)."""
-    times = []
-    for _ in range(repeats + 1):
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the result; seconds are of a whole batch."""
+
+    name: str
+    size: int
+    batch: int
+    ours_s: float
+    torch_as_shipped_s: float | None
+    torch_best_s: float | None
+    torch_best_mode: str | None
+    first_call_s: float
+    flops: float
+    share_of_peak: float
+
+
+def take_turns(calls: dict[str, Callable], repeats: int) -> tuple[dict[str, float], float]:
+    """(median seconds of each call, seconds of our first); a call that fails is left out."""
+    times: dict[str, list[float]] = {}
+    first = 0.0
+    for name, call in calls.items():
         start = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - start)
-    return times[0], statistics.median(times[1:])
+        try:
+            jax.block_until_ready(call())
+        except Exception as error:
+            if name == OURS:
+                raise
+            print(f"  {name}: left out ({str(error).splitlines()[0][:80]})", flush=True)
+            continue
+        times[name] = []
+        if name == OURS:
+            first = time.perf_counter() - start
+    for _ in range(repeats):
+        for name in times:
+            start = time.perf_counter()
+            jax.block_until_ready(calls[name]())
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}, first
 
 
 def images(rows: int, size: int) -> np.ndarray:
@@ -38,66 +83,164 @@ def images(rows: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).random((rows, size, size, 3), np.float32)
 
 
-def untrained(method: Method):
-    """(trained, frozen) parameters."""
-    return jax.jit(lambda key: method.init(key, "untrained"))(jax.random.key(0))
+class Bench:
+    """One configuration, on both sides."""
+
+    def __init__(self, config, repository: Path | None, expanded: bool):
+        self.config, self.method = config, build.METHODS[config.method](config)
+        init = jax.jit(lambda key: self.method.init(key, "untrained"))
+        self.params, self.frozen = init(jax.random.key(0))
+        self.torch = None
+        if repository is not None:
+            theirs = self.params if expanded else self.method.for_inference(self.params)
+            self.torch = TorchSide(
+                repository,
+                {"decoder": self.frozen["decoder"]} | theirs,
+                config.objective.num_segments,
+                config.objective.sigma_s,
+            )
+
+    def others(self, call: str, x: np.ndarray) -> dict[str, Callable]:
+        """PyTorch's ways to do it."""
+        if self.torch is None:
+            return {}
+        make = getattr(self.torch, call)
+        return {name: make(x, **how) for name, how in modes(self.torch.torch).items()}
+
+    def restoration(self, size: int, rows: int) -> tuple[Callable, float]:
+        """(a call that restores ``rows`` images with collapsed weights, its operations)."""
+        params = jax.block_until_ready(jax.jit(self.method.for_inference)(self.params))
+        keys, x = jax.random.split(jax.random.key(1), rows), images(rows, size)
+        program = jax.jit(self.method.restore)
+        flops = _operations(program, params, self.frozen, x, keys)
+        # The sampler's loop is counted once.
+        velocity, side = self.config.velocity.to_dict() | {"form": "plain"}, size // 8
+        z = jnp.zeros((rows, side, side, self.config.autoencoder.latent_channels))
+        one = _operations(
+            jax.jit(UNet(**velocity).apply), {"params": params["velocity"]}, z, jnp.zeros(rows)
+        )
+        steps = self.config.sampler.num_steps or self.config.objective.num_segments
+        return lambda: program(params, self.frozen, x, keys), flops + (steps - 1) * one
+
+    def training(self, size: int, rows: int) -> tuple[Callable, float]:
+        """(a call that makes one update with ``rows`` pairs, its operations)."""
+        optimizer, step = build.build_step(self.config, self.method)
+        mapped = parallel_step(step)
+        number, x = np.arange(rows, dtype=np.int32), images(rows, size)
+        batch = Batch(x_hq=x, x_lq=x, record=number, slot=number)
+        state = replicate(create_state(self.params, self.frozen, optimizer))
+        made = 0
+
+        def call():
+            nonlocal state, made
+            state, metrics, _ = mapped(state, batch, Order(made))
+            made += 1
+            return metrics
+
+        def one(state, batch):
+            pieces = jax.tree.map(lambda a: a[None], (batch, Order(state.step, *jnp.zeros(2))))
+            return jax.vmap(lambda b, o: step(state, b, o, axis_name="one"), axis_name="one")(
+                *pieces
+            )
+
+        return call, _operations(jax.jit(one), state, batch)
 
 
-def measure_restoration(method: Method, size: int, rows: int, repeats: int):
-    """Seconds of restoring ``rows`` images at once on one device, collapsed weights."""
-    params, frozen = untrained(method)
-    params = jax.jit(method.for_inference)(params)
-    keys = jax.random.split(jax.random.key(1), rows)
-    program = jax.jit(method.restore)
-    return seconds(lambda: program(params, frozen, images(rows, size), keys), repeats)
+def _operations(program, *inputs) -> float:
+    return program.lower(*jax.eval_shape(lambda *a: a, *inputs)).cost_analysis()["flops"]
 
 
-def measure_training(method: Method, config, size: int, rows: int, repeats: int):
-    """Seconds of one update with ``rows`` pairs on each device."""
-    optimizer, step = build.build_step(config, method)
-    step = parallel_step(step)
-    number = np.arange(rows * jax.local_device_count(), dtype=np.int32)
-    x = images(len(number), size)
-    batch = Batch(x_hq=x, x_lq=x, record=number, slot=number)
-    state = replicate(create_state(*untrained(method), optimizer))
+def measured_peak() -> float:
+    """Operations a second of a float32 matrix product."""
+    a = jnp.ones((SIDE, SIDE), jnp.float32)
+    with jax.default_matmul_precision("highest"):
+        product = jax.jit(jnp.matmul)
+        seconds, _ = take_turns({OURS: lambda: product(a, a)}, 5)
+    return 2.0 * SIDE**3 / seconds[OURS]
 
-    def call():
-        nonlocal state
-        state, metrics = step(state, batch)
-        return metrics
 
-    return seconds(call, repeats)
+def load(path: str, changes: dict):
+    """A configuration of this project, with some fields changed."""
+    path, _, variant = path.partition(":")
+    config = importlib.import_module(f"configs.{Path(path).stem}").get_config(variant)
+    with config.unlocked():
+        config.update(changes)
+    return config
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure, print the table, write the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="configs/bfr.py", help="configs/NAME.py[:VARIANT]")
+    parser.add_argument("--config", default="configs/bfr.py", help="of the restoration")
+    parser.add_argument("--train-config", default="configs/super_resolution.py")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="to restore")
+    parser.add_argument("--train-batch", type=int, default=2)
+    parser.add_argument("--only", choices=["restore", "train_step"])
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--train-batch", type=int, default=2, help="pairs on each device")
+    parser.add_argument("--reference-repo", type=Path, default=OWN)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
-    path, _, variant = options.config.partition(":")
-    config = importlib.import_module(f"configs.{Path(path).stem}").get_config(variant)
-    method = build.METHODS[config.method](config)
-    print(f"{options.config} on {jax.local_device_count()} x {jax.devices()[0].device_kind}")
-    print(f"{'':<12}{'size':>6}{'batch':>7}{'compile (s)':>13}{'step (s)':>10}{'images/s':>10}")
-    for size in options.sizes:
-        for name, rows, result in (
-            ("restore", 1, measure_restoration(method, size, 1, options.repeats)),
-            (
-                "train_step",
-                options.train_batch * jax.local_device_count(),
-                measure_training(method, config, size, options.train_batch, options.repeats),
-            ),
-        ):
-            first, later = result
-            print(
-                f"{name:<12}{size:>6}{rows:>7}{first - later:>13.1f}{later:>10.3f}"
-                f"{rows / later:>10.2f}",
-                flush=True,
-            )
+    repository = options.reference_repo
+    if importlib.util.find_spec("torch") is None:
+        print("torch is not installed: ours alone")
+        repository = None
+    peak = measured_peak()
+    print(f"{jax.local_device_count()} x {jax.devices()[0].device_kind}, {options.dtype}; "
+          f"matrix product {peak / 1e9:.0f} GFLOP/s")  # fmt: skip
+    titles = f"{'':<11}{'size':>5}{'batch':>6}{'ours':>9}{'shipped':>9}{'best':>9}"
+    print(f"{titles}  {'x shipped, x best':<19}{'GFLOP':>8}{'of peak':>9}  best mode")
+    # As the release trains: the target is the network itself.
+    changes = {"dtype": options.dtype, "objective": {"target": "online"}}
+    rows: list[Row] = []
+    for name, path, batches in (
+        ("restore", options.config, options.batches),
+        ("train_step", options.train_config, [options.train_batch]),
+    ):
+        if options.only not in (None, name):
+            continue
+        bench = Bench(load(path, changes), repository, expanded=name == "train_step")
+        for size in options.sizes:
+            for batch in batches:
+                measure = bench.restoration if name == "restore" else bench.training
+                ours, flops = measure(size, batch)
+                others = bench.others("restorer" if name == "restore" else "trainer",
+                                      images(batch, size))  # fmt: skip
+                seconds, first = take_turns({OURS: ours} | others, options.repeats)
+                row = _row(name, size, batch, seconds, first, flops, peak)
+                rows.append(row)
+                _print(row)
+                if options.json:
+                    options.json.write_text(
+                        json.dumps([dataclasses.asdict(r) for r in rows], indent=1)
+                    )
+
+
+def _row(name, size, batch, seconds, first, flops, peak) -> Row:
+    theirs = {mode: s for mode, s in seconds.items() if mode != OURS}
+    best = min(theirs, key=theirs.get) if theirs else None
+    ours = seconds[OURS]
+    return Row(
+        name, size, batch, ours, theirs.get("as shipped"), theirs.get(best), best,
+        first, flops, flops / ours / peak,
+    )  # fmt: skip
+
+
+def _print(row: Row) -> None:
+    def show(value):
+        return f"{value:>8.3f}s" if value is not None else f"{'-':>9}"
+
+    ratios = "-"
+    if row.torch_best_s is not None:
+        ratios = f"{row.torch_as_shipped_s / row.ours_s:.2f}, {row.torch_best_s / row.ours_s:.2f}"
+    print(
+        f"{row.name:<11}{row.size:>5}{row.batch:>6}{show(row.ours_s)}"
+        f"{show(row.torch_as_shipped_s)}{show(row.torch_best_s)}  {ratios:<19}"
+        f"{row.flops / 1e9:>8.0f}{row.share_of_peak:>9.0%}  {row.torch_best_mode or '-'}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -31,12 +31,16 @@ def start(workdir, *options, script="train.py", devices=1, steps=STEPS):
     )  # fmt: skip
 
 
-def start_two(workdir, *options, **how):
+def start_two(workdir, *options, second=(), **how):
+    """Both processes; ``second`` are options of the second one alone."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     join = [f"--coordinator=127.0.0.1:{port}", "--num-processes=2"]
-    return [start(workdir, *join, f"--process-id={i}", *options, devices=2, **how) for i in (0, 1)]
+    return [
+        start(workdir, *join, f"--process-id={i}", *options, *own, devices=2, **how)
+        for i, own in enumerate(((), second))
+    ]
 
 
 def end(*processes, code=0):
@@ -133,6 +137,19 @@ def test_a_mistake_of_the_first_host_is_told_on_both(tmp_path):
     outs, errs = end(*start_two(tmp_path / "checkpoints"), code=2)
     for err in errs:
         assert [line for line in err.splitlines() if line.startswith("error: ")], err
+
+
+@pytest.mark.parametrize(
+    "second, first_says, second_says",
+    [
+        ("--config.data.path=/absent", "process 1 could not go on", "/absent: no such folder"),
+        ("--config.seed=1", "process 1 has another configuration", "process 1 has another"),
+    ],
+)
+def test_a_mistake_of_the_second_host_alone_ends_both(tmp_path, second, first_says, second_says):
+    _, errs = end(*start_two(tmp_path, second=[second]), code=2)
+    for err, words in zip(errs, (first_says, second_says), strict=True):
+        assert words in err and "Traceback" not in err
 
 
 def test_half_a_command_line_is_one_line(tmp_path):

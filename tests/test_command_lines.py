@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from watching import losses, wait_for_rows
 
 from elir_jax.training.checkpoint import read
 from elir_jax.training.digests import leaf_digests
@@ -42,12 +42,6 @@ def train_options(workdir, steps=STEPS):
     )  # fmt: skip
 
 
-def losses(workdir, steps=STEPS):
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(1, steps + 1))
-    return np.array([row["loss"] for row in rows])
-
-
 def final(workdir, steps):
     return read(workdir / "checkpoints" / str(steps))
 
@@ -74,6 +68,7 @@ def test_training_trains_evaluates_and_writes_everything(whole):
     first = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[0])
     terms = {"latent_mmse", "consistency", "grad_norm", "update_norm", "param_norm"}
     assert terms <= first.keys()
+    assert len(losses(workdir)) == STEPS
     assert losses(workdir)[-3:].mean() < losses(workdir)[:3].mean()
     assert f"{STEPS}/{STEPS}" in err  # the progress bar
 
@@ -103,10 +98,7 @@ def test_ctrl_c_saves_and_the_same_command_ends_where_an_undisturbed_run_ends(wh
     stopped, undisturbed = tmp_path / "stopped", tmp_path / "undisturbed"
     process = command("train.py", *train_options(stopped, steps=10_000))
     try:
-        metrics, deadline = stopped / "metrics.jsonl", time.monotonic() + 200
-        while not (metrics.exists() and metrics.read_text().count("\n") >= 2):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for_rows(stopped, process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=100)
     finally:
@@ -122,7 +114,8 @@ def test_ctrl_c_saves_and_the_same_command_ends_where_an_undisturbed_run_ends(wh
         code, out, err = run("train.py", *train_options(workdir, steps=target))
         assert code == 0, err
         assert f"at step {start}" in out
-    np.testing.assert_array_equal(losses(stopped, target), losses(undisturbed, target))
+    assert len(losses(stopped)) == len(losses(undisturbed)) == target
+    np.testing.assert_array_equal(losses(stopped), losses(undisturbed))
     ours, theirs = final(stopped, target), final(undisturbed, target)
     assert ours.data == theirs.data == {"samples": 4 * target}
     assert leaf_digests(ours.leaves) == leaf_digests(theirs.leaves)

@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from watching import losses, wait_for_rows
 
 from elir_jax.training.checkpoint import read, steps_in
 
@@ -48,12 +49,6 @@ def end(*processes, code=0):
     for process, (out, err) in zip(processes, results, strict=True):
         assert process.returncode == code, (out, err)
     return [out for out, _ in results], [err for _, err in results]
-
-
-def losses(workdir):
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
-    return np.array([row["loss"] for row in rows])
 
 
 def figures(workdir):
@@ -99,8 +94,6 @@ def test_evaluation_gives_the_same_figures_whatever_the_devices(runs, tmp_path):
     images = tmp_path / "images"  # five: divided by neither three nor four devices, nor two hosts
     images.mkdir()
     rng = np.random.default_rng(0)
-    from PIL import Image
-
     for i in range(5):
         Image.fromarray(rng.integers(0, 256, (150, 140, 3), np.uint8)).save(images / f"{i}.png")
     options = (f"--config.data.eval_path={images}", "--config.evaluation.batch_size=2")
@@ -118,10 +111,7 @@ def test_evaluation_gives_the_same_figures_whatever_the_devices(runs, tmp_path):
 def test_a_signal_to_one_of_two_hosts_ends_both_at_the_same_step(tmp_path):
     first, second = start_two(tmp_path, steps=100_000)
     try:
-        rows, deadline = tmp_path / "metrics.jsonl", time.monotonic() + 200
-        while not (rows.exists() and rows.read_text().count("\n") >= 2):
-            assert first.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for_rows(tmp_path, first)
         second.send_signal(signal.SIGTERM)
         (out, _), (_, err) = end(first, second, code=143)
     finally:

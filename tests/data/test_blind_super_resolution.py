@@ -6,6 +6,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+from drawing import rng, within_four_errors
 
 from elir_jax.data import blind_super_resolution as module
 from elir_jax.data.blind_super_resolution import (
@@ -22,21 +23,11 @@ from elir_jax.data.blind_super_resolution import (
 )
 
 
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
 def photograph(height, width):
     """Smooth waves and a sharp edge, in three different channels."""
     y, x = np.indices((height, width)) / 8
     waves = np.stack([np.sin(x + y), np.cos(x - y / 2), np.sin(y / 2)], axis=-1)
     return np.float32(0.5 + 0.3 * waves + 0.1 * (x > y)[..., None])
-
-
-def within_four_errors(counts, probabilities):
-    """Counts of a multinomial, each within four standard errors of its expectation."""
-    p, n = np.asarray(probabilities), sum(counts)
-    return np.all(np.abs(np.asarray(counts) / n - p) <= 4 * np.sqrt(p * (1 - p) / n))
 
 
 @pytest.mark.parametrize("height, width, size", [(12, 10, 7), (24, 30, 21), (5, 4, 21)])

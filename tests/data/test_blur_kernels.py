@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from drawing import rng, within_four_errors
 from scipy.special import j1
 
 from elir_jax.data import blur_kernels as module
@@ -17,16 +18,6 @@ from elir_jax.data.blur_kernels import (
     random_sinc_kernel,
     sinc_kernel,
 )
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def within_four_errors(counts, probabilities):
-    """Counts of a multinomial, each within four standard errors of its expectation."""
-    p, n = np.asarray(probabilities), sum(counts)
-    return np.all(np.abs(np.asarray(counts) / n - p) <= 4 * np.sqrt(p * (1 - p) / n))
 
 
 def test_isotropic_kernel_is_the_closed_form_gaussian():

@@ -1,0 +1,23 @@
+"""What a run that a test started has written so far."""
+
+import json
+import time
+
+import numpy as np
+
+PATIENCE = 200  # seconds
+
+
+def losses(workdir):
+    """The loss of every step from 1 on, each logged once."""
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
+    return np.array([row["loss"] for row in rows])
+
+
+def wait_for_rows(workdir, process, count=2):
+    """Return once ``process`` has logged so many steps."""
+    metrics, deadline = workdir / "metrics.jsonl", time.monotonic() + PATIENCE
+    while not (metrics.exists() and metrics.read_text().count("\n") >= count):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)

@@ -14,6 +14,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from elir_jax.models.convolution import conv3x3
 from elir_jax.types import Params, Time
 
 Form = Literal["plain", "collapsing", "expanded"]
@@ -58,8 +59,14 @@ def conv(
         dtype=dtype,
         kernel_init=init,
         bias_init=init,
+        conv_general_dilated=_same3x3 if (kernel_size, stride) == (3, 1) else None,
         name=name,
     )(x)
+
+
+def _same3x3(x, kernel, *shape, **options):
+    """Flax's hook; what it says of strides and padding is what :func:`conv` gave it."""
+    return conv3x3(x, kernel)
 
 
 def dense(

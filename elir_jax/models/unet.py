@@ -55,7 +55,12 @@ class ResidualBlock(nn.Module):
 
 
 class Upsample(nn.Module):
-    """4x4 transposed convolution of stride 2 that doubles height and width."""
+    """4x4 transposed convolution of stride 2 that doubles height and width.
+
+    Each output row sees two input rows through every other row of the kernel, and so do columns:
+    four 2x2 convolutions, one for each parity of row and column, run as one matrix product. XLA's
+    own form spreads the input with zeros, and its weight gradient is ten times slower on a CPU.
+    """
 
     features: int
     dtype: DTypeLike = jnp.float32
@@ -64,16 +69,31 @@ class Upsample(nn.Module):
     def __call__(self, x):
         # PyTorch counts the fan-in of a transposed convolution over its output channels.
         init = uniform_fan_in(16 * self.features)
-        return nn.ConvTranspose(
-            self.features,
-            (4, 4),
-            strides=(2, 2),
-            padding="SAME",
-            dtype=self.dtype,
-            kernel_init=init,
-            bias_init=init,
-            name="conv",
-        )(x)
+        return _Transposed(self.features, self.dtype, init, name="conv")(x)
+
+
+class _Transposed(nn.Module):
+    """The parameters of flax's ``ConvTranspose``, and its output."""
+
+    features: int
+    dtype: DTypeLike
+    init: nn.initializers.Initializer
+
+    @nn.compact
+    def __call__(self, x):
+        b, h, w, c = x.shape
+        kernel = self.param("kernel", self.init, (4, 4, c, self.features))
+        bias = self.param("bias", self.init, (self.features,))
+        # (row of the 2x2, parity, column, parity, in, out) -> parities beside the outputs
+        taps = kernel.reshape(2, 2, 2, 2, c, self.features).transpose(0, 2, 4, 1, 3, 5)
+        padded = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        seen = [padded[:, r : r + h + 1, s : s + w + 1] for r in range(2) for s in range(2)]
+        y = jnp.concatenate(seen, -1) @ taps.reshape(4 * c, -1).astype(self.dtype)
+        y = y.reshape(b, h + 1, w + 1, 2, 2, self.features)
+        # An odd row begins one input row later than an even one.
+        rows = [[y[:, r : r + h, s : s + w, r, s] for s in range(2)] for r in range(2)]
+        y = jnp.stack([jnp.stack(row, axis=3) for row in rows], axis=2)
+        return y.reshape(b, 2 * h, 2 * w, -1) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 
 class UNet(nn.Module):

@@ -1,0 +1,76 @@
+"""Convolutions that we compute in our own way give what XLA's and flax's own give."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from elir_jax.models import convolution
+from elir_jax.models.convolution import banded_weight_gradient, conv3x3, weight_gradient
+from elir_jax.models.unet import Upsample
+
+
+def plain(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), [(1, 1)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def value_and_gradients(fn, *inputs):
+    """Of a scalar that weighs every output differently."""
+
+    def scalar(*inputs):
+        return jnp.sum(jnp.sin(fn(*inputs)))
+
+    return fn(*inputs), jax.grad(scalar, argnums=tuple(range(len(inputs))))(*inputs)
+
+
+def agree(first, second, tolerance=1e-5):
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerance * max(1.0, float(jnp.abs(b).max())))
+
+
+@pytest.mark.parametrize("band", [10**9, 40, 1])  # whole, some bands, as many as there are rows
+@pytest.mark.parametrize("channels", [(3, 8), (8, 3), (5, 5)])
+def test_conv3x3_equals_xlas_in_value_and_gradients(monkeypatch, band, channels):
+    monkeypatch.setattr(convolution, "BAND", band)
+    first, second = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(first, (2, 11, 9, channels[0]))
+    kernel = jax.random.normal(second, (3, 3, *channels)) / 9
+    agree(value_and_gradients(conv3x3, x, kernel), value_and_gradients(plain, x, kernel))
+
+
+def test_bands_are_cut_where_they_should_be(monkeypatch):
+    monkeypatch.setattr(convolution, "BAND", 40)
+    x, dy = jnp.ones((2, 12, 10, 4)), jnp.ones((2, 12, 10, 4))
+    program = jax.jit(banded_weight_gradient).lower(x, dy).as_text()
+    assert program.count("stablehlo.convolution") == 2 * 3  # images, bands of 40 pixels
+    np.testing.assert_allclose(
+        banded_weight_gradient(x, dy), weight_gradient(x, dy), atol=1e-4, rtol=1e-5
+    )
+
+
+def test_the_gradient_keeps_the_precision_that_the_forward_pass_was_traced_with():
+    def loss(x, kernel):
+        with jax.default_matmul_precision("highest"):
+            return conv3x3(x, kernel).sum()
+
+    shapes = jnp.ones((1, 8, 8, 4)), jnp.ones((3, 3, 4, 4))
+    program = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(*shapes).as_text()
+    convolutions = [line for line in program.splitlines() if "stablehlo.convolution" in line]
+    assert convolutions and all(line.count("HIGHEST") == 2 for line in convolutions)
+
+
+def test_upsampling_equals_flaxs_transposed_convolution_in_value_and_gradients():
+    x = jax.random.normal(jax.random.key(0), (2, 5, 3, 6))
+    ours = Upsample(4)
+    theirs = nn.ConvTranspose(4, (4, 4), strides=(2, 2), padding="SAME")
+    params = ours.init(jax.random.key(1), x)["params"]["conv"]
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(
+        jnp.shape, theirs.init(jax.random.key(1), x)["params"]
+    )
+    agree(
+        value_and_gradients(lambda p, x: ours.apply({"params": {"conv": p}}, x), params, x),
+        value_and_gradients(lambda p, x: theirs.apply({"params": p}, x), params, x),
+    )

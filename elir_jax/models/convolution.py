@@ -1,4 +1,4 @@
-"""3x3 convolution of large images with a weight gradient that a CPU computes at a good rate.
+"""3x3 convolutions of large images with a weight gradient that a CPU computes at a good rate.
 
 The weight gradient is itself a convolution, with the whole image as its kernel. XLA's CPU backend
 loses two thirds of the machine's rate there once image and gradient no longer fit its caches, and
@@ -19,32 +19,36 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def conv3x3(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c c2"]
-) -> Float[Array, "b h w c2"]:
-    """Convolution of stride 1, padded by 1 on every side."""
+    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c c2"], stride: int = 1
+) -> Float[Array, "b h2 w2 c2"]:
+    """Convolution padded by 1 on every side."""
     # The gradient is traced later, out of the reach of the caller's default.
-    return _conv3x3(x, kernel, jax.config.jax_default_matmul_precision)
+    return _conv3x3(x, kernel, stride, jax.config.jax_default_matmul_precision)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _conv3x3(x, kernel, precision):
+def _plain(x, kernel, stride, precision):
     return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), [(1, 1)] * 2, dimension_numbers=LAYOUT, precision=precision
+        x, kernel, (stride, stride), [(1, 1)] * 2, dimension_numbers=LAYOUT, precision=precision
     )
 
 
-def _forward(x, kernel, precision):
-    return _conv3x3(x, kernel, precision), (x, kernel)
+_conv3x3 = jax.custom_vjp(_plain, nondiff_argnums=(2, 3))
 
 
-def _backward(precision, kept, dy):
+def _forward(x, kernel, stride, precision):
+    return _plain(x, kernel, stride, precision), (x, kernel)
+
+
+def _backward(stride, precision, kept, dy):
     x, kernel = kept
-    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    dx = _conv3x3(dy, turned, precision)
-    whole = functools.partial(weight_gradient, precision=precision)
+    how = {"stride": stride, "precision": precision}
     dkernel = jax.lax.platform_dependent(
-        x, dy, cpu=functools.partial(banded_weight_gradient, precision=precision), default=whole
+        x,
+        dy,
+        cpu=functools.partial(banded_weight_gradient, **how),
+        default=functools.partial(weight_gradient, **how),
     )
+    (dx,) = jax.linear_transpose(lambda x: _plain(x, kernel, stride, precision), x)(dy)
     return dx, dkernel.astype(kernel.dtype)
 
 
@@ -52,39 +56,54 @@ _conv3x3.defvjp(_forward, _backward)
 
 
 def weight_gradient(
-    x: Float[Array, "b h w c"], dy: Float[Array, "b h2 w c2"], *, precision=None
+    x: Float[Array, "b h w c"],
+    dy: Float[Array, "b h2 w2 c2"],
+    *,
+    stride: int = 1,
+    precision=None,
+    pad_rows: int = 1,
 ) -> Float[Array, "3 3 c c2"]:
     """Gradient of the kernel, where ``dy`` is that of the output.
 
-    ``dy`` is as high as ``x``, or two rows less where ``x`` brings the rows around it.
+    With ``pad_rows=0`` ``x`` brings the rows around ``dy`` itself.
     """
-    pad = (dy.shape[1] - x.shape[1] + 2) // 2
     return jax.lax.conv_general_dilated(
         x,
         dy,
         (1, 1),
-        [(pad, pad), (1, 1)],
+        # An even side leaves its last row or column unseen where the stride is 2.
+        [(pad_rows, pad_rows - _unseen(x, dy, stride, 1, pad_rows)),
+         (1, 1 - _unseen(x, dy, stride, 2, 1))],
+        rhs_dilation=(stride, stride),
         dimension_numbers=("CHWN", "IHWO", "HWNC"),
         precision=precision,
-    )
+    )  # fmt: skip
+
+
+def _unseen(x, dy, stride, axis, pad):
+    """Rows (or columns) of the padded ``x`` that no output sees."""
+    return x.shape[axis] + 2 * pad - (stride * (dy.shape[axis] - 1) + 3)
 
 
 def banded_weight_gradient(
-    x: Float[Array, "b h w c"], dy: Float[Array, "b h w c2"], *, precision=None
+    x: Float[Array, "b h w c"], dy: Float[Array, "b h2 w2 c2"], *, stride: int = 1, precision=None
 ) -> Float[Array, "3 3 c c2"]:
     """The same as a sum over images and bands of rows, added up in float32."""
-    rows, height, width, channels = x.shape
-    if dy.shape[3] < channels:  # the wider one had better be the kernel
+    if stride == 1 and dy.shape[3] < x.shape[3]:  # the wider one had better be the kernel
         turned = banded_weight_gradient(dy, x, precision=precision)
         return jnp.flip(turned, (0, 1)).swapaxes(2, 3)
-    if height * width < BAND:
-        return weight_gradient(x, dy, precision=precision)
-    bands = max(1, min(height * width // BAND, MOST_BANDS // rows, height))
+    pixels, height = x.shape[1] * x.shape[2], dy.shape[1]
+    if pixels < BAND:
+        return weight_gradient(x, dy, stride=stride, precision=precision)
+    bands = max(1, min(pixels // BAND, MOST_BANDS // x.shape[0], height))
     cuts = [height * i // bands for i in range(bands + 1)]
     padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
     total = jnp.zeros((), jnp.float32)
-    for i in range(rows):
+    for i in range(x.shape[0]):
         for top, bottom in itertools.pairwise(cuts):
-            band, seen = padded[i : i + 1, top : bottom + 2], dy[i : i + 1, top:bottom]
-            total += weight_gradient(band, seen, precision=precision).astype(jnp.float32)
+            band = padded[i : i + 1, stride * top : stride * (bottom - 1) + 3]
+            seen = dy[i : i + 1, top:bottom]
+            total += weight_gradient(
+                band, seen, stride=stride, precision=precision, pad_rows=0
+            ).astype(jnp.float32)
     return total.astype(x.dtype)

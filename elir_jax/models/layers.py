@@ -59,14 +59,14 @@ def conv(
         dtype=dtype,
         kernel_init=init,
         bias_init=init,
-        conv_general_dilated=_same3x3 if (kernel_size, stride) == (3, 1) else None,
+        conv_general_dilated=_conv3x3 if kernel_size == 3 else None,
         name=name,
     )(x)
 
 
-def _same3x3(x, kernel, *shape, **options):
-    """Flax's hook; what it says of strides and padding is what :func:`conv` gave it."""
-    return conv3x3(x, kernel)
+def _conv3x3(x, kernel, strides, *padding, **options):
+    """Flax's hook; what else it says is what :func:`conv` gave it."""
+    return conv3x3(x, kernel, strides[0])
 
 
 def dense(

@@ -11,9 +11,9 @@ from elir_jax.models.convolution import banded_weight_gradient, conv3x3, weight_
 from elir_jax.models.unet import Upsample
 
 
-def plain(x, kernel):
+def plain(x, kernel, stride=1):
     return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), [(1, 1)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (stride, stride), [(1, 1)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
@@ -33,12 +33,15 @@ def agree(first, second, tolerance=1e-5):
 
 @pytest.mark.parametrize("band", [10**9, 40, 1])  # whole, some bands, as many as there are rows
 @pytest.mark.parametrize("channels", [(3, 8), (8, 3), (5, 5)])
-def test_conv3x3_equals_xlas_in_value_and_gradients(monkeypatch, band, channels):
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(11, 9), (12, 8)])
+def test_conv3x3_equals_xlas_in_value_and_gradients(monkeypatch, band, channels, stride, size):
     monkeypatch.setattr(convolution, "BAND", band)
     first, second = jax.random.split(jax.random.key(0))
-    x = jax.random.normal(first, (2, 11, 9, channels[0]))
+    x = jax.random.normal(first, (2, *size, channels[0]))
     kernel = jax.random.normal(second, (3, 3, *channels)) / 9
-    agree(value_and_gradients(conv3x3, x, kernel), value_and_gradients(plain, x, kernel))
+    ours, theirs = (lambda x, k, f=f: f(x, k, stride) for f in (conv3x3, plain))
+    agree(value_and_gradients(ours, x, kernel), value_and_gradients(theirs, x, kernel))
 
 
 def test_bands_are_cut_where_they_should_be(monkeypatch):

@@ -234,7 +234,7 @@ def trajectory_rows(golden: Recording, gradient, trained, frozen, pair, limit: f
 
     @jax.jit
     def apply(params, ema, opt_state, grads, number):
-        params, opt_state, _ = apply_gradients(optimizer, grads, opt_state, params)
+        params, opt_state = apply_gradients(optimizer, grads, opt_state, params)
         return params, ema_rule.update(ema, params, number), opt_state
 
     params, ema, opt_state = trained, trained, optimizer.init(trained)

@@ -29,10 +29,10 @@ class AdamW:
 
 def apply_gradients(
     optimizer: optax.GradientTransformation, grads: Params, opt_state: Params, params: Params
-) -> tuple[Params, Params, Params]:
-    """(new parameters, new optimizer state, what was added to the parameters)."""
+) -> tuple[Params, Params]:
+    """(new parameters, new optimizer state)."""
     updates, opt_state = optimizer.update(grads, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state, updates
+    return optax.apply_updates(params, updates), opt_state
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ that must not be made leaves the state as it was: where a value is not finite, w
 batch, and after such a step, which the hosts learn of one step late.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -61,7 +62,8 @@ def train_step(
 
     Gradients and every metric are means over ``axis_name``. Metrics are ``loss``, the objective's
     terms by name, and the norms ``grad_norm``, ``update_norm`` and ``param_norm``. Unless the
-    verdict says ``made``, the new state is the old one.
+    verdict says ``made``, the new state is the old one; where the update itself overflows, the
+    moments alone have moved.
     """
     step_key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, batch.slot)
@@ -83,20 +85,28 @@ def train_step(
     vector, restore = ravel_pytree((grads, metrics, stale, order.stop, order.empty))
     grads, metrics, stale, stop, empty = restore(jax.lax.pmean(vector, axis_name))
     (grads,) = lead_back(grads)
-    params, opt_state, updates = apply_gradients(optimizer, grads, state.opt_state, state.params)
-    step = state.step + 1
     metrics["grad_norm"] = optax.tree.norm(grads)
-    metrics["update_norm"] = optax.tree.norm(updates)
-    metrics["param_norm"] = optax.tree.norm(params)
-    new_state = state.replace(
-        step=step,
-        params=params,
-        ema=ema.update(state.ema, params, step),
-        opt_state=opt_state,
-    )
     finite = jnp.isfinite(jnp.stack(jax.tree.leaves(metrics))).all()
-    made = finite & (empty == 0) & (stale == 0)
-    new_state = jax.tree.map(lambda new, old: jnp.where(made, new, old), new_state, state)
+
+    def update(state: TrainState) -> tuple[TrainState, Scalar]:
+        params, opt_state = apply_gradients(optimizer, grads, state.opt_state, state.params)
+        # Once all of them stand; XLA would otherwise keep moments and updates beside them.
+        params = jax.lax.optimization_barrier(params)
+        norm = optax.tree.norm(jax.tree.map(jnp.subtract, params, state.params))
+        step = state.step + 1
+        new = (step, params, ema.update(state.ema, params, step))
+        old = (state.step, state.params, state.ema)
+        new = jax.tree.map(functools.partial(jnp.where, jnp.isfinite(norm)), new, old)
+        return TrainState(*new[:2], ema=new[2], opt_state=opt_state, frozen=state.frozen), norm
+
+    def keep(state: TrainState) -> tuple[TrainState, Scalar]:
+        return state, jnp.float32(0)
+
+    # A branch, not a choice of values: the state is then updated where it lies.
+    wanted = finite & (empty == 0) & (stale == 0)
+    new_state, metrics["update_norm"] = jax.lax.cond(wanted, update, keep, state)
+    metrics["param_norm"] = optax.tree.norm(new_state.params)
+    made = wanted & jnp.isfinite(metrics["update_norm"])
     return new_state, metrics, Verdict(made, stop > 0, empty > 0)
 
 

@@ -24,12 +24,14 @@ def new_state():
     return replicate(create_state(*small.init(), OPTIMIZER))
 
 
-def step_with(accumulate=1, objective=OBJECTIVE, seed=0, collapse=lambda params: params):
+def step_with(
+    accumulate=1, objective=OBJECTIVE, seed=0, collapse=lambda params: params, optimizer=OPTIMIZER
+):
     return functools.partial(
         train_step,
         objective=objective,
         collapse=collapse,
-        optimizer=OPTIMIZER,
+        optimizer=optimizer,
         ema=Ema(decay=0.9),
         seed=seed,
         accumulate=accumulate,
@@ -186,6 +188,17 @@ def test_a_step_that_must_not_be_made_changes_nothing(reason):
     after, _, verdict = step(state, host(small.batch()), order)
     assert {name for name in verdict._fields if not getattr(verdict, name)} == set(unset.split())
     assert jax.tree.all(jax.tree.map(np.array_equal, host(after), before))
+
+
+def test_an_update_that_overflows_is_not_made():
+    step = parallel_step(step_with(optimizer=AdamW(learning_rate=1e30).build()))
+    state = replicate(new_state())
+    before = host(state)
+    after, metrics, verdict = step(state, host(small.batch()), Order(0))
+    assert not verdict.made and not np.isfinite(metrics["update_norm"])
+    for name in ("step", "params", "ema", "frozen"):
+        same = jax.tree.map(np.array_equal, host(getattr(after, name)), getattr(before, name))
+        assert jax.tree.all(same), name
 
 
 def test_a_stop_is_told_and_the_step_is_made(mapped):

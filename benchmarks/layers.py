@@ -1,0 +1,88 @@
+"""What the layers that we compute in our own way gain over XLA's and flax's own form.
+
+Command: python benchmarks/layers.py [--repeats 7]
+Each line takes both forms in turns, in float32, and gives the median seconds of a call.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from elir_jax.models.convolution import banded_weight_gradient, weight_gradient  # noqa: E402
+from elir_jax.models.unet import Upsample  # noqa: E402
+
+# images, side, channels in and out of the autoencoder's convolutions
+CONVOLUTIONS = [
+    (2, 256, 3, 64), (2, 256, 64, 64), (1, 512, 64, 64), (2, 256, 64, 3), (2, 128, 64, 64),
+]  # fmt: skip
+UPSAMPLINGS = [(2, 8, 512, 256), (2, 16, 256, 128)]  # of the full U-Net at 256x256
+
+
+def seconds(calls: list[Callable], repeats: int) -> list[float]:
+    """Medians of calls that take turns."""
+    for call in calls:
+        jax.block_until_ready(call())
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(repeats):
+        for call, taken in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken) for taken in times]
+
+
+def normal(seed: int, *shape: int) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def weight_gradients(images: int, side: int, first: int, second: int) -> list[Callable]:
+    """[XLA's form, ours]."""
+    x, dy = normal(0, images, side, side, first), normal(1, images, side, side, second)
+    forms = (weight_gradient, banded_weight_gradient)
+    return [lambda f=jax.jit(form): f(x, dy) for form in forms]
+
+
+def upsamplings(images: int, side: int, first: int, second: int) -> list[Callable]:
+    """[flax's form, ours], value and gradient of the weights."""
+    x = normal(0, images, side, side, first)
+    theirs = nn.ConvTranspose(second, (4, 4), strides=(2, 2), padding="SAME")
+    params = theirs.init(jax.random.key(1), x)["params"]
+
+    def gradient(module, wrap):
+        def loss(params):
+            return jnp.sum(module.apply({"params": wrap(params)}, x) ** 2)
+
+        program = jax.jit(jax.value_and_grad(loss))
+        return lambda: program(params)
+
+    return [gradient(theirs, lambda p: p), gradient(Upsample(second), lambda p: {"conv": p})]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=7)
+    repeats = parser.parse_args().repeats
+    print(f"{jax.devices()[0].device_kind}; images, side, channels in, channels out")
+    for title, make, cases in (
+        ("weight gradient, 3x3", weight_gradients, CONVOLUTIONS),
+        ("transposed convolution", upsamplings, UPSAMPLINGS),
+    ):
+        for case in cases:
+            theirs, ours = seconds(make(*case), repeats)
+            print(f"{title:<24}{case!s:<20} {theirs * 1e3:7.1f} ms -> {ours * 1e3:6.1f} ms, "
+                  f"{theirs / ours:.1f} x", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

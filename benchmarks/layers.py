@@ -42,6 +42,7 @@ def seconds(calls: list[Callable], repeats: int) -> list[float]:
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
+    """Standard normal noise."""
     return jax.random.normal(jax.random.key(seed), shape)
 
 

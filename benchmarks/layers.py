@@ -5,6 +5,7 @@ Each line takes both forms in turns, in float32, and gives the median seconds of
 """
 
 import argparse
+import functools
 import statistics
 import sys
 import time
@@ -49,8 +50,8 @@ def normal(seed: int, *shape: int) -> jax.Array:
 def weight_gradients(images: int, side: int, first: int, second: int) -> list[Callable]:
     """[XLA's form, ours]."""
     x, dy = normal(0, images, side, side, first), normal(1, images, side, side, second)
-    forms = (weight_gradient, banded_weight_gradient)
-    return [lambda f=jax.jit(form): f(x, dy) for form in forms]
+    forms = [jax.jit(weight_gradient), jax.jit(banded_weight_gradient)]
+    return [functools.partial(form, x, dy) for form in forms]
 
 
 def upsamplings(images: int, side: int, first: int, second: int) -> list[Callable]:

@@ -1,6 +1,5 @@
 """``prepare`` interrupted, killed, and run twice: never half a dataset, nothing done twice."""
 
-import os
 import signal
 from pathlib import Path
 
@@ -89,7 +88,7 @@ def test_a_run_that_dies_before_the_last_rename_leaves_no_dataset(
 
 def test_an_unfinished_run_over_other_images_is_named(images, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "_write_metadata", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(writing, "_write_metadata", lambda *_: signal.raise_signal(signal.SIGINT))
         assert prepare("folder", images, tmp_path / "data") == 130
     (images / "z.bmp").unlink()
     assert prepare("folder", images, tmp_path / "data") == 2

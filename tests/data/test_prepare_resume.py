@@ -88,7 +88,7 @@ def test_a_run_that_dies_before_the_last_rename_leaves_no_dataset(
 
 def test_an_unfinished_run_over_other_images_is_named(images, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "_write_metadata", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(writing, "_write_metadata", lambda *_: signal.default_int_handler(2, None))
         assert prepare("folder", images, tmp_path / "data") == 130
     (images / "z.bmp").unlink()
     assert prepare("folder", images, tmp_path / "data") == 2

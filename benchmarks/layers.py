@@ -6,9 +6,7 @@ Each line takes both forms in turns, in float32, and gives the median seconds of
 
 import argparse
 import functools
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import jax.numpy as jnp
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.speed import OURS, take_turns  # noqa: E402
 from elir_jax.models.convolution import banded_weight_gradient, weight_gradient  # noqa: E402
 from elir_jax.models.unet import Upsample  # noqa: E402
 
@@ -27,19 +26,6 @@ CONVOLUTIONS = [
     (2, 256, 3, 64), (2, 256, 64, 64), (1, 512, 64, 64), (2, 256, 64, 3), (2, 128, 64, 64),
 ]  # fmt: skip
 UPSAMPLINGS = [(2, 8, 512, 256), (2, 16, 256, 128)]  # of the full U-Net at 256x256
-
-
-def seconds(calls: list[Callable], repeats: int) -> list[float]:
-    """Medians of calls that take turns."""
-    for call in calls:
-        jax.block_until_ready(call())
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(repeats):
-        for call, taken in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            taken.append(time.perf_counter() - start)
-    return [statistics.median(taken) for taken in times]
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
@@ -81,7 +67,9 @@ def main() -> None:
         ("transposed convolution", upsamplings, UPSAMPLINGS),
     ):
         for case in cases:
-            theirs, ours = seconds(make(*case), repeats)
+            calls = dict(zip(("theirs", OURS), make(*case), strict=True))
+            seconds, _ = take_turns(calls, repeats)
+            theirs, ours = seconds["theirs"], seconds[OURS]
             print(f"{title:<24}{case!s:<20} {theirs * 1e3:7.1f} ms -> {ours * 1e3:6.1f} ms, "
                   f"{theirs / ours:.1f} x", flush=True)  # fmt: skip
 

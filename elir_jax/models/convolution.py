@@ -1,8 +1,8 @@
 """3x3 convolutions of large images with a weight gradient that a CPU computes at a good rate.
 
 The weight gradient is itself a convolution, with the whole image as its kernel. XLA's CPU backend
-loses two thirds of the machine's rate there once image and gradient no longer fit its caches, and
-more with several images. Taken by image and by bands of rows, and summed, it is the same gradient:
+loses most of the machine's rate there once image and gradient no longer fit its caches, and more
+with several images. Taken by image and by bands of rows, and summed, it is the same gradient:
 ``python benchmarks/layers.py`` shows both. Elsewhere nothing changes.
 """
 
@@ -49,7 +49,7 @@ def _backward(stride, precision, kept, dy):
         default=functools.partial(weight_gradient, **how),
     )
     (dx,) = jax.linear_transpose(lambda x: _plain(x, kernel, stride, precision), x)(dy)
-    return dx, dkernel.astype(kernel.dtype)
+    return dx, dkernel
 
 
 _conv3x3.defvjp(_forward, _backward)

@@ -94,10 +94,9 @@ def train_step(
         params = jax.lax.optimization_barrier(params)
         norm = optax.tree.norm(jax.tree.map(jnp.subtract, params, state.params))
         step = state.step + 1
-        new = (step, params, ema.update(state.ema, params, step))
-        old = (state.step, state.params, state.ema)
-        new = jax.tree.map(functools.partial(jnp.where, jnp.isfinite(norm)), new, old)
-        return TrainState(*new[:2], ema=new[2], opt_state=opt_state, frozen=state.frozen), norm
+        new = state.replace(step=step, params=params, ema=ema.update(state.ema, params, step))
+        new = jax.tree.map(functools.partial(jnp.where, jnp.isfinite(norm)), new, state)
+        return new.replace(opt_state=opt_state), norm
 
     def keep(state: TrainState) -> tuple[TrainState, Scalar]:
         return state, jnp.float32(0)

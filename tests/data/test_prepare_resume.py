@@ -86,9 +86,14 @@ def test_a_run_that_dies_before_the_last_rename_leaves_no_dataset(
     assert files(tmp_path / "data/folder/1.0.0") == whole
 
 
+def interrupt(*_):
+    """Ctrl-C, also where the shell that started the tests has it ignored."""
+    raise KeyboardInterrupt
+
+
 def test_an_unfinished_run_over_other_images_is_named(images, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "_write_metadata", lambda *_: signal.default_int_handler(2, None))
+        patch.setattr(writing, "_write_metadata", interrupt)
         assert prepare("folder", images, tmp_path / "data") == 130
     (images / "z.bmp").unlink()
     assert prepare("folder", images, tmp_path / "data") == 2

@@ -28,6 +28,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402
 from elir_jax import build  # noqa: E402
+from elir_jax.build.elir import inference_form  # noqa: E402
+from elir_jax.models.layers import collapse  # noqa: E402
 from elir_jax.models.unet import UNet  # noqa: E402
 from elir_jax.training.parallel import parallel_step, replicate  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
@@ -92,7 +94,7 @@ class Bench:
         self.params, self.frozen = init(jax.random.key(0))
         self.torch = None
         if repository is not None:
-            theirs = self.params if expanded else self.method.for_inference(self.params)
+            theirs = self.params if expanded else collapse(self.params)
             self.torch = TorchSide(
                 repository,
                 {"decoder": self.frozen["decoder"]} | theirs,
@@ -114,7 +116,8 @@ class Bench:
         program = jax.jit(self.method.restore)
         flops = _operations(program, params, self.frozen, x, keys)
         # The sampler's loop is counted once.
-        velocity, side = self.config.velocity.to_dict() | {"form": "plain"}, size // 8
+        velocity, side = self.config.velocity.to_dict(), size // 8
+        velocity["form"] = inference_form(self.config.dtype)
         z = jnp.zeros((rows, side, side, self.config.autoencoder.latent_channels))
         one = _operations(
             jax.jit(UNet(**velocity).apply), {"params": params["velocity"]}, z, jnp.zeros(rows)

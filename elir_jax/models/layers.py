@@ -15,9 +15,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from elir_jax.models.convolution import conv3x3
+from elir_jax.models.winograd import is_wide, winograd_conv3x3
 from elir_jax.types import Params, Time
 
-Form = Literal["plain", "collapsing", "expanded"]
+Form = Literal["plain", "collapsing", "expanded", "winograd"]
 
 EXPANSION = 4  # section 7.1: "expanding the hidden channel width by 4x"
 TIME_SCALE = 1000.0  # the reference embeds 1000 t
@@ -86,6 +87,8 @@ class CollapsibleConv(nn.Module):
     - ``collapsing``: parameters of the two convolutions; the forward pass contracts them into one
       3x3 kernel and runs a single convolution. Same function and same gradients as ``expanded``.
     - ``expanded``: runs both convolutions.
+    - ``winograd``: as ``plain``, with the kernel of a wide one transformed
+      (:func:`elir_jax.models.winograd.transform_kernels`); for inference on a CPU.
     """
 
     features: int
@@ -97,10 +100,13 @@ class CollapsibleConv(nn.Module):
         if self.form not in get_args(Form):
             raise ValueError(f"form must be one of {get_args(Form)}, got {self.form!r}")
         fan_in = 9 * x.shape[-1]
-        if self.form == "plain":
-            init = uniform_fan_in(fan_in)
-            kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
+        if self.form in ("plain", "winograd"):
+            transformed = self.form == "winograd" and is_wide(x.shape[-1], self.features)
+            side, init = 4 if transformed else 3, uniform_fan_in(fan_in)
+            kernel = self.param("kernel", init, (side, side, x.shape[-1], self.features))
             bias = self.param("bias", init, (self.features,))
+            if transformed:
+                return winograd_conv3x3(x, kernel) + bias.reshape(1, 1, 1, -1)
             return self._conv(x, kernel, bias)
 
         hidden = EXPANSION * self.features

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from elir_jax.models import convolution
+from elir_jax.models import convolution, winograd
 from elir_jax.models.convolution import banded_weight_gradient, conv3x3, weight_gradient
-from elir_jax.models.unet import Upsample
+from elir_jax.models.rrdb import RRDBNet
+from elir_jax.models.unet import UNet, Upsample
 
 
 def plain(x, kernel, stride=1):
@@ -76,4 +77,30 @@ def test_upsampling_equals_flaxs_transposed_convolution_in_value_and_gradients()
     agree(
         value_and_gradients(lambda p, x: ours.apply({"params": {"conv": p}}, x), params, x),
         value_and_gradients(lambda p, x: theirs.apply({"params": p}, x), params, x),
+    )
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 5), (1, 1)])
+@pytest.mark.parametrize("largest", [10**9, 0])  # transformed, or led back and direct
+def test_winograd_equals_the_direct_convolution(monkeypatch, size, largest):
+    monkeypatch.setattr(winograd, "LARGEST", largest)
+    x = jax.random.normal(jax.random.key(0), (2, *size, 70))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 70, 66)) / 25
+    u = winograd.transform_kernel(kernel)
+    np.testing.assert_allclose(winograd.original_kernel(u), kernel, atol=1e-7)
+    np.testing.assert_allclose(winograd.winograd_conv3x3(x, u), plain(x, kernel), atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [RRDBNet(64, 1), UNet(64, (1, 2), 1, 8)])
+def test_networks_with_transformed_kernels_are_the_same_functions(network):
+    z = jax.random.normal(jax.random.key(0), (2, 8, 6, 16))
+    inputs = (z, jnp.array([0.1, 0.7])) if isinstance(network, UNet) else (z,)
+    params = network.init(jax.random.key(1), *inputs)["params"]
+    fast = winograd.transform_kernels(params)
+    sides = {leaf.shape[0] for leaf in jax.tree.leaves(fast) if leaf.ndim == 4}
+    assert {3, 4} <= sides  # the narrow ones stay as they are
+    np.testing.assert_allclose(
+        network.clone(form="winograd").apply({"params": fast}, *inputs),
+        network.apply({"params": params}, *inputs),
+        atol=1e-5,
     )

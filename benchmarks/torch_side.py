@@ -50,8 +50,10 @@ class TorchSide:
         if channels_last:
             model = model.to(memory_format=self.torch.channels_last)
         if compiled:
+            # Every size and batch by itself: neither kernels of any shape nor, at the limit, none.
+            self.torch._dynamo.config.recompile_limit = 1000
             for name, network in model.named_children():
-                setattr(model, name, self.torch.compile(network))
+                setattr(model, name, self.torch.compile(network, dynamic=False))
         return model
 
     def _images(self, x: np.ndarray, channels_last: bool):

@@ -3,14 +3,16 @@
 In memory: RGB, height x width x 3, ``uint8`` in [0, 255] or ``float32`` in [0, 1]. A file of any
 colour mode becomes that, or is refused by name: grey is repeated, palettes are looked up, CMYK is
 converted, 16 bits are rounded to 8, an orientation tag is obeyed. Transparency is left aside: the
-colours under it are kept as they are.
+colours under it are kept as they are. ``pictures.py`` reads the same files and keeps all of that.
 """
 
 import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, UInt8, UInt16
 from PIL import Image as PILImage
 from PIL import ImageOps, UnidentifiedImageError
 
@@ -27,14 +29,27 @@ class TooSmall(UserError):
     """An image has too few pixels for the crop asked of it."""
 
 
-def to_float(pixels: UInt8[np.ndarray, "h w c"]) -> Float32[np.ndarray, "h w c"]:
-    """``uint8`` in [0, 255] -> ``float32`` in [0, 1]."""
-    return np.divide(pixels, np.float32(255), dtype=np.float32)
+def to_float(
+    samples: UInt8[np.ndarray, "h w *c"] | UInt16[np.ndarray, "h w *c"],
+) -> Float32[np.ndarray, "h w *c"]:
+    """All that the integers can say -> ``float32`` in [0, 1]."""
+    return np.divide(samples, np.float32(np.iinfo(samples.dtype).max), dtype=np.float32)
 
 
-def to_uint8(image: Float32[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
+def to_uint8(image: Float32[np.ndarray, "h w *c"]) -> UInt8[np.ndarray, "h w *c"]:
     """``float32``, clipped to [0, 1] -> the nearest ``uint8``."""
-    return np.round(np.clip(image, 0.0, 1.0) * np.float32(255)).astype(np.uint8)
+    return _nearest(image, np.uint8)
+
+
+def to_uint16(image: Float32[np.ndarray, "h w *c"]) -> UInt16[np.ndarray, "h w *c"]:
+    """``float32``, clipped to [0, 1] -> the nearest ``uint16``."""
+    return _nearest(image, np.uint16)
+
+
+def _nearest(image: np.ndarray, kind: type[np.unsignedinteger]) -> np.ndarray:
+    scaled = np.clip(image, 0.0, 1.0)
+    scaled *= np.float32(np.iinfo(kind).max)  # in place: pictures may be large
+    return np.round(scaled, out=scaled).astype(kind)
 
 
 def decode_image(content: bytes, name: str) -> Pixels:
@@ -43,36 +58,56 @@ def decode_image(content: bytes, name: str) -> Pixels:
     Raises UserError, with ``name``, where they are no image, are cut short, fail their checksums or
     have a mode without one meaning in RGB.
     """
+    with broken_is_told(name):
+        return _rgb(open_image(content), name)
+
+
+@contextmanager
+def broken_is_told(name: str) -> Iterator[None]:
+    """What a decoder raises becomes a UserError of one line, with ``name``."""
     try:
-        image = PILImage.open(io.BytesIO(content))
-        if image.format == "PNG":
-            image.verify()  # Pillow does not compare checksums while it decodes
-            image = PILImage.open(io.BytesIO(content))
-        return _rgb(image, name)
+        yield
     except UserError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever they meet in a broken file
-        reason = type(error).__name__ if isinstance(error, UnidentifiedImageError) else error
+        known = str(error) and not isinstance(error, UnidentifiedImageError)
+        reason = " ".join(str(error).split()) if known else type(error).__name__
         raise UserError(f"{name}: not a readable image ({reason}); repair or remove it") from error
+
+
+def open_image(content: bytes, formats: Sequence[str] | None = None) -> PILImage.Image:
+    """An image that is not decoded yet; ``formats``: those of Pillow's that it may have."""
+    image = PILImage.open(io.BytesIO(content), formats=formats)
+    if image.format == "PNG":
+        image.verify()  # Pillow does not compare checksums while it decodes
+        image = PILImage.open(io.BytesIO(content), formats=formats)
+    return image
 
 
 def _rgb(image: PILImage.Image, name: str) -> Pixels:
     image.load()
     image = ImageOps.exif_transpose(image)
     if image.mode in DEEP_MODES:
-        return _from_deep(np.asarray(image).astype(np.int64), name)
-    if image.mode == "F":
-        raise UserError(f"{name}: floating point pixels, whose range nothing says; convert them")
+        grey = ((deep_grey(image, name).astype(np.int64) + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    refuse_floats(image, name)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _from_deep(grey: np.ndarray, name: str) -> Pixels:
-    """Grey of 16 bits -> RGB of 8, rounded."""
+def deep_grey(image: PILImage.Image, name: str) -> UInt16[np.ndarray, "h w"]:
+    """The samples of an image in one of DEEP_MODES. Raises UserError beyond 16 bits."""
+    grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 65535:
         raise UserError(f"{name}: grey values beyond 16 bits; convert it to 8 or 16 bits")
-    return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=-1)
+    return grey.astype(np.uint16)
+
+
+def refuse_floats(image: PILImage.Image, name: str) -> None:
+    """Raise UserError for an image of floating point numbers."""
+    if image.mode == "F":
+        raise UserError(f"{name}: floating point pixels, whose range nothing says; convert them")
 
 
 def read_image(path: Path) -> Pixels:
@@ -82,12 +117,20 @@ def read_image(path: Path) -> Pixels:
 
 def read_bytes(path: Path) -> bytes:
     """A file's bytes. Raises UserError, naming the file, where they cannot be had."""
-    try:
+    with missing_is_told(path):
         return path.read_bytes()
+
+
+@contextmanager
+def missing_is_told(path: Path) -> Iterator[None]:
+    """What the system raises over an image's file becomes a UserError that names it."""
+    try:
+        yield
     except FileNotFoundError as error:
-        raise UserError(f"{path}: the image is gone; restore it or start a new run") from error
+        raise UserError(f"{path}: the image is gone; put it back or start a new run") from error
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        reason = f"cannot be read ({error.strerror})"
+        raise UserError(f"{path}: {reason}; give an image's path that you may read") from error
 
 
 def read_size(path: Path) -> tuple[int, int] | None:
@@ -101,10 +144,21 @@ def read_size(path: Path) -> tuple[int, int] | None:
 
 def write_png(path: Path, pixels: Pixels) -> None:
     """Write a PNG, whole or not at all."""
+    with whole_file(path) as part:
+        PILImage.fromarray(pixels).save(part, format="PNG")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write: it becomes ``path`` at the end, goes after a failure. Makes the parents."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    PILImage.fromarray(pixels).save(part, format="PNG")
-    part.replace(path)
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def fit_short_side(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "h2 w2 3"]:

@@ -19,8 +19,12 @@ C2 = (0.03 * 255) ** 2
 
 
 def _luma(x: Image) -> Float[Array, "b h w 1"]:
+    # One colour in a thousand has its luma halfway between whole numbers, and the last bit of the
+    # sum decides. Clipping after weighting keeps compilers from fusing products into the sum, which
+    # would decide otherwise, and differently from program to program.
     weights = jnp.asarray(LUMA).reshape(1, 1, 1, 3)
-    return jnp.round(255.0 * jnp.sum(jnp.clip(x, 0, 1) * weights, axis=-1, keepdims=True))
+    red, green, blue = jnp.split(jnp.clip(x * weights, 0, weights), 3, axis=-1)
+    return jnp.round(255.0 * (red + green + blue))
 
 
 def _window_mean(y: Float[Array, "b h w 1"]) -> Float[Array, "b h2 w2 1"]:
@@ -39,18 +43,23 @@ def _window_mean(y: Float[Array, "b h w 1"]) -> Float[Array, "b h2 w2 1"]:
     return y
 
 
+def _whole_mean(y: Float[Array, "b h w 1"]) -> Float[Array, "b 1 1 1"]:
+    return jnp.round(jnp.mean(y, axis=(1, 2, 3), keepdims=True))
+
+
 def ssim(x: Image, reference: Image) -> Float[Array, " b"]:
     """Mean similarity of each image, at most 1. Raises ValueError below 11x11 pixels."""
     if min(x.shape[1:3]) < WINDOW:
         raise ValueError(f"SSIM needs at least {WINDOW}x{WINDOW} pixels, got {x.shape[1:3]}")
     a, b = _luma(x), _luma(reference)
-    mean_a, mean_b = _window_mean(a), _window_mean(b)
     # Variances do not change with a shift of the grey values, and near zero float32 keeps more.
-    a, b = a - 128.0, b - 128.0
-    shifted_a, shifted_b = mean_a - 128.0, mean_b - 128.0
-    var_a = _window_mean(a * a) - shifted_a**2
-    var_b = _window_mean(b * b) - shifted_b**2
-    covariance = _window_mean(a * b) - shifted_a * shifted_b
+    shift_a, shift_b = _whole_mean(a), _whole_mean(b)
+    a, b = a - shift_a, b - shift_b
+    mean_a, mean_b = _window_mean(a), _window_mean(b)
+    var_a = _window_mean(a * a) - mean_a**2
+    var_b = _window_mean(b * b) - mean_b**2
+    covariance = _window_mean(a * b) - mean_a * mean_b
+    mean_a, mean_b = mean_a + shift_a, mean_b + shift_b
     structure = jnp.maximum((2 * covariance + C2) / (var_a + var_b + C2), 0.0)
     luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
     return jnp.mean(luminance * structure, axis=(1, 2, 3))

@@ -31,10 +31,15 @@ class Sample(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Mean figures, ``figures[stage][metric]``, and a few samples."""
+    """Mean figures, ``figures[stage][metric]``, and a few samples.
+
+    ``trajectories`` ``[samples, M + 2, dims]`` are the samples' latents: ``z_0``, the state after
+    each Euler step, and the target ``z_hq``; None where nothing moves.
+    """
 
     figures: dict[str, dict[str, float]]
     samples: list[Sample]
+    trajectories: np.ndarray | None = None
 
 
 def measure(stages: Stages, seed: int):

@@ -8,9 +8,9 @@ from PIL import Image, ImageDraw
 
 from elir_jax.data.images import to_uint8, write_png
 from elir_jax.evaluation.evaluate import Evaluation, Sample
+from elir_jax.evaluation.names import stage_title
 
 COLUMNS = ("input", "latent_mmse", "restored")  # stages shown in the picture, where there are
-TITLES = {"latent_mmse": "latent MMSE"}
 MARGIN = 4
 HEADER = 18
 
@@ -38,7 +38,7 @@ def draw_grid(samples: list[Sample]) -> np.ndarray:
     pen = ImageDraw.Draw(canvas)
     for c, stage in enumerate([*columns, "original"]):
         left = MARGIN + c * (width + MARGIN)
-        pen.text((left, 3), TITLES.get(stage, stage), fill="black")
+        pen.text((left, 3), stage_title(stage), fill="black")
         for r, sample in enumerate(samples):
             image = sample.original if stage == "original" else sample.stages[stage]
             canvas.paste(Image.fromarray(to_uint8(image)), (left, HEADER + r * (height + MARGIN)))

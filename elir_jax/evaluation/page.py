@@ -1,0 +1,157 @@
+"""An evaluation as one HTML file: figures, plots, and every sample's stages to compare.
+
+The file needs nothing else, and its own content policy forbids it to load anything: pictures are
+PNG inside it, without loss, each once. The markup around what is filled in here, its style and its
+script are ``page.html``.
+"""
+
+import base64
+import html
+import io
+import math
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from elir_jax.data.images import to_uint8
+from elir_jax.evaluation.evaluate import Evaluation, Sample
+from elir_jax.evaluation.names import metric_named, metric_names, titled
+from elir_jax.evaluation.plots import Plot, plot_figures, plot_trajectories
+
+TEMPLATE = Path(__file__).with_name("page.html")
+COMFORTABLE = 640  # pixels; a picture is enlarged by the greatest whole factor that stays within
+ARROWS = {1: "↑", -1: "↓"}
+
+
+def write_page(
+    path: Path, evaluation: Evaluation, *, title: str, notes: Sequence[str] = ()
+) -> Path:
+    """Write the page of ``evaluation`` to ``path``, whole or not at all; returns ``path``.
+
+    ``title`` and ``notes`` are plain text, a note one paragraph. Whatever stages and metrics there
+    are is shown, and a stage may lack a metric. Pictures are clipped to [0, 1].
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(format_page(evaluation, title=title, notes=notes), encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def format_page(evaluation: Evaluation, *, title: str, notes: Sequence[str] = ()) -> str:
+    """The page that :func:`write_page` writes; the same evaluation gives the same text."""
+    plots = [plot_figures(evaluation.figures)]
+    if evaluation.trajectories is not None:
+        plots.append(plot_trajectories(evaluation.trajectories))
+    samples = [_sample(number, sample) for number, sample in enumerate(evaluation.samples, 1)]
+    return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=html.escape(title),
+        notes="\n".join(f"<p>{html.escape(note)}</p>" for note in notes),
+        table=_table(evaluation.figures),
+        plots="\n".join(_plot(plot) for plot in plots if plot is not None),
+        samples="\n".join(samples),
+    )
+
+
+def _table(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """One row a stage, one column a metric, the best of each column marked (Table 3)."""
+    names, rows = metric_names(figures), titled(figures)
+    best = {name: _best(name, [row.get(name, math.nan) for _, row in rows]) for name in names}
+    head = "".join(f'<th scope="col">{_heading(name)}</th>' for name in names)
+    lines = [f'<thead><tr><th scope="col">Stage</th>{head}</tr></thead>', "<tbody>"]
+    for title, row in rows:
+        cells = "".join(_cell(name, row.get(name), best[name]) for name in names)
+        lines.append(f'<tr><th scope="row">{html.escape(title)}</th>{cells}</tr>')
+    return "\n".join(["<table>", *lines, "</tbody>", "</table>"])
+
+
+def _best(name: str, values: Sequence[float]) -> float | None:
+    """The best of a column; None where nobody knows which way is better or nothing competes."""
+    values = [value for value in values if math.isfinite(value)]
+    better = metric_named(name).better
+    if not better or len(values) < 2:
+        return None
+    return max(values) if better > 0 else min(values)
+
+
+def _heading(name: str) -> str:
+    metric = metric_named(name)
+    heading = html.escape(metric.heading)
+    if not metric.better:
+        return heading
+    arrow, way = ARROWS[metric.better], metric.direction
+    return f'{heading} <span role="img" aria-label="{way}" title="{way}">{arrow}</span>'
+
+
+def _cell(name: str, value: float | None, best: float | None) -> str:
+    if value is None:
+        return '<td class="none">–</td>'
+    text = format(value, metric_named(name).form)
+    if value == best:
+        return f'<td class="best">{text}<span class="unseen"> (best)</span></td>'
+    return f"<td>{text}</td>"
+
+
+def _plot(plot: Plot) -> str:
+    return (
+        f'<figure class="plot"><h2>{html.escape(plot.title)}</h2>\n{plot.svg}\n'
+        f"<figcaption>{html.escape(plot.caption)}</figcaption></figure>"
+    )
+
+
+def _sample(number: int, sample: Sample) -> str:
+    """A sample's comparison and its strip; the script fills the comparison from the strip."""
+    name = html.escape(sample.name)
+    height, width = sample.original.shape[:2]
+    stages = titled({stage: _data_uri(image) for stage, image in sample.stages.items()})
+    stages.append(("original", _data_uri(sample.original)))
+    left, right = 0, max(1, len(stages) - 2)  # input | restored, or restored | original
+    scale = max(1, COMFORTABLE // max(height, width))
+    thumbs = [
+        f'<button type="button" aria-pressed="false"><img src="{uri}" alt="" width="{width}" '
+        f'height="{height}"><span>{html.escape(title)}</span></button>'
+        for title, uri in stages
+    ]
+    return "\n".join(
+        [
+            f'<article class="sample{" small" if scale > 1 else ""}" '
+            f'style="--width: {width}; --height: {height}; --scale: {scale}">',
+            f'<h3><span class="number">{number}</span> {name}</h3>',
+            '<div class="choose">',
+            _select("left", left, stages),
+            _select("right", right, stages),
+            "</div>",
+            '<div class="compare">',
+            '<div class="layer right"><img alt=""><span class="tag"></span></div>',
+            '<div class="layer left"><img alt=""><span class="tag"></span></div>',
+            '<input type="range" min="0" max="100" value="50" autocomplete="off" '
+            f'aria-label="Divider between the two pictures of {name}">',
+            '<div class="divider"></div>',
+            "</div>",
+            f'<div class="strip" role="group" aria-label="Stages of {name}: choose the right one">',
+            *thumbs,
+            "</div>",
+            "</article>",
+        ]
+    )
+
+
+def _select(side: str, chosen: int, stages: Sequence[tuple[str, str]]) -> str:
+    options = "".join(
+        f'<option value="{i}"{" selected" if i == chosen else ""}>{html.escape(title)}</option>'
+        for i, (title, _) in enumerate(stages)
+    )
+    return (
+        f'<label class="{side}">{side.capitalize()} '
+        f'<select class="{side}" autocomplete="off">{options}</select></label>'
+    )
+
+
+def _data_uri(image: np.ndarray) -> str:
+    """The PNG of an image ``[h, w, 3]`` in [0, 1], for ``src``."""
+    png = io.BytesIO()
+    Image.fromarray(to_uint8(image)).save(png, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode("ascii")

@@ -66,7 +66,7 @@ def run(main: Callable[[ConfigDict, Path, Options], int], *, trains: bool = Fals
             raise UserError(_no_configuration(file))
         from elir_jax.training import hosts  # here: it loads jax
 
-        _keep_programs()
+        keep_programs()
         hosts.join(distributed.value, coordinator.value, number.value, index.value)
         change = trains and flags.FLAGS["allow-config-change"].value
         options = Options(BEGAN, hosts.is_first(), hosts.alone(), change)
@@ -112,7 +112,7 @@ def _leave(message: str) -> NoReturn:
     os._exit(code)
 
 
-def _keep_programs() -> None:
+def keep_programs() -> None:
     """Keep compiled programs for the next start, unless JAX_COMPILATION_CACHE_DIR says where.
 
     One folder a kind of processor: programs for one may not run on another.

@@ -26,6 +26,7 @@ from elir_jax.evaluation.evaluate import (
     share_of,
     summarize,
 )
+from elir_jax.interop.weights import FILE as WEIGHTS
 from elir_jax.interop.weights import check_weights, has_weights, read_weights
 from elir_jax.training import hosts
 from elir_jax.training.loop import Plan
@@ -82,7 +83,7 @@ def build(config: ConfigDict) -> Run:
         params, frozen = new_parameters(config.autoencoder.weights)
         if has_weights(workdir):
             given = read_weights(workdir)
-            check_weights(workdir, given, frozen | params)
+            check_weights(workdir / WEIGHTS, given, frozen | params)
             frozen |= {name: given[name] for name in frozen.keys() - params.keys()}
             params = {name: given[name] for name in params}
         return create_state(params, frozen, optimizer)
@@ -95,15 +96,8 @@ def build(config: ConfigDict) -> Run:
                 f"these networks cannot be built: {error}; check their sizes"
             ) from error
 
-    def converted_like() -> tuple[Params, Params]:
-        shapes = jax.eval_shape(lambda: new_parameters("untrained"))
-        return jax.eval_shape(lambda trees: tuple(map(method.for_inference, trees)), shapes)
-
     def converted(workdir: Path) -> tuple[Params, Params]:
-        params, frozen = converted_like()
-        given = method.for_inference(read_weights(workdir))
-        check_weights(workdir, given, frozen | params)
-        return {name: given[name] for name in params}, {name: given[name] for name in frozen}
+        return for_inference(method, read_weights(workdir), workdir / WEIGHTS)
 
     def evaluate_weights(params: Params, frozen: Params) -> Evaluation:
         total = len(found.held_out)
@@ -131,9 +125,26 @@ def build(config: ConfigDict) -> Run:
         plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
         evaluate=evaluate_weights,
         converted=converted,
-        converted_like=converted_like,
+        converted_like=lambda: inference_shapes(method),
         export=lambda state, workdir: method.export(state.ema, workdir),
     )
+
+
+def inference_shapes(method: Method) -> tuple[Params, Params]:
+    """Shapes of the (trained, frozen) parameters that the method restores with."""
+    shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), "untrained"))
+    return jax.eval_shape(lambda trees: tuple(map(method.for_inference, trees)), shapes)
+
+
+def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Params]:
+    """(trained, frozen) parameters to restore with, from all of those in ``path``.
+
+    Raises UserError where they are of another network.
+    """
+    params, frozen = inference_shapes(method)
+    given = method.for_inference(given)
+    check_weights(path, given, frozen | params)
+    return {name: given[name] for name in params}, {name: given[name] for name in frozen}
 
 
 def check_ranges(config: ConfigDict, factor: int) -> None:

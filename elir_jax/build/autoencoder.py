@@ -12,6 +12,7 @@ from elir_jax.build.method import Method
 from elir_jax.errors import UserError
 from elir_jax.interop.hub import download
 from elir_jax.interop.taesd import read_autoencoder, write_autoencoder
+from elir_jax.interop.weights import FILE as WEIGHTS
 from elir_jax.interop.weights import check_weights, has_weights, read_weights
 from elir_jax.models.latent_flow import Autoencoder, apply_fn
 from elir_jax.models.taesd import FACTOR
@@ -49,7 +50,7 @@ def pretrained_autoencoder(weights: str, autoencoder: Autoencoder, key: jax.Arra
     like = jax.eval_shape(autoencoder.init, key)
     if has_weights(path):
         params = read_weights(path)
-        check_weights(path, params, like)
+        check_weights(path / WEIGHTS, params, like)
         return params
     return read_autoencoder(path, like)
 

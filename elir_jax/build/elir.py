@@ -69,6 +69,8 @@ def build_elir(config: ConfigDict) -> Method:
         stage_names=sampler.stage_names,
         for_inference=for_inference,
         factor=FACTOR * velocity.factor,
+        networks=collapsed,
+        sampler=sampler,
     )
 
 

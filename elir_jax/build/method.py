@@ -7,8 +7,9 @@ from typing import NamedTuple
 import jax
 
 from elir_jax.evaluation.evaluate import Stages
+from elir_jax.inference.restore import Sampler
 from elir_jax.training.step import Objective
-from elir_jax.types import Image, Params, SampleKeys
+from elir_jax.types import Image, Networks, Params, SampleKeys
 
 
 class Method(NamedTuple):
@@ -23,4 +24,7 @@ class Method(NamedTuple):
     stage_names: tuple[str, ...]
     for_inference: Callable[[Params], Params]  # trained parameters -> inference parameters
     factor: int  # what must divide the images' height and width
+    # What restores pictures of any size: networks of inference parameters, and the sampler.
+    networks: Networks | None = None
+    sampler: Sampler | None = None
     export: Callable[[Params, Path], list[Path]] = lambda params, workdir: []  # averaged weights

@@ -1,12 +1,13 @@
 """An evaluation for people: a table in the terminal, a JSON file, a picture."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from elir_jax.data.images import to_uint8, write_png
+from elir_jax.data.images import FloatPixels, to_uint8, write_png
 from elir_jax.evaluation.evaluate import Evaluation, Sample
 from elir_jax.evaluation.names import stage_title
 
@@ -26,22 +27,24 @@ def format_table(evaluation: Evaluation) -> str:
 def draw_grid(samples: list[Sample]) -> np.ndarray:
     """Input | latent MMSE | restored | original, one row a sample."""
     columns = [stage for stage in COLUMNS if stage in samples[0].stages]
-    height, width = samples[0].original.shape[:2]
+    rows = [[*(sample.stages[c] for c in columns), sample.original] for sample in samples]
+    return draw_panels([*columns, "original"], rows)
+
+
+def draw_panels(names: Sequence[str], rows: Sequence[Sequence[FloatPixels]]) -> np.ndarray:
+    """Images of one size side by side below their names, as uint8 RGB."""
+    height, width = rows[0][0].shape[:2]
     canvas = Image.new(
         "RGB",
-        (
-            (len(columns) + 1) * (width + MARGIN) + MARGIN,
-            HEADER + len(samples) * (height + MARGIN),
-        ),
+        (len(names) * (width + MARGIN) + MARGIN, HEADER + len(rows) * (height + MARGIN)),
         "white",
     )
     pen = ImageDraw.Draw(canvas)
-    for c, stage in enumerate([*columns, "original"]):
+    for c, name in enumerate(names):
         left = MARGIN + c * (width + MARGIN)
-        pen.text((left, 3), stage_title(stage), fill="black")
-        for r, sample in enumerate(samples):
-            image = sample.original if stage == "original" else sample.stages[stage]
-            canvas.paste(Image.fromarray(to_uint8(image)), (left, HEADER + r * (height + MARGIN)))
+        pen.text((left, 3), stage_title(name), fill="black")
+        for r, row in enumerate(rows):
+            canvas.paste(Image.fromarray(to_uint8(row[c])), (left, HEADER + r * (height + MARGIN)))
     return np.asarray(canvas)
 
 

@@ -29,12 +29,14 @@ class Sampler:
         steps = (f"step_{m + 1}" for m in range(self.num_steps))
         return ("input", "latent_mmse", *steps, "restored")
 
-    def source(self, z_mmse: Latent, keys: SampleKeys) -> Latent:
-        """``z_0``: the posterior mean, with each sample's own noise unless ``noise`` is off."""
-        if not self.noise:
-            return z_mmse
-        unit = jax.vmap(lambda key: jax.random.normal(key, z_mmse.shape[1:]))(keys)
-        return z_mmse + self.sigma_s * unit
+    def source(self, z_mmse: Latent, eps: Latent) -> Latent:
+        """``z_0``: the posterior mean, with the unit noise ``eps`` unless ``noise`` is off."""
+        return z_mmse + self.sigma_s * eps if self.noise else z_mmse
+
+
+def unit_noise(keys: SampleKeys, like: Latent) -> Latent:
+    """``eps``: each sample's own standard normal noise, in the shape of ``like``."""
+    return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:]))(keys)
 
 
 def posterior_mean(networks: Networks, params: Params, frozen: Params, x_lq: Image) -> Latent:
@@ -52,7 +54,8 @@ def restore(
     keys: SampleKeys,
 ) -> Image:
     """Degraded images in [0, 1] -> restored ones, not clipped; sides must be multiples of 32."""
-    z_0 = sampler.source(posterior_mean(networks, params, frozen, x_lq), keys)
+    z_mmse = posterior_mean(networks, params, frozen, x_lq)
+    z_0 = sampler.source(z_mmse, unit_noise(keys, z_mmse))
     z_1 = euler(lambda z, t: networks.velocity(params["velocity"], z, t), z_0, sampler.num_steps)
     return networks.decode(frozen["decoder"], z_1)
 
@@ -69,7 +72,7 @@ def restoration_stages(
     z_mmse = posterior_mean(networks, params, frozen, x_lq)
     states = euler_trajectory(
         lambda z, t: networks.velocity(params["velocity"], z, t),
-        sampler.source(z_mmse, keys),
+        sampler.source(z_mmse, unit_noise(keys, z_mmse)),
         sampler.num_steps,
     )
 

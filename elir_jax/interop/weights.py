@@ -58,7 +58,7 @@ def read_weights(folder: Path) -> Params:
     return unflatten(read_tensors(folder / FILE))
 
 
-def check_weights(folder: Path, params: Params, like: Params) -> None:
+def check_weights(path: Path, params: Params, like: Params) -> None:
     """Raise UserError, naming the first, unless the parameters have the shapes of ``like``."""
     there, wanted = flatten(params), flatten(jax.tree.map(lambda s: np.empty(s.shape, bool), like))
     said = [
@@ -75,6 +75,6 @@ def check_weights(folder: Path, params: Params, like: Params) -> None:
     ]
     if said:
         raise UserError(
-            f"{folder / FILE}: weights of another network: {'; '.join(said[:2])}; use the options "
+            f"{path}: weights of another network: {'; '.join(said[:2])}; use the options "
             f"that elir_jax.interop.convert printed (sizes, and form=plain where it is collapsed)"
         )

@@ -15,6 +15,9 @@ FACTOR = 8  # pixels a latent, along each side
 STAGES = 3
 BLOCKS = 3  # residual blocks a stage
 CLAMP = 3.0  # the decoder bends its input into (-3, 3)
+# How far either network sees around a pixel: each convolution by one pixel of its own resolution.
+SEES = 4 + sum(2**s + 3 * BLOCKS * 2 ** (s + 1) for s in range(STAGES)) + FACTOR  # 145 pixels
+HALO = -(-SEES // FACTOR)  # the same in whole latents
 
 
 class ResidualBlock(nn.Module):

@@ -1,31 +1,76 @@
-"""Evaluate a trained model: python evaluate.py --config configs/NAME.py [--workdir DIR].
+"""Evaluate: python evaluate.py --config configs/NAME.py [--workdir DIR] [--fid FOLDER|FILE.npz]
 
-Prints PSNR and SSIM of every stage on the held-out photographs. See README.md.
+or, on pictures of your own: python evaluate.py --lq DIR --hq DIR --checkpoint WORKDIR|FILE.
+
+Prints the figures of every stage and writes a table, a picture and a report. See README.md.
 """
 
 from pathlib import Path
 
+from absl import flags
 from ml_collections import ConfigDict
 
 from elir_jax import cli
+from elir_jax.errors import UserError
+
+FLAGS = flags.FLAGS
 
 
 def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
     """Evaluate the averaged weights of the run's newest checkpoint, or converted ones."""
     from elir_jax.build import build
     from elir_jax.build.resume import averaged
-    from elir_jax.evaluation.present import format_table, write_evaluation
+    from elir_jax.metrics.perceptual import open_perceptual
     from elir_jax.training import hosts
 
     run = hosts.agreed(lambda: build(config))
     step, weights = averaged(run, workdir)
-    cli.say(f"{workdir}: " + ("converted weights" if step is None else f"step {step}"))
-    evaluation = run.evaluate(*weights)
-    cli.say(format_table(evaluation))
+    what = "converted weights" if step is None else f"step {step}"
+    cli.say(f"{workdir}: {what}")
+    perceptual, missing = hosts.agreed(lambda: open_perceptual(_fid_reference()))
+    evaluation = run.evaluate(*weights, perceptual)
+    evaluation = evaluation._replace(trajectories=run.trajectories(*weights, evaluation.samples))
     if options.first:
-        cli.say("wrote", *write_evaluation(workdir, evaluation))
+        _report(evaluation, workdir, f"{workdir.name}: {what}", [*missing, *perceptual.notes])
     return 0
 
 
+def pairs(config: ConfigDict | None, workdir: Path | None) -> int | None:
+    """Evaluate on the folders ``--lq`` and ``--hq``; the report goes to ``--workdir``."""
+    if not (FLAGS.lq or FLAGS.hq):
+        return None
+    for name in ("lq", "hq", "checkpoint"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing; --lq DIR --hq DIR --checkpoint WORKDIR|FILE")
+    from elir_jax.metrics.perceptual import open_perceptual
+    from elir_jax.paired import evaluate_pairs
+    from elir_jax.restorer import Restorer
+
+    cli.keep_programs()
+    checkpoint = Path(FLAGS.checkpoint)
+    restorer = Restorer.load(checkpoint, config)
+    print(f"{checkpoint}: {restorer.title}", flush=True)
+    perceptual, missing = open_perceptual(_fid_reference())
+    evaluation = evaluate_pairs(restorer, Path(FLAGS.lq), Path(FLAGS.hq), perceptual=perceptual)
+    place = workdir or (checkpoint if checkpoint.is_dir() else Path("runs") / checkpoint.stem)
+    _report(evaluation, place, f"{FLAGS.lq}: {restorer.title}", [*missing, *perceptual.notes])
+    return 0
+
+
+def _fid_reference() -> Path | None:
+    return Path(FLAGS.fid) if FLAGS.fid else None
+
+
+def _report(evaluation, workdir: Path, title: str, notes: list[str]) -> None:
+    from elir_jax.evaluation.present import format_table, write_evaluation
+
+    print(format_table(evaluation), *notes, sep="\n", flush=True)
+    print("wrote", *write_evaluation(workdir, evaluation, title=title, notes=notes))
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    flags.DEFINE_string("fid", "", "images, or their saved statistics (.npz), to compare with")
+    flags.DEFINE_string("lq", "", "folder of degraded pictures; needs --hq and --checkpoint")
+    flags.DEFINE_string("hq", "", "folder of their originals, of the same names")
+    flags.DEFINE_string("checkpoint", "", "what restores them: a run's folder, or a file")
+    cli.run(main, instead=pairs)

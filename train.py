@@ -60,7 +60,9 @@ def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
             evaluation = run.evaluate(state.ema, state.frozen)
             cli.say(format_table(evaluation))
             if options.first:
-                written = [draw_curves(workdir), *write_evaluation(workdir, evaluation)]
+                title = f"{workdir.name}: step {int(state.step)}"
+                report = write_evaluation(workdir, evaluation, title=title)
+                written = [draw_curves(workdir), *report]
                 cli.say("wrote", *written, *run.export(state, workdir))
             cli.say(writers.ledger.summary())
     return 0

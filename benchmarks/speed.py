@@ -114,12 +114,12 @@ class Bench:
         params = jax.block_until_ready(jax.jit(self.method.for_inference)(self.params))
         keys, x = jax.random.split(jax.random.key(1), rows), images(rows, size)
         program = jax.jit(self.method.restore)
-        flops = _operations(program, params, self.frozen, x, keys)
+        flops = operations(program, params, self.frozen, x, keys)
         # The sampler's loop is counted once.
         velocity, side = self.config.velocity.to_dict(), size // 8
         velocity["form"] = inference_form(self.config.dtype)
         z = jnp.zeros((rows, side, side, self.config.autoencoder.latent_channels))
-        one = _operations(
+        one = operations(
             jax.jit(UNet(**velocity).apply), {"params": params["velocity"]}, z, jnp.zeros(rows)
         )
         steps = self.config.sampler.num_steps or self.config.objective.num_segments
@@ -131,7 +131,8 @@ class Bench:
         mapped = parallel_step(step)
         number, x = np.arange(rows, dtype=np.int32), images(rows, size)
         batch = Batch(x_hq=x, x_lq=x, record=number, slot=number)
-        state = replicate(create_state(self.params, self.frozen, optimizer))
+        kept = jax.tree.map(jnp.copy, (self.params, self.frozen))  # the step takes what it is given
+        state = replicate(create_state(*kept, optimizer))
         made = 0
 
         def call():
@@ -146,10 +147,11 @@ class Bench:
                 *pieces
             )
 
-        return call, _operations(jax.jit(one), state, batch)
+        return call, operations(jax.jit(one), state, batch)
 
 
-def _operations(program, *inputs) -> float:
+def operations(program, *inputs) -> float:
+    """Floating-point operations of a jitted function, before XLA rewrites it."""
     return program.lower(*jax.eval_shape(lambda *a: a, *inputs)).cost_analysis()["flops"]
 
 

@@ -17,6 +17,7 @@ def default() -> ConfigDict:
     config.batch_size = 128  # global: over all devices, hosts and accumulated parts
     config.accumulate = 1  # parts of the batch that a device works on one after another
     config.dtype = "float32"  # compute: float32 | bfloat16; parameters are float32 always
+    config.rematerialize = False  # compute activations of the autoencoder twice, keep fewer
     config.log_every = 50  # steps
     config.checkpoint_every = 1000  # steps
     config.keep_checkpoints = 2  # the newest; at least 2: should the newest be damaged

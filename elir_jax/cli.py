@@ -37,10 +37,17 @@ class Options(NamedTuple):
     allow_config_change: bool
 
 
-def run(main: Callable[[ConfigDict, Path, Options], int], *, trains: bool = False) -> None:
+def run(
+    main: Callable[[ConfigDict, Path, Options], int],
+    *,
+    trains: bool = False,
+    instead: Callable[[ConfigDict | None, Path | None], int | None] = lambda config, workdir: None,
+) -> None:
     """Run ``main(config, workdir, options)`` as the command line says; never returns.
 
     ``trains``: the command goes on with what earlier ones began, and may be told to change it.
+    ``instead`` does something else, without a need for either, where other flags say so: it then
+    gives an exit code.
     """
     config = config_flags.DEFINE_config_file("config", help_string="configs/NAME.py[:tiny]")
     workdir = flags.DEFINE_string("workdir", None, "folder of the run; default: runs/NAME")
@@ -59,6 +66,10 @@ def run(main: Callable[[ConfigDict, Path, Options], int], *, trains: bool = Fals
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; options are written --NAME=VALUE")
         chosen = config.value
+        given = chosen if isinstance(chosen, ConfigDict) else None
+        code = instead(given, Path(workdir.value) if workdir.value else None)
+        if code is not None:
+            return code
         if chosen is None:
             raise UserError("no configuration; give one with --config configs/NAME.py")
         file = config_flags.get_config_filename(flags.FLAGS["config"])

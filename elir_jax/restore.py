@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from elir_jax import cli
-from elir_jax.data.images import FloatPixels, write_png
+from elir_jax.data.images import AnyPixels, FloatPixels, write_png
 from elir_jax.data.pictures import Picture, read_picture, read_shape, write_picture
 from elir_jax.errors import UserError
 from elir_jax.evaluation.present import draw_panels
@@ -176,7 +176,7 @@ def _enlarged(picture: Picture, upscale: int) -> Picture:
 
 def _write(
     restored: list[tuple[Job, Picture]],
-    results: list[list[FloatPixels]],
+    results: list[list[AnyPixels]],
     names: tuple[str, ...],
     options: argparse.Namespace,
 ) -> None:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from elir_jax.build.restoration import Restoration, build_restoration, read_config
-from elir_jax.data.images import FloatPixels, to_float, to_uint8
+from elir_jax.data.images import AnyPixels, FloatPixels, to_float, to_uint8
 from elir_jax.inference.any_size import Programs, carry, padded_side, restore_any_size
 from elir_jax.training.parallel import parallel_map, replicate
 
@@ -98,8 +98,8 @@ class Restorer:
         return groups
 
     def stages(
-        self, images: Sequence[FloatPixels], seed: int, batch: int | None = None, every=False
-    ) -> list[list[FloatPixels]]:
+        self, images: Sequence[AnyPixels], seed: int, batch: int | None = None, every=False
+    ) -> list[list[AnyPixels]]:
         """Each image's restoration, not clipped; with ``every``, of all ``stage_names``.
 
         ``images`` are of one padded size; the programs are those for ``batch`` of them.

@@ -17,7 +17,8 @@ FLOORS = [
     {"objectives", "inference"},
     {"training", "evaluation"},
     {"build"},
-    {"cli", "restorer"},
+    {"restorer"},
+    {"cli", "paired"},
 ]
 # Commands (python -m elir_jax.ROOM.NAME) and the files that only they use stand above all floors.
 COMMANDS = {f"interop/{name}.py" for name in ("convert", "compare", "golden", "checkout", "table")}

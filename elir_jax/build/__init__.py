@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from elir_jax.build.autoencoder import build_autoencoder_training
@@ -21,13 +22,17 @@ from elir_jax.data.pipeline import TrainingBatches
 from elir_jax.errors import UserError
 from elir_jax.evaluation.evaluate import (
     Evaluation,
+    Sample,
+    columns,
     measure,
     measure_pairs,
+    noise_keys,
     share_of,
     summarize,
 )
 from elir_jax.interop.weights import FILE as WEIGHTS
 from elir_jax.interop.weights import check_weights, has_weights, read_weights
+from elir_jax.metrics.perceptual import NOTHING, Perceptual
 from elir_jax.training import hosts
 from elir_jax.training.loop import Plan
 from elir_jax.training.optim import AdamW, Ema
@@ -58,7 +63,9 @@ class Run(NamedTuple):
     data: Callable[[], TrainingBatches]
     image_name: Callable[[int], str]  # of a training image, by its number
     plan: Plan
-    evaluate: Callable[[Params, Params], Evaluation]  # of averaged and frozen weights
+    evaluate: Callable[..., Evaluation]  # of averaged and frozen weights, and perceptual metrics
+    # Latent ones of an evaluation's samples, by the same weights; None where there are none.
+    trajectories: Callable[[Params, Params, list[Sample]], np.ndarray | None]
     converted: Callable[[Path], tuple[Params, Params]]  # both, from a workdir's converted weights
     converted_like: Callable[[], tuple[Params, Params]]  # their shapes
     export: Callable[[TrainState, Path], list[Path]]  # files for others to use, once trained
@@ -99,21 +106,40 @@ def build(config: ConfigDict) -> Run:
     def converted(workdir: Path) -> tuple[Params, Params]:
         return for_inference(method, read_weights(workdir), workdir / WEIGHTS)
 
-    def evaluate_weights(params: Params, frozen: Params) -> Evaluation:
+    def evaluate_weights(
+        params: Params, frozen: Params, perceptual: Perceptual = NOTHING
+    ) -> Evaluation:
         total = len(found.held_out)
         numbers = share_of(total, jax.process_index(), jax.process_count())
+        weights = method.for_inference(params), frozen
         table, samples = hosts.agreed(
             lambda: measure_pairs(
                 found.evaluation(numbers),
                 measure_batch,
-                replicate((method.for_inference(params), frozen)),
+                replicate(weights),
                 method.stage_names,
                 batch_size=min(config.evaluation.batch_size, total) * jax.local_device_count(),
                 most=len(share_of(total, 0, jax.process_count())),
                 num_samples=config.evaluation.num_samples,
+                perceptual=perceptual,
             )
         )
-        return summarize(hosts.gather(table), method.stage_names, samples)
+        named = columns(method.stage_names, perceptual)
+        evaluation = summarize(hosts.gather(table), named, samples)
+        if hosts.alone():  # a set is one process's
+            for stage, fid in perceptual.finish().items():
+                evaluation.figures[stage]["fid"] = fid
+        return evaluation
+
+    def trajectories(params: Params, frozen: Params, samples: list[Sample]) -> np.ndarray | None:
+        if method.trajectories is None or not samples:
+            return None
+        numbers = np.array([sample.number for sample in samples], np.int32)
+        x_hq = np.stack([sample.original for sample in samples])
+        x_lq = np.stack([sample.stages["input"] for sample in samples])
+        weights = method.for_inference(params), frozen
+        keys = noise_keys(config.seed, numbers)
+        return np.asarray(jax.jit(method.trajectories)(*weights, x_hq, x_lq, keys))
 
     return Run(
         config=plain(config) | {"training_images": found.fingerprint(config.data.path)},
@@ -124,6 +150,7 @@ def build(config: ConfigDict) -> Run:
         image_name=found.source.name,
         plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
         evaluate=evaluate_weights,
+        trajectories=trajectories,
         converted=converted,
         converted_like=lambda: inference_shapes(method),
         export=lambda state, workdir: method.export(state.ema, workdir),

@@ -31,6 +31,7 @@ def build_autoencoder(config: ConfigDict) -> Autoencoder:
         width=config.autoencoder.width,
         latent_channels=config.autoencoder.latent_channels,
         dtype=choose(DTYPES, "dtype", config.dtype),
+        rematerialize=config.rematerialize,
     )
 
 

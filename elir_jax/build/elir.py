@@ -10,7 +10,12 @@ from ml_collections import ConfigDict
 from elir_jax.build.autoencoder import build_autoencoder, pretrained_autoencoder
 from elir_jax.build.fields import make
 from elir_jax.build.method import Method
-from elir_jax.inference.restore import Sampler, restoration_stages, restore
+from elir_jax.inference.restore import (
+    Sampler,
+    latent_trajectories,
+    restoration_stages,
+    restore,
+)
 from elir_jax.models.latent_flow import init_latent_flow, latent_flow
 from elir_jax.models.layers import Form, collapse
 from elir_jax.models.rrdb import RRDBNet
@@ -18,21 +23,18 @@ from elir_jax.models.taesd import FACTOR
 from elir_jax.models.unet import UNet
 from elir_jax.models.winograd import transform_kernels
 from elir_jax.objectives.elir import ElirObjective, elir_objective
-from elir_jax.types import Params
+from elir_jax.types import Networks, Params
 
 
 def build_elir(config: ConfigDict) -> Method:
     """ELIR: estimator, velocity and (unless frozen) the encoder are trained."""
     autoencoder = build_autoencoder(config)
     trainable_encoder = config.autoencoder.trainable_encoder
-    dtype = autoencoder.dtype
     objective = make(ElirObjective, "objective", config.objective)
-    estimator = make(RRDBNet, "estimator", config.estimator, dtype=dtype)
-    velocity = make(UNet, "velocity", config.velocity, dtype=dtype)
+    estimator, velocity = _latent_networks(config, autoencoder.dtype)
     forms = {"estimator": estimator.form, "velocity": velocity.form}
-    trained = latent_flow(autoencoder, _seen(estimator), _seen(velocity))
-    form = inference_form(dtype)
-    collapsed = latent_flow(autoencoder, estimator.clone(form=form), velocity.clone(form=form))
+    form = inference_form(autoencoder.dtype)
+    trained, collapsed = build_networks(config)
     section = dict(config.sampler)
     section["num_steps"] = section["num_steps"] or objective.num_segments  # M = K
     sampler = make(Sampler, "sampler", section, sigma_s=objective.sigma_s)
@@ -71,6 +73,25 @@ def build_elir(config: ConfigDict) -> Method:
         factor=FACTOR * velocity.factor,
         networks=collapsed,
         sampler=sampler,
+        trajectories=functools.partial(latent_trajectories, collapsed, sampler),
+    )
+
+
+def build_networks(config: ConfigDict) -> tuple[Networks, Networks]:
+    """The networks as training computes with them, and as inference does."""
+    autoencoder = build_autoencoder(config)
+    form = inference_form(autoencoder.dtype)
+    latent = _latent_networks(config, autoencoder.dtype)
+    return (
+        latent_flow(autoencoder, *map(_seen, latent)),
+        latent_flow(autoencoder, *(network.clone(form=form) for network in latent)),
+    )
+
+
+def _latent_networks(config: ConfigDict, dtype: DTypeLike) -> tuple[RRDBNet, UNet]:
+    return (
+        make(RRDBNet, "estimator", config.estimator, dtype=dtype),
+        make(UNet, "velocity", config.velocity, dtype=dtype),
     )
 
 

@@ -27,4 +27,6 @@ class Method(NamedTuple):
     # What restores pictures of any size: networks of inference parameters, and the sampler.
     networks: Networks | None = None
     sampler: Sampler | None = None
+    # (parameters, frozen, x_hq, x_lq, keys) -> latents along the flow; None where nothing flows
+    trajectories: Callable[..., jax.Array] | None = None
     export: Callable[[Params, Path], list[Path]] = lambda params, workdir: []  # averaged weights

@@ -103,7 +103,10 @@ def _method(config: ConfigDict, changes: dict[str, Any]) -> Method:
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.update_from_flattened_dict(changes)
-    method = choose(METHODS, "method", config.method)(config)
+    try:
+        method = choose(METHODS, "method", config.method)(config)
+    except AttributeError as error:  # a field that a checkpoint of another version does not have
+        raise UserError(f"configuration of another version: {error}; name --config") from error
     if method.networks is None:
         raise UserError(f"--config.method={config.method}: nothing that restores; train an ELIR")
     return method

@@ -16,9 +16,9 @@ from elir_jax.training.writers import FOLDER
 
 # What may differ from the start before: it changes how long, how often and how fast, not what.
 # Where the training images lie may too: their fingerprint is compared.
-FREE = {"num_steps", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints",
-        "keep_every", "data.path", "data.eval_path", "data.workers", "data.on_error",
-        "data.max_bad_share"}  # fmt: skip
+FREE = {"num_steps", "accumulate", "rematerialize", "log_every", "checkpoint_every",
+        "keep_checkpoints", "keep_every", "data.path", "data.eval_path", "data.workers",
+        "data.on_error", "data.max_bad_share"}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
 
 

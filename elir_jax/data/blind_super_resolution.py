@@ -18,10 +18,9 @@ from jaxtyping import Float32
 
 from elir_jax.data.blur_kernels import SHAPES, Kernel, random_kernel, random_sinc_kernel
 from elir_jax.data.filters import jpeg
-from elir_jax.data.images import FloatPixels, to_float, to_uint8
+from elir_jax.data.images import AnyPixels, FloatPixels, to_float, to_uint8
 
 Resized = Float32[np.ndarray, "{height} {width} 3"]
-AnyPixels = Float32[np.ndarray, "_ _ 3"]  # of another size than the image that came in
 
 MODES = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601

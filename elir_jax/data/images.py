@@ -20,6 +20,7 @@ from elir_jax.errors import UserError
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 FloatPixels = Float32[np.ndarray, "h w 3"]
+AnyPixels = Float32[np.ndarray, "_ _ 3"]  # where images of several sizes meet
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})  # grey of 16 bits

@@ -143,7 +143,7 @@ def find_images(folder: Path) -> list[Path]:
     Raises UserError where the folder is missing or holds none.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; --config.data.path wants a folder of images")
+        raise UserError(f"{folder}: no such folder; it takes a folder of images")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
     if not paths:
         kinds = " ".join(sorted(EXTENSIONS))
@@ -152,25 +152,30 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """(original, degraded) files of ``folder/hq`` and ``folder/lq``, matched by their names.
+    """(original, degraded) files of ``folder/hq`` and ``folder/lq``; see :func:`match_pairs`."""
+    return match_pairs(*(folder / side for side in PAIR_FOLDERS))
+
+
+def match_pairs(hq: Path, lq: Path) -> list[tuple[Path, Path]]:
+    """(original, degraded) files of two folders, matched by their names, in order.
 
     The extension does not count. Raises UserError for a file without its partner, or with two.
     """
     sides = []
-    for side in PAIR_FOLDERS:
+    for folder in (hq, lq):
         names: dict[Path, Path] = {}
-        for path in find_images(folder / side):
-            key = path.relative_to(folder / side).with_suffix("")
+        for path in find_images(folder):
+            key = path.relative_to(folder).with_suffix("")
             if key in names:
                 raise UserError(f"{path}: {names[key].name} has the same name; keep one of them")
             names[key] = path
         sides.append(names)
-    hq, lq = sides
-    for mine, other, name in ((hq, lq, "lq"), (lq, hq, "hq")):
+    originals, degraded = sides
+    for mine, other, folder in ((originals, degraded, lq), (degraded, originals, hq)):
         lonely = sorted(mine.keys() - other.keys())
         if lonely:
             raise UserError(
-                f"{mine[lonely[0]]}: no image of this name in {folder / name} "
+                f"{mine[lonely[0]]}: no image of this name in {folder} "
                 f"({len(lonely)} without a partner); add it or remove this one"
             )
-    return [(hq[key], lq[key]) for key in sorted(hq)]
+    return [(originals[key], degraded[key]) for key in sorted(originals)]

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Array, Int
 
 from elir_jax.data.images import FloatPixels
+from elir_jax.metrics.perceptual import Perceptual
 from elir_jax.metrics.psnr import psnr
 from elir_jax.metrics.ssim import ssim
 from elir_jax.types import Image, Params, SampleKeys
@@ -28,6 +30,7 @@ class Sample(NamedTuple):
     name: str
     stages: dict[str, np.ndarray]
     original: FloatPixels
+    number: int = 0  # seeds its noise
 
 
 class Evaluation(NamedTuple):
@@ -48,8 +51,7 @@ def measure(stages: Stages, seed: int):
     def fn(weights, batch):
         params, frozen = weights
         x_hq, x_lq, number = batch
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), number)
-        images = stages(params, frozen, x_lq, keys)
+        images = stages(params, frozen, x_lq, noise_keys(seed, number))
         figures = {
             stage: {name: metric(x, x_hq) for name, metric in METRICS.items()}
             for stage, x in images.items()
@@ -57,6 +59,11 @@ def measure(stages: Stages, seed: int):
         return figures, images
 
     return fn
+
+
+def noise_keys(seed: int, number: Int[Array, " b"] | Int[np.ndarray, " b"]) -> SampleKeys:
+    """The key of each image's noise, by its number."""
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), number)
 
 
 def share_of(total: int, index: int, count: int) -> range:
@@ -74,14 +81,16 @@ def measure_pairs(
     batch_size: int,
     most: int,
     num_samples: int,
+    perceptual: Perceptual,
 ) -> tuple[np.ndarray, list[Sample]]:
     """(figures, samples) of the pairs, given by number in their order.
 
     ``measure_batch`` is :func:`measure` over this host's devices, ``batch_size`` images at a time
     over all of them. The figures have ``most`` rows, the most images that any host has; the first
-    column is 1 for an image.
+    column is 1 for an image, the others are those of :func:`columns`. ``perceptual`` measures too.
     """
-    table = np.zeros((most, 1 + len(_columns(stage_names))), np.float32)
+    named = columns(stage_names, perceptual)
+    table = np.zeros((most, 1 + len(named)), np.float32)
     samples: list[Sample] = []
     row = 0
     for batch in _batches(pairs, batch_size):
@@ -92,28 +101,54 @@ def measure_pairs(
         arrays = (np.stack(x_hq)[rows], np.stack(x_lq)[rows], number[rows])
         figures, images = measure_batch(weights, arrays)
         here = slice(row, row + len(batch))
+        images = {stage: x[: len(batch)] for stage, x in images.items()}
+        seen = measure_perceptually(perceptual, images, arrays[0][: len(batch)])
         table[here, 0] = 1
-        for column, (stage, metric) in enumerate(_columns(stage_names), 1):
-            table[here, column] = figures[stage][metric][: len(batch)]
+        for column, (stage, metric) in enumerate(named, 1):
+            found = figures[stage] | seen[stage]
+            table[here, column] = found[metric][: len(batch)]
         row += len(batch)
         for i in range(min(len(batch), num_samples - len(samples))):
             stages = {stage: np.asarray(x[i]) for stage, x in images.items()}
-            samples.append(Sample(names[i], stages, x_hq[i]))
+            samples.append(Sample(names[i], stages, x_hq[i], numbers[i]))
     return table, samples
 
 
-def summarize(tables: np.ndarray, stage_names: Sequence[str], samples: list[Sample]) -> Evaluation:
-    """The means over all hosts' ``tables`` ``[hosts, most, columns]``."""
+def measure_perceptually(
+    perceptual: Perceptual, images: dict[str, np.ndarray], originals: np.ndarray
+) -> dict[str, dict[str, np.ndarray]]:
+    """``figures[stage][metric]`` by image; FID's features are kept for the end."""
+    figures: dict[str, dict[str, np.ndarray]] = {}
+    before = None
+    for stage, x in images.items():
+        # The last step is the restoration: neighbours that are equal are looked at once.
+        again = before is not None and np.array_equal(images[before], x)
+        figures[stage] = figures[before] if again else perceptual.measure(x, originals)
+        perceptual.add(stage, x)
+        before = stage
+    return figures
+
+
+def summarize(
+    tables: np.ndarray, named: Sequence[tuple[str, str]], samples: list[Sample]
+) -> Evaluation:
+    """The means over all hosts' ``tables`` ``[hosts, most, columns]``; ``named``: the columns.
+
+    An image without a figure (NaN) is left out of its mean, and so is a mean of no image.
+    """
     rows = tables.reshape(-1, tables.shape[-1])
-    means = rows[rows[:, 0] == 1, 1:].mean(axis=0, dtype=np.float64)
-    result: dict[str, dict[str, float]] = {stage: {} for stage in stage_names}
-    for (stage, metric), mean in zip(_columns(stage_names), means, strict=True):
-        result[stage][metric] = float(mean)
+    rows = rows[rows[:, 0] == 1, 1:]
+    result: dict[str, dict[str, float]] = {stage: {} for stage, _ in named}
+    for (stage, metric), values in zip(named, rows.T, strict=True):
+        values = values[~np.isnan(values)]
+        if len(values):
+            result[stage][metric] = float(values.mean(dtype=np.float64))
     return Evaluation(result, samples)
 
 
-def _columns(stage_names: Sequence[str]) -> list[tuple[str, str]]:
-    return [(stage, metric) for stage in stage_names for metric in METRICS]
+def columns(stage_names: Sequence[str], perceptual: Perceptual) -> list[tuple[str, str]]:
+    """(stage, metric) of every figure by image."""
+    return [(stage, metric) for stage in stage_names for metric in (*METRICS, *perceptual.names)]
 
 
 def _batches(items: Iterable, size: int):

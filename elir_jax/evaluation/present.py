@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from elir_jax.data.images import FloatPixels, to_uint8, write_png
+from elir_jax.data.images import AnyPixels, to_uint8, write_png
 from elir_jax.evaluation.evaluate import Evaluation, Sample
-from elir_jax.evaluation.names import stage_title
+from elir_jax.evaluation.names import metric_named, metric_names, stage_title
+from elir_jax.evaluation.page import write_page
 
 COLUMNS = ("input", "latent_mmse", "restored")  # stages shown in the picture, where there are
 MARGIN = 4
@@ -17,10 +18,15 @@ HEADER = 18
 
 
 def format_table(evaluation: Evaluation) -> str:
-    """One row a stage, one column a metric."""
-    rows = [f"{'stage':<14}{'PSNR (dB)':>11}{'SSIM':>9}"]
-    for stage, metrics in evaluation.figures.items():
-        rows.append(f"{stage:<14}{metrics['psnr']:>11.2f}{metrics['ssim']:>9.4f}")
+    """One row a stage, one column a metric; a figure that is not there is a dash."""
+    metrics = {name: metric_named(name) for name in metric_names(evaluation.figures)}
+    rows = [f"{'stage':<14}" + "".join(f"{metric.heading:>11}" for metric in metrics.values())]
+    for stage, figures in evaluation.figures.items():
+        shown = [
+            format(figures[name], metric.form) if name in figures else "-"
+            for name, metric in metrics.items()
+        ]
+        rows.append(f"{stage:<14}" + "".join(f"{text:>11}" for text in shown))
     return "\n".join(rows)
 
 
@@ -31,25 +37,27 @@ def draw_grid(samples: list[Sample]) -> np.ndarray:
     return draw_panels([*columns, "original"], rows)
 
 
-def draw_panels(names: Sequence[str], rows: Sequence[Sequence[FloatPixels]]) -> np.ndarray:
-    """Images of one size side by side below their names, as uint8 RGB."""
-    height, width = rows[0][0].shape[:2]
-    canvas = Image.new(
-        "RGB",
-        (len(names) * (width + MARGIN) + MARGIN, HEADER + len(rows) * (height + MARGIN)),
-        "white",
-    )
+def draw_panels(names: Sequence[str], rows: Sequence[Sequence[AnyPixels]]) -> np.ndarray:
+    """Images side by side below their names, as uint8 RGB; those of a row are of one size."""
+    width = max(row[0].shape[1] for row in rows)
+    tops = np.cumsum([HEADER, *(row[0].shape[0] + MARGIN for row in rows)]).tolist()
+    canvas = Image.new("RGB", (len(names) * (width + MARGIN) + MARGIN, tops[-1]), "white")
     pen = ImageDraw.Draw(canvas)
     for c, name in enumerate(names):
         left = MARGIN + c * (width + MARGIN)
         pen.text((left, 3), stage_title(name), fill="black")
-        for r, row in enumerate(rows):
-            canvas.paste(Image.fromarray(to_uint8(row[c])), (left, HEADER + r * (height + MARGIN)))
+        for top, row in zip(tops, rows, strict=False):
+            canvas.paste(Image.fromarray(to_uint8(row[c])), (left, top))
     return np.asarray(canvas)
 
 
-def write_evaluation(workdir: Path, evaluation: Evaluation) -> tuple[Path, Path]:
-    """Write ``evaluation/metrics.json`` and ``evaluation/grid.png``; returns their paths."""
+def write_evaluation(
+    workdir: Path, evaluation: Evaluation, *, title: str, notes: Sequence[str] = ()
+) -> tuple[Path, Path, Path]:
+    """Write ``metrics.json``, ``grid.png`` and ``report.html`` into ``evaluation``; their paths.
+
+    ``title`` and ``notes`` head the report.
+    """
     folder = workdir / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     figures, grid = folder / "metrics.json", folder / "grid.png"
@@ -57,4 +65,5 @@ def write_evaluation(workdir: Path, evaluation: Evaluation) -> tuple[Path, Path]
     part.write_text(json.dumps(evaluation.figures, indent=2) + "\n")
     part.replace(figures)
     write_png(grid, draw_grid(evaluation.samples))
-    return figures, grid
+    page = write_page(folder / "report.html", evaluation, title=title, notes=notes)
+    return figures, grid, page

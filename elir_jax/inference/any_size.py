@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from elir_jax.data.images import FloatPixels
+from elir_jax.data.images import AnyPixels
 from elir_jax.flow.solvers import euler_trajectory
 from elir_jax.inference.restore import Sampler
 from elir_jax.inference.tiling import (
@@ -65,8 +65,8 @@ def padded_side(pixels: int, factor: int) -> int:
 
 
 def restore_any_size(
-    programs: Programs, images: Sequence[FloatPixels], seed: int, factor: int, batch: int
-) -> list[list[FloatPixels]]:
+    programs: Programs, images: Sequence[AnyPixels], seed: int, factor: int, batch: int
+) -> list[list[AnyPixels]]:
     """Each image's restorations, one a latent of ``programs.carry``; images share a padded size.
 
     Images are in [0, 1], (h, w, 3), the results are not clipped. ``factor`` divides the padded

@@ -3,6 +3,8 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from elir_jax.flow.solvers import euler, euler_trajectory
 from elir_jax.types import Image, Latent, Networks, Params, SampleKeys
@@ -81,3 +83,23 @@ def restoration_stages(
 
     steps = [decode(states[m]) for m in range(sampler.num_steps)]
     return dict(zip(sampler.stage_names, [x_lq, decode(z_mmse), *steps, steps[-1]], strict=True))
+
+
+def latent_trajectories(
+    networks: Networks,
+    sampler: Sampler,
+    params: Params,
+    frozen: Params,
+    x_hq: Image,
+    x_lq: Image,
+    keys: SampleKeys,
+) -> Float[Array, "b points dims"]:
+    """``z_0``, the latent after each Euler step, and at last ``z_hq``, one row each (Figure 10)."""
+    z_mmse = posterior_mean(networks, params, frozen, x_lq)
+    z_0 = sampler.source(z_mmse, unit_noise(keys, z_mmse))
+    states = euler_trajectory(
+        lambda z, t: networks.velocity(params["velocity"], z, t), z_0, sampler.num_steps
+    )
+    z_hq = networks.encode(frozen["encoder"], x_hq)
+    points = jnp.concatenate([z_0[None], states, z_hq[None]])
+    return points.swapaxes(0, 1).reshape(len(x_hq), len(points), -1)

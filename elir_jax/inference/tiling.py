@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int
 
-from elir_jax.data.images import FloatPixels
+from elir_jax.data.images import AnyPixels, FloatPixels
 from elir_jax.models.taesd import FACTOR, HALO
 
 # A network over all windows of a call, from host to host.
@@ -88,7 +88,7 @@ def _cut(length: int, count: int, halo: int, multiple: int) -> list[Cut]:
 
 
 def encode_in_windows(
-    encode: OnWindows, images: Sequence[FloatPixels], plan: Plan, at_once: int
+    encode: OnWindows, images: Sequence[AnyPixels], plan: Plan, at_once: int
 ) -> Latents:
     """Latents of images in [0, 1] that are padded to one size: beyond its edges each is mirrored.
 
@@ -108,7 +108,7 @@ def encode_in_windows(
 
 def decode_in_windows(
     decode: OnWindows, z: Latents, plan: Plan, at_once: int, sizes: Sequence[tuple[int, int]]
-) -> list[FloatPixels]:
+) -> list[AnyPixels]:
     """Images of these heights and widths: the top left of what the latents decode to."""
     images = [np.empty((*size, 3), np.float32) for size in sizes]
     for some in _calls(plan, len(z), at_once):

@@ -122,6 +122,9 @@ class Perceptual:
         self._notes[f"fid {stage}"] = f"fid: not to be had of the stage {stage} ({_line(error)})"
 
 
+NOTHING = Perceptual({}, None)  # no metric at all
+
+
 def open_perceptual(fid_reference: Path | None) -> tuple[Perceptual, list[str]]:
     """The metrics that can be had here, and one line for each that cannot, with the remedy.
 
@@ -135,7 +138,7 @@ def open_perceptual(fid_reference: Path | None) -> tuple[Perceptual, list[str]]:
     except Exception as error:  # PyTorch and torchvision that do not fit raise what they like
         absent = isinstance(error, ModuleNotFoundError) and error.name == "pyiqa"
         reason = "is not installed" if absent else f"cannot be loaded ({_line(error)})"
-        return Perceptual({}, None), [f"{n}: the package pyiqa {reason}; {INSTALL}" for n in NAMES]
+        return NOTHING, [f"{', '.join(NAMES)}: the package pyiqa {reason}; {INSTALL}"]
 
     metrics, fid, missing = {}, None, []
     for name in NAMES:

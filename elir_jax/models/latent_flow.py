@@ -16,19 +16,24 @@ from elir_jax.types import Networks, Params
 
 @dataclasses.dataclass(frozen=True)
 class Autoencoder:
-    """Encoder and decoder of one size, in one compute type (parameters are float32 always)."""
+    """Encoder and decoder of one size, in one compute type (parameters are float32 always).
+
+    ``rematerialize``: the backward pass computes the inside of residual blocks once more instead of
+    keeping it.
+    """
 
     width: int = 64
     latent_channels: int = 16
     dtype: DTypeLike = jnp.float32
+    rematerialize: bool = False
 
     @property
     def encoder(self) -> Encoder:
-        return Encoder(self.latent_channels, self.width, self.dtype)
+        return Encoder(self.latent_channels, self.width, self.dtype, self.rematerialize)
 
     @property
     def decoder(self) -> Decoder:
-        return Decoder(self.width, self.dtype)
+        return Decoder(self.width, self.dtype, self.rematerialize)
 
     def init(self, key: jax.Array) -> Params:
         """Untrained ``{"encoder": ..., "decoder": ...}``."""

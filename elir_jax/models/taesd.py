@@ -34,6 +34,11 @@ class ResidualBlock(nn.Module):
         return nn.relu(h + x)
 
 
+def _block(rematerialize: bool) -> type[nn.Module]:
+    """The residual block; one that keeps its input alone for the backward pass, if asked."""
+    return nn.remat(ResidualBlock) if rematerialize else ResidualBlock
+
+
 class Encoder(nn.Module):
     """Image (b, h, w, 3) in [0, 1] -> latent (b, h/8, w/8, latent_channels), about unit variance.
 
@@ -43,19 +48,21 @@ class Encoder(nn.Module):
     latent_channels: int = 16
     width: int = 64
     dtype: DTypeLike = jnp.float32
+    rematerialize: bool = False
 
     @nn.compact
     def __call__(self, x: Image) -> Latent:
+        block = _block(self.rematerialize)
         if x.shape[1] % FACTOR or x.shape[2] % FACTOR:
             raise ValueError(
                 f"encoder: height and width must be multiples of {FACTOR}, got {x.shape[1:3]}"
             )
         h = conv(x.astype(self.dtype), self.width, dtype=self.dtype, name="conv_in")
-        h = ResidualBlock(self.dtype, name="block")(h)
+        h = block(self.dtype, name="block")(h)
         for s in range(STAGES):
             h = conv(h, self.width, stride=2, use_bias=False, dtype=self.dtype, name=f"down{s}")
             for b in range(BLOCKS):
-                h = ResidualBlock(self.dtype, name=f"stage{s}_block{b}")(h)
+                h = block(self.dtype, name=f"stage{s}_block{b}")(h)
         z = conv(h, self.latent_channels, dtype=self.dtype, name="conv_out")
         return z.astype(jnp.float32)
 
@@ -65,16 +72,18 @@ class Decoder(nn.Module):
 
     width: int = 64
     dtype: DTypeLike = jnp.float32
+    rematerialize: bool = False
 
     @nn.compact
     def __call__(self, z: Latent) -> Image:
+        block = _block(self.rematerialize)
         z = jnp.tanh(z / CLAMP) * CLAMP
         h = nn.relu(conv(z.astype(self.dtype), self.width, dtype=self.dtype, name="conv_in"))
         for s in range(STAGES):
             for b in range(BLOCKS):
-                h = ResidualBlock(self.dtype, name=f"stage{s}_block{b}")(h)
+                h = block(self.dtype, name=f"stage{s}_block{b}")(h)
             h = h.repeat(2, axis=1).repeat(2, axis=2)  # nearest-neighbour up-sampling
             h = conv(h, self.width, use_bias=False, dtype=self.dtype, name=f"up{s}")
-        h = ResidualBlock(self.dtype, name="block")(h)
+        h = block(self.dtype, name="block")(h)
         x = conv(h, 3, dtype=self.dtype, name="conv_out")
         return x.astype(jnp.float32)

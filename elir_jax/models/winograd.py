@@ -43,7 +43,7 @@ def transform_kernels(params: Params) -> Params:
             return child
         shape = child["kernel"].shape if "kernel" in child else ()
         if name.startswith("conv") and shape[:2] == (3, 3) and is_wide(*shape[2:]):
-            return child | {"kernel": transform_kernel(child["kernel"])}
+            return child | {"kernel": transform_kernel(jnp.asarray(child["kernel"]))}
         return transform_kernels(child)
 
     return {name: one(name, child) for name, child in params.items()}

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elir_jax.evaluation.evaluate import measure, measure_pairs, share_of, summarize
+from elir_jax.evaluation.evaluate import columns, measure, measure_pairs, share_of, summarize
 from elir_jax.evaluation.present import format_table, write_evaluation
+from elir_jax.metrics.perceptual import NOTHING, Perceptual
 from elir_jax.training.parallel import parallel_map
 
 NAMES = ("input", "latent_mmse", "step_1", "restored")
@@ -31,7 +32,7 @@ def stages(params, frozen, x, keys):
     return {"input": x, "latent_mmse": 0.5 * x, "step_1": noisy, "restored": noisy}
 
 
-def table(batch_size, numbers=range(COUNT), most=COUNT):
+def table(batch_size, numbers=range(COUNT), most=COUNT, perceptual=NOTHING):
     return measure_pairs(
         pairs(numbers),
         parallel_map(measure(stages, seed=0)),
@@ -40,12 +41,13 @@ def table(batch_size, numbers=range(COUNT), most=COUNT):
         batch_size=batch_size,
         most=most,
         num_samples=2,
+        perceptual=perceptual,
     )
 
 
 def run(batch_size):
     rows, samples = table(batch_size)
-    return summarize(rows[None], NAMES, samples)
+    return summarize(rows[None], columns(NAMES, NOTHING), samples)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 16])
@@ -65,14 +67,15 @@ def test_hosts_that_share_the_images_give_the_figures_of_one(hosts):
     shares = [share_of(COUNT, i, hosts) for i in range(hosts)]
     assert [n for share in shares for n in share] == list(range(COUNT))
     tables = np.stack([table(4, share, most=len(shares[0]))[0] for share in shares])
-    assert summarize(tables, NAMES, []).figures == run(4).figures
+    assert summarize(tables, columns(NAMES, NOTHING), []).figures == run(4).figures
 
 
 def test_the_table_the_file_and_the_picture(tmp_path):
     result = run(4)
     table = format_table(result).splitlines()
     assert [row.split()[0] for row in table[1:]] == list(NAMES)
-    figures, grid = write_evaluation(tmp_path, result)
+    figures, grid, page = write_evaluation(tmp_path, result, title="a run", notes=["a note"])
+    assert "a note" in page.read_text()
     assert json.loads(figures.read_text()) == result.figures
     assert figures == tmp_path / "evaluation" / "metrics.json"
     with Image.open(grid) as picture:
@@ -81,3 +84,26 @@ def test_the_table_the_file_and_the_picture(tmp_path):
     np.testing.assert_allclose(
         pixel, 255 * np.clip(result.samples[1].stages["input"][8, 12], 0, 1), atol=1
     )
+
+
+def test_perceptual_figures_stand_beside_and_an_image_without_one_is_left_out():
+    def darkness(restored, original):
+        if np.mean(original) > np.mean(brightest):
+            raise ValueError("too bright")
+        return -np.mean(restored)
+
+    originals = [np.round(255 * x) for _, _, x, _ in pairs()]
+    brightest = sorted(originals, key=np.mean)[-2]
+    perceptual = Perceptual({"darkness": darkness}, None)
+    rows, samples = table(3, perceptual=perceptual)
+    figures = summarize(rows[None], columns(NAMES, perceptual), samples).figures
+    darknesses = [
+        -np.mean(np.round(255 * np.clip(y, 0, 1)))
+        for (_, _, x, y), original in zip(pairs(), originals, strict=True)
+        if np.mean(original) <= np.mean(brightest)
+    ]
+    np.testing.assert_allclose(figures["input"]["darkness"], np.mean(darknesses), rtol=1e-4)
+    assert figures["restored"]["darkness"] == figures["step_1"]["darkness"]
+    assert "too bright" in perceptual.notes[0]
+    table_text = format_table(summarize(rows[None], columns(NAMES, perceptual), samples))
+    assert "darkness" in table_text.splitlines()[0]

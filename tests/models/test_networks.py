@@ -54,3 +54,21 @@ def test_sizes_that_do_not_fit_are_refused():
         jax.eval_shape(UNet().init, KEY, jax.ShapeDtypeStruct((1, 6, 8, 16), jnp.float32), TIME)
     with pytest.raises(ValueError, match="multiple of 32"):
         jax.eval_shape(UNet(hidden=40).init, KEY, LATENT, TIME)
+
+
+@pytest.mark.parametrize("network, shape", [(Encoder, (1, 32, 24, 3)), (Decoder, (1, 4, 3, 16))])
+def test_rematerialisation_changes_no_gradient_and_computes_blocks_again(network, shape):
+    x = jax.random.uniform(KEY, shape)
+    plain, again = network(width=8), network(width=8, rematerialize=True)
+    params = plain.init(KEY, x)
+    assert jax.tree.structure(params) == jax.tree.structure(jax.eval_shape(again.init, KEY, x))
+
+    def program(module):
+        return jax.jit(jax.grad(lambda p: jnp.mean(module.apply(p, x) ** 2)))
+
+    for one, other in zip(
+        *(jax.tree.leaves(program(m)(params)) for m in (plain, again)), strict=True
+    ):
+        assert jnp.max(jnp.abs(one - other)) <= 1e-6 + 1e-5 * jnp.max(jnp.abs(one))
+    flops = [program(m).lower(params).cost_analysis()["flops"] for m in (plain, again)]
+    assert flops[1] > 1.2 * flops[0]

@@ -1,0 +1,75 @@
+"""The Python call: what it takes, what it gives back, and what that depends on."""
+
+import numpy as np
+import pytest
+from identity import CONFIG, write_identity
+
+import elir_jax
+from elir_jax.errors import UserError
+from elir_jax.restorer import Restorer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_identity(tmp_path_factory.mktemp("identity"))
+
+
+@pytest.fixture(scope="module")
+def restorer(folder):
+    return Restorer.load(folder, CONFIG)
+
+
+def images(*sizes):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+
+
+def test_the_package_has_it():
+    assert elir_jax.Restorer is Restorer
+    with pytest.raises(AttributeError, match="no attribute 'Restore'"):
+        elir_jax.Restore  # noqa: B018
+
+
+def test_the_form_given_comes_back(restorer):
+    small, large = images((40, 24), (50, 70))
+    assert restorer(small).shape == (40, 24, 3) and restorer(small).dtype == np.uint8
+    batch = restorer(np.stack([small, small]))
+    assert batch.shape == (2, 40, 24, 3)
+    floats = restorer(small / np.float32(255))
+    assert floats.dtype == np.float32 and 0 <= floats.min() <= floats.max() <= 1
+    assert np.abs(floats * 255 - restorer(small)).max() <= 0.51
+    first, second = restorer([small, large])
+    assert first.shape == small.shape and second.shape == large.shape
+
+
+def test_an_image_is_restored_alike_whatever_stands_beside_it(restorer):
+    pictures = [image / np.float32(255) for image in images((40, 24), (50, 70), (64, 32), (33, 20))]
+    alone = [restorer(picture, seed=3) for picture in pictures]
+    for picture, together in zip(alone, restorer(pictures[::-1], seed=3)[::-1], strict=True):
+        np.testing.assert_allclose(together, picture, atol=1e-5)
+    again = restorer(pictures[0], seed=4)
+    assert np.abs(again - alone[0]).max() > 1e-3  # the noise is the seed's
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (np.zeros((8, 8), np.uint8), "not"),
+        (np.zeros((8, 8, 4), np.uint8), r"not \(8, 8, 4\)"),
+        (np.zeros((8, 8, 3), np.int64), "not int64"),
+        (np.full((8, 8, 3), 255.0), r"lie in \[0, 1\]"),
+        (np.full((8, 8, 3), np.nan), r"lie in \[0, 1\]"),
+    ],
+)
+def test_what_is_no_image_is_refused(restorer, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        restorer([wrong])
+
+
+def test_weights_want_a_configuration_and_a_network_of_their_own(folder):
+    with pytest.raises(UserError, match="name theirs with --config"):
+        Restorer.load(folder)
+    with pytest.raises(UserError, match="weights of another network"):
+        Restorer.load(folder, "configs/bfr.py")
+    with pytest.raises(UserError, match="nothing that restores"):
+        Restorer.load(folder, "configs/autoencoder.py:tiny")

@@ -36,7 +36,7 @@ def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
 
 
 def pairs(config: ConfigDict | None, workdir: Path | None) -> int | None:
-    """Evaluate on the folders ``--lq`` and ``--hq``; the report goes to ``--workdir``."""
+    """Evaluate on two folders; the report goes to ``--workdir`` (runs/CHECKPOINT-on-LQ)."""
     if not (FLAGS.lq or FLAGS.hq):
         return None
     for name in ("lq", "hq", "checkpoint"):
@@ -44,15 +44,17 @@ def pairs(config: ConfigDict | None, workdir: Path | None) -> int | None:
             raise UserError(f"--{name} is missing; --lq DIR --hq DIR --checkpoint WORKDIR|FILE")
     from elir_jax.metrics.perceptual import open_perceptual
     from elir_jax.paired import evaluate_pairs
+    from elir_jax.restore_files import check_output
     from elir_jax.restorer import Restorer
 
     cli.keep_programs()
-    checkpoint = Path(FLAGS.checkpoint)
+    checkpoint, lq = Path(FLAGS.checkpoint), Path(FLAGS.lq)
+    place = workdir or Path("runs") / f"{checkpoint.stem}-on-{lq.resolve().name}"
+    check_output(place / "evaluation", "--workdir")
     restorer = Restorer.load(checkpoint, config)
     print(f"{checkpoint}: {restorer.title}", flush=True)
     perceptual, missing = open_perceptual(_fid_reference())
-    evaluation = evaluate_pairs(restorer, Path(FLAGS.lq), Path(FLAGS.hq), perceptual=perceptual)
-    place = workdir or (checkpoint if checkpoint.is_dir() else Path("runs") / checkpoint.stem)
+    evaluation = evaluate_pairs(restorer, lq, Path(FLAGS.hq), perceptual=perceptual)
     _report(evaluation, place, f"{FLAGS.lq}: {restorer.title}", [*missing, *perceptual.notes])
     return 0
 

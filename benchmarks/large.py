@@ -9,7 +9,7 @@ memory do not depend on the weights.
 
 import argparse
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -61,11 +61,24 @@ def measure(folder: Path, checkpoint: Path, config: str | None, size: tuple[int,
     write_png(folder / "large.png", photograph(height, width))
     command = [sys.executable, "-m", "elir_jax.restore", str(folder / "large.png"), "--output",
                str(folder / "out"), "--checkpoint", str(checkpoint)]  # fmt: skip
-    start = time.monotonic()
-    subprocess.run(command + (["--config", config] if config else []), cwd=ROOT, check=True)
-    seconds = time.monotonic() - start
-    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # Linux: of KiB
-    print(f"{width}x{height}: {most:.2f} GiB at most, {seconds:.0f} s")
+    start, most = time.monotonic(), 0
+    with subprocess.Popen(command + (["--config", config] if config else []), cwd=ROOT) as process:
+        while process.poll() is None:
+            most = max(most, _greatest(process.pid))
+            time.sleep(0.1)
+    if process.returncode:
+        sys.exit(f"the command failed: exit code {process.returncode}")
+    print(f"{width}x{height}: {most / 2**20:.2f} GiB at most, {time.monotonic() - start:.0f} s")
+
+
+def _greatest(pid: int) -> int:
+    """The process's greatest resident memory so far, in KiB (Linux); 0 once it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^VmHWM:\s*(\d+)", status, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def main() -> None:

@@ -66,15 +66,14 @@ def run(
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; options are written --NAME=VALUE")
         chosen = config.value
-        given = chosen if isinstance(chosen, ConfigDict) else None
-        code = instead(given, Path(workdir.value) if workdir.value else None)
+        file = "" if chosen is None else config_flags.get_config_filename(flags.FLAGS["config"])
+        if file and not isinstance(chosen, ConfigDict):  # the parser's, where it found no file
+            raise UserError(_no_configuration(file))
+        code = instead(chosen, Path(workdir.value) if workdir.value else None)
         if code is not None:
             return code
         if chosen is None:
             raise UserError("no configuration; give one with --config configs/NAME.py")
-        file = config_flags.get_config_filename(flags.FLAGS["config"])
-        if not isinstance(chosen, ConfigDict):  # what the parser leaves where it found no file
-            raise UserError(_no_configuration(file))
         from elir_jax.training import hosts  # here: it loads jax
 
         keep_programs()

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from elir_jax.data.images import FloatPixels, read_image, to_float
+from elir_jax.data.images import AnyPixels, FloatPixels, read_image, to_float
 from elir_jax.data.pairs import enlarge
 from elir_jax.data.sources import match_pairs
 from elir_jax.errors import UserError
@@ -21,8 +21,10 @@ from elir_jax.evaluation.evaluate import (
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
 from elir_jax.restorer import Restorer
 
-BATCH = 8  # pictures of one padded size at once
-SAMPLES = 4  # pictures in the report
+BATCH = 8  # pictures of one padded size at once,
+MOST_PIXELS = 2048 * 2048  # of so many pixels, where there is more than one
+SAMPLES = 4  # pictures in the report,
+LARGEST = 768  # their middle, of so many pixels a side
 LEAST = 11  # pixels; the similarity's window
 
 
@@ -31,8 +33,9 @@ def evaluate_pairs(
 ) -> Evaluation:
     """Every picture of ``lq`` restored whole, at each stage, against its namesake in ``hq``.
 
-    One that is smaller than its original is enlarged first, by Pillow's bicubic. Noise is the
-    seed's. Raises UserError where a picture has no partner, cannot be read or is too small.
+    One that is smaller than its original by a whole factor is enlarged first, by Pillow's bicubic.
+    Noise is the seed's. Raises UserError where a picture has no partner, cannot be read, is too
+    small or of another shape than its original.
     """
     paths = match_pairs(hq, lq)
     sizes = [read_image(original).shape[:2] for original, _ in paths]
@@ -44,8 +47,8 @@ def evaluate_pairs(
     table = np.ones((len(paths), 1 + len(named)), np.float32)
     samples: dict[int, Sample] = {}
     with tqdm(total=len(paths), unit="picture") as bar:
-        for numbers in restorer.alike(sizes).values():
-            batch = min(BATCH, len(numbers))
+        for (height, width), numbers in restorer.alike(sizes).items():
+            batch = max(1, min(BATCH, len(numbers), MOST_PIXELS // (height * width)))
             for first in range(0, len(numbers), batch):
                 some = numbers[first : first + batch]
                 pairs = [_read(*paths[i]) for i in some]
@@ -55,7 +58,8 @@ def evaluate_pairs(
                     by_stage = dict(zip(stage_names, images, strict=True))
                     table[i, 1:] = _figures(by_stage, x_hq, named, perceptual)
                     if i < SAMPLES:
-                        samples[i] = Sample(paths[i][0].name, by_stage, x_hq, i)
+                        seen = {stage: _middle(x) for stage, x in by_stage.items()}
+                        samples[i] = Sample(paths[i][0].name, seen, _middle(x_hq), i)
                 bar.update(len(some))
     evaluation = summarize(table[None], named, [samples[i] for i in sorted(samples)])
     for stage, fid in perceptual.finish().items():
@@ -79,8 +83,19 @@ def _figures(by_stage: dict[str, FloatPixels], x_hq: FloatPixels, named, percept
     return [found[stage][metric] for stage, metric in named]
 
 
-def _read(original: Path, degraded: Path) -> tuple[FloatPixels, FloatPixels]:
+def _middle(x: FloatPixels) -> FloatPixels:
+    top, left = (max(0, (side - LARGEST) // 2) for side in x.shape[:2])
+    return x[top : top + LARGEST, left : left + LARGEST].copy()
+
+
+def _read(original: Path, degraded: Path) -> tuple[AnyPixels, AnyPixels]:
     x_hq, x_lq = read_image(original), read_image(degraded)
+    (height, width), (h, w) = x_hq.shape[:2], x_lq.shape[:2]
+    if height % h or width % w or height // h != width // w:
+        raise UserError(
+            f"{degraded}: {w}x{h} pixels, its original {width}x{height}; they must be of one size, "
+            f"or the original larger by a whole factor"
+        )
     if x_lq.shape != x_hq.shape:
-        x_lq = enlarge(x_lq, *x_hq.shape[:2])
+        x_lq = enlarge(x_lq, height, width)
     return to_float(x_hq), to_float(x_lq)

@@ -9,27 +9,26 @@ goes on where it was stopped. A file that cannot be read is named and left out, 
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
+import jax
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from elir_jax import cli
-from elir_jax.data.images import AnyPixels, FloatPixels, write_png
-from elir_jax.data.pictures import Picture, read_picture, read_shape, write_picture
+from elir_jax.data.pictures import MAX_PIXELS, read_shape
 from elir_jax.errors import UserError
-from elir_jax.evaluation.present import draw_panels
-from elir_jax.restore_files import Job, check_output, find_jobs
+from elir_jax.restore_files import Job, Loaded, check_output, find_jobs, read_all, write_all
 from elir_jax.restorer import Restorer
 
 MOST_PIXELS = 2048 * 2048  # of the pictures that are held at once, where there is more than one
-WIDEST = 1024  # pixels, of a panel in the strip of Euler steps
 SOME_FAILED = 1  # exit code
+KINDS = {"compare": "compare", "steps": "intermediate"}  # picture beside a result -> its option
 
 
 class Tally(NamedTuple):
@@ -37,6 +36,15 @@ class Tally(NamedTuple):
 
     done: int
     failed: int
+
+
+class Group(NamedTuple):
+    """Pictures that are padded to one size and restored together."""
+
+    jobs: list[Job]
+    sizes: list[tuple[int, int]]  # height and width, as their files' headers say, enlarged
+    batch: int  # how many the programs are made for
+    small: bool  # whether the next group may be read meanwhile
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", metavar="WORKDIR|FILE", required=True, type=Path)
     parser.add_argument("--config", metavar="configs/NAME.py", help="of weights that bring none")
     parser.add_argument("--steps", type=_positive, help="Euler steps (default: as configured)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the noise (default 0)")
     parser.add_argument("--no-noise", action="store_true", help="start at the posterior mean")
     parser.add_argument("--batch", type=_positive, default=8, help="pictures at once (default 8)")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="(default: as configured)")
@@ -68,12 +76,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Restore what the command line names."""
-    jobs = find_jobs(options.inputs, options.output)
+    kinds = [kind for kind in ("compare", "steps") if getattr(options, KINDS[kind])]
+    jobs = find_jobs(options.inputs, options.output, kinds)
     check_output(options.output)
-    todo = jobs if options.overwrite else [job for job in jobs if not job.target.exists()]
+    todo = [
+        job
+        for job in jobs
+        if options.overwrite or not all(path.exists() for path in job.outputs(kinds))
+    ]
     if len(todo) < len(jobs):
-        print(f"{len(jobs) - len(todo)} of {len(jobs)} are there already: left as they are "
-              f"(--overwrite makes them anew)", flush=True)  # fmt: skip
+        print(
+            f"{len(jobs) - len(todo)} of {len(jobs)} are there already: left as they are "
+            f"(--overwrite makes them anew)",
+            flush=True,
+        )
     cli.keep_programs()
     restorer = Restorer.load(
         options.checkpoint,
@@ -96,53 +112,71 @@ def _restore_all(restorer: Restorer, jobs: list[Job], options, bar: tqdm) -> Tal
     failed = 0
     for job in jobs:
         try:
-            height, width = read_shape(job.source)
+            height, width = (side * options.upscale for side in read_shape(job.source))
+            if height * width > MAX_PIXELS:
+                raise UserError(
+                    f"{job.source}: {width}x{height} pixels are more than {MAX_PIXELS}; cut it up"
+                )
         except UserError as error:
             failed += _failed(error, bar)
         else:
             readable.append(job)
-            sizes.append((height * options.upscale, width * options.upscale))
+            sizes.append((height, width))
 
-    done = 0
     groups = list(_groups(restorer, readable, sizes, options.batch))
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        written = None
-        coming = None
+        writing: Future | None = None
+        coming: Future | None = None
         for number, group in enumerate(groups):
-            pictures = (coming or reader.submit(_read, group.jobs, options.upscale)).result()
+            pictures = (coming or _begin(reader, group, options)).result()
             following = groups[number + 1 : number + 2]
             # Large pictures are not held two at a time.
             ahead = following and group.small and following[0].small
-            coming = reader.submit(_read, following[0].jobs, options.upscale) if ahead else None
-            good = [(job, p) for job, p in pictures if not isinstance(p, UserError)]
-            failed += sum(_failed(p, bar) for _, p in pictures if isinstance(p, UserError))
+            coming = _begin(reader, following[0], options) if ahead else None
+            good = [picture for picture in pictures if isinstance(picture, Loaded)]
+            failed += sum(_failed(p, bar) for p in pictures if isinstance(p, UserError))
             if not good:
                 continue
-            results = restorer.stages(
-                [picture.rgb for _, picture in good],
-                options.seed,
-                group.batch,
-                every=options.intermediate,
-            )
-            if written is not None:
-                written.result()
-            written = writer.submit(_write, good, results, restorer.stage_names, options)
+            results = _restored(restorer, good, group.batch, options)
+            del pictures
+            failed += _finished(writing, bar)
+            if isinstance(results, UserError):
+                failed += sum(_failed(f"{one.job.source}: {results}", bar) for one in good)
+                continue
+            writing = writer.submit(write_all, good, results, restorer.stage_names, options)
             if not group.small:
-                written.result()
-            done += len(good)
-            bar.update(len(good))
-            del pictures, good, results
-        if written is not None:
-            written.result()
-    return Tally(done, failed)
+                failed += _finished(writing, bar)
+                writing = None
+            del good, results
+        failed += _finished(writing, bar)
+    return Tally(len(jobs) - failed, failed)
 
 
-class Group(NamedTuple):
-    """Pictures that are padded to one size and restored together."""
+def _restored(restorer: Restorer, good: list[Loaded], batch: int, options):
+    """The results of a group, or the mistake that there is no memory for them."""
+    try:
+        return restorer.stages(
+            [one.samples for one in good],
+            options.seed,
+            batch,
+            every=options.intermediate,
+        )
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        return UserError(f"cannot be restored here ({str(error).splitlines()[0][:100]})")
 
-    jobs: list[Job]
-    batch: int  # how many the programs are made for
-    small: bool  # whether the next group may be read meanwhile
+
+def _begin(reader: ThreadPoolExecutor, group: Group, options: argparse.Namespace) -> Future:
+    return reader.submit(read_all, group.jobs, group.sizes, options.upscale)
+
+
+def _finished(writing: Future | None, bar: tqdm) -> int:
+    """How many pictures of a group could not be written; waits for it."""
+    if writing is None:
+        return 0
+    mistakes = writing.result()
+    count = sum(_failed(mistake, bar) for mistake in mistakes if mistake is not None)
+    bar.update(len(mistakes) - count)
+    return count
 
 
 def _groups(restorer: Restorer, jobs: list[Job], sizes, most: int) -> Iterator[Group]:
@@ -151,53 +185,12 @@ def _groups(restorer: Restorer, jobs: list[Job], sizes, most: int) -> Iterator[G
         calls = -(-len(numbers) // together)
         batch = -(-len(numbers) // calls)  # even groups waste less
         for first in range(0, len(numbers), batch):
-            some = [jobs[i] for i in numbers[first : first + batch]]
-            yield Group(some, batch, height * width * batch <= MOST_PIXELS)
+            some = numbers[first : first + batch]
+            small = height * width * batch <= MOST_PIXELS
+            yield Group([jobs[i] for i in some], [sizes[i] for i in some], batch, small)
 
 
-def _read(jobs: list[Job], upscale: int) -> list[tuple[Job, Picture | UserError]]:
-    found: list[tuple[Job, Picture | UserError]] = []
-    for job in jobs:
-        try:
-            found.append((job, _enlarged(read_picture(job.source), upscale)))
-        except UserError as error:
-            found.append((job, error))
-    return found
-
-
-def _enlarged(picture: Picture, upscale: int) -> Picture:
-    if upscale == 1:
-        return picture
-    height, width = picture.rgb.shape[:2]
-    size = (width * upscale, height * upscale)
-    larger = cv2.resize(picture.rgb, size, interpolation=cv2.INTER_CUBIC)
-    return picture._replace(rgb=larger.clip(0, 1))
-
-
-def _write(
-    restored: list[tuple[Job, Picture]],
-    results: list[list[AnyPixels]],
-    names: tuple[str, ...],
-    options: argparse.Namespace,
-) -> None:
-    for (job, picture), stages in zip(restored, results, strict=True):
-        if options.compare:
-            panels = [picture.rgb, stages[-1]]
-            write_png(job.beside("compare"), draw_panels(["input", "restored"], [panels]))
-        if options.intermediate:
-            panels = [_shrunk(image) for image in (picture.rgb, *stages)]
-            write_png(job.beside("steps"), draw_panels(["input", *names], [panels]))
-        write_picture(job.target, stages[-1], picture)  # last: it says that all is there
-
-
-def _shrunk(image: FloatPixels) -> FloatPixels:
-    scale = WIDEST / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
-def _failed(error: UserError, bar: tqdm) -> int:
+def _failed(error: UserError | str, bar: tqdm) -> int:
     tqdm.write(f"left out: {' '.join(str(error).split())}", file=sys.stderr)
     bar.update(1)
     return 1
@@ -210,5 +203,16 @@ def _positive(text: str) -> int:
     return number
 
 
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError("must lie in [0, 2^32)")
+    return number
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == cli.EXIT_INTERRUPTED:  # what is still being computed would crash the way out
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from elir_jax.build.restoration import Restoration, build_restoration, read_config
-from elir_jax.data.images import AnyPixels, FloatPixels, to_float, to_uint8
+from elir_jax.data.images import AnyPixels, to_uint8
 from elir_jax.inference.any_size import Programs, carry, padded_side, restore_any_size
+from elir_jax.inference.tiling import Stored
 from elir_jax.training.parallel import parallel_map, replicate
 
 
@@ -76,6 +77,8 @@ class Restorer:
         ``images``: (h, w, 3), (b, h, w, 3), or a list of (h, w, 3) of any sizes; uint8, or floats
         in [0, 1], which come back as float32 in [0, 1]. Raises ValueError for anything else.
         """
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must lie in [0, 2^32), got {seed}")
         if not isinstance(images, (list, tuple)):
             array = np.asarray(images)
             restored = self([array] if array.ndim == 3 else list(array), seed)
@@ -83,8 +86,8 @@ class Restorer:
         given = [_checked(np.asarray(image)) for image in images]
         results: list = [None] * len(given)
         for numbers in self.alike([image.shape[:2] for image in given]).values():
-            floats = [_float(given[i]) for i in numbers]
-            for i, (restored,) in zip(numbers, self.stages(floats, seed), strict=True):
+            some = [given[i] for i in numbers]
+            for i, (restored,) in zip(numbers, self.stages(some, seed), strict=True):
                 as_given = given[i].dtype == np.uint8
                 results[i] = to_uint8(restored) if as_given else np.clip(restored, 0, 1)
         return results
@@ -98,7 +101,7 @@ class Restorer:
         return groups
 
     def stages(
-        self, images: Sequence[AnyPixels], seed: int, batch: int | None = None, every=False
+        self, images: Sequence[Stored], seed: int, batch: int | None = None, every=False
     ) -> list[list[AnyPixels]]:
         """Each image's restoration, not clipped; with ``every``, of all ``stage_names``.
 
@@ -117,17 +120,13 @@ class Restorer:
         return functools.partial(parallel_map(fn), self._weights)
 
 
-def _checked(image: np.ndarray) -> np.ndarray:
+def _checked(image: np.ndarray) -> Stored:
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"images are (h, w, 3) or (b, h, w, 3), not {image.shape}")
-    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"images are uint8, or floats in [0, 1], not {image.dtype}")
-    return image
-
-
-def _float(image: np.ndarray) -> FloatPixels:
     if image.dtype == np.uint8:
-        return to_float(image)
+        return image
+    if not np.issubdtype(image.dtype, np.floating):
+        raise ValueError(f"images are uint8, or floats in [0, 1], not {image.dtype}")
     image = image.astype(np.float32)
     if not (image.min() >= 0 and image.max() <= 1):  # false for NaN too
         raise ValueError(f"float images lie in [0, 1], not [{image.min()}, {image.max()}]")

@@ -12,6 +12,8 @@ from identity import CONFIG, write_identity
 from PIL import Image, ImageOps
 
 from elir_jax import restore
+from elir_jax.errors import UserError
+from elir_jax.restore_files import find_jobs
 
 CLOSE = 0.06  # root mean square error, of [0, 1], that the autoencoder makes of these pictures
 
@@ -243,3 +245,67 @@ def test_a_resumed_command_does_what_is_missing(identity, tmp_path, capsys):
     assert (tmp_path / "out" / "b.png").exists()
     assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == before
     assert "restored 1 of 1" in capsys.readouterr().out
+
+
+def write(path):
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(photograph(48, 60)).save(path)
+    return path
+
+
+def test_results_are_no_inputs_but_inputs_below_the_output_are(identity, tmp_path):
+    write(tmp_path / "in" / "a.png")
+    write(tmp_path / "in" / "out" / "old.png")
+    jobs = find_jobs([tmp_path / "in"], tmp_path / "in" / "out")
+    assert [job.source.name for job in jobs] == ["a.png"]
+    jobs = find_jobs([tmp_path / "in"], tmp_path)
+    assert [job.source.name for job in jobs] == ["a.png", "old.png"]
+
+
+def test_one_file_by_two_names_is_one(tmp_path):
+    path = write(tmp_path / "a.png")
+    assert (
+        len(find_jobs([path, tmp_path / "." / ".." / tmp_path.name / "a.png"], tmp_path / "o")) == 1
+    )
+
+
+def test_a_picture_beside_may_not_take_anothers_place(tmp_path):
+    write(tmp_path / "a.png")
+    write(tmp_path / "a.compare.png")
+    assert len(find_jobs([tmp_path], tmp_path / "out")) == 2
+    with pytest.raises(UserError, match=r"written to .*a\.compare\.png too"):
+        find_jobs([tmp_path], tmp_path / "out", ["compare"])
+
+
+def test_a_picture_beside_is_not_overwritten_either(identity, tmp_path):
+    source, out = write(tmp_path / "a.png"), tmp_path / "out"
+    out.mkdir()
+    (out / "a.compare.png").write_text("mine")
+    assert restore.main([*options(identity, source, output=out), "--compare"]) == 0
+    assert (out / "a.compare.png").read_text() == "mine" and (out / "a.png").exists()
+
+
+def test_what_cannot_be_written_is_named_and_the_others_are_done(identity, tmp_path, capsys):
+    write(tmp_path / "in" / "a.png")
+    write(tmp_path / "in" / "b.png")
+    write(tmp_path / "in" / "sub" / "c.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").write_text("a file where a folder should be")
+    assert restore.main(options(identity, tmp_path / "in", output=tmp_path / "out")) == 1
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.png", "b.png", "sub"}
+    said = capsys.readouterr()
+    assert "c.png: cannot be written" in said.err and "restored 2 of 3" in said.out
+
+
+def test_a_picture_that_changes_while_it_waits_is_named(identity, tmp_path, capsys, monkeypatch):
+    source = write(tmp_path / "a.png")
+    monkeypatch.setattr(restore, "read_shape", lambda path: (48, 70))
+    assert restore.main(options(identity, source, output=tmp_path / "out")) == 1
+    assert "its header says another size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999", "x"])
+def test_a_seed_that_is_none(identity, tmp_path, seed):
+    with pytest.raises(SystemExit) as stopped:
+        restore.main([*options(identity, tmp_path / "a.png", output=tmp_path), "--seed", seed])
+    assert stopped.value.code == 2

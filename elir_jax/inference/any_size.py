@@ -6,6 +6,8 @@ times smaller. Only where that is too large too, they run in windows that blend.
 by mirroring to one of few sizes, so that few programs are compiled, and cut back afterwards.
 """
 
+import contextlib
+import ctypes
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ from elir_jax.inference.restore import Sampler
 from elir_jax.inference.tiling import (
     OnWindows,
     Plan,
+    Stored,
     blend_in_windows,
     decode_in_windows,
     encode_in_windows,
@@ -65,13 +68,13 @@ def padded_side(pixels: int, factor: int) -> int:
 
 
 def restore_any_size(
-    programs: Programs, images: Sequence[AnyPixels], seed: int, factor: int, batch: int
+    programs: Programs, images: Sequence[Stored], seed: int, factor: int, batch: int
 ) -> list[list[AnyPixels]]:
     """Each image's restorations, one a latent of ``programs.carry``; images share a padded size.
 
-    Images are in [0, 1], (h, w, 3), the results are not clipped. ``factor`` divides the padded
-    sides. The noise is a field over the padded picture, the same for the same seed and size. The
-    programs are those for ``batch`` images, however many there are.
+    Images are floats in [0, 1], or integers that stand for them; results are not clipped.
+    ``factor`` divides the padded sides. The noise is a field over the padded picture, the same for
+    the same seed and size. The programs are those for ``batch`` images, however many there are.
     """
     sides = {tuple(padded_side(n, factor) // FACTOR for n in image.shape[:2]) for image in images}
     (height, width), = sides  # fmt: skip
@@ -79,6 +82,8 @@ def restore_any_size(
     at_once = _at_once(programs.devices, PIXELS_AT_ONCE // FACTOR**2, windows, batch)
     z_lq = encode_in_windows(programs.encode, images, windows, at_once)
 
+    if height * width * FACTOR**2 > PIXELS_AT_ONCE:
+        _give_back()
     noise = jax.random.normal(jax.random.key(seed), z_lq.shape[1:])
     eps = np.broadcast_to(np.asarray(noise), z_lq.shape)
     whole = plan(height, width, LATENTS_AT_ONCE, OVERLAP, factor // FACTOR)
@@ -92,6 +97,12 @@ def restore_any_size(
         for stage in range(latents.shape[1])
     ]
     return [list(image) for image in zip(*stages, strict=True)]
+
+
+def _give_back() -> None:
+    """Give freed memory back to the system: glibc keeps what a program's temporaries took."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _at_once(devices: int, most: int, plan: Plan, batch: int) -> int:

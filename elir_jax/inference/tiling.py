@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, UInt8, UInt16
 
-from elir_jax.data.images import AnyPixels, FloatPixels
+from elir_jax.data.images import AnyPixels, to_float
 from elir_jax.models.taesd import FACTOR, HALO
 
 # A network over all windows of a call, from host to host.
 OnWindows = Callable[[Float32[np.ndarray, "n _ _ _"]], Float32[np.ndarray, "n _ _ _"]]
+# Images of several sizes, as integers perhaps, which are floats window by window only.
+Stored = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"] | AnyPixels
 Latents = Float32[np.ndarray, "b lh lw c"]
 
 
@@ -88,9 +90,9 @@ def _cut(length: int, count: int, halo: int, multiple: int) -> list[Cut]:
 
 
 def encode_in_windows(
-    encode: OnWindows, images: Sequence[AnyPixels], plan: Plan, at_once: int
+    encode: OnWindows, images: Sequence[Stored], plan: Plan, at_once: int
 ) -> Latents:
-    """Latents of images in [0, 1] that are padded to one size: beyond its edges each is mirrored.
+    """Latents of images that are padded to one size: beyond its edges each is mirrored.
 
     ``encode`` is given ``at_once`` windows a call, always: a last call is filled up.
     """
@@ -169,13 +171,14 @@ def _given(row: Cut, column: Cut, scale: int = 1) -> tuple[slice, slice]:
     return top, left
 
 
-def _mirrored(image: FloatPixels, row: Cut, column: Cut) -> Float32[np.ndarray, "h2 w2 3"]:
+def _mirrored(image: Stored, row: Cut, column: Cut) -> AnyPixels:
     """A window of the image; beyond the edges it is mirrored, again and again if it is small."""
     rows, columns = (
         _mirror(np.arange(cut.start * FACTOR, cut.stop * FACTOR), length)
         for cut, length in zip((row, column), image.shape[:2], strict=True)
     )
-    return image[rows[:, None], columns]
+    window = image[rows[:, None], columns]
+    return window if window.dtype == np.float32 else to_float(window)
 
 
 def _mirror(places: Int[np.ndarray, " n"], length: int) -> Int[np.ndarray, " n"]:

@@ -1,23 +1,29 @@
-"""Memory of a train step by image, read from the compiled program; nothing is run.
+"""Memory of a train step by pair, read from the traced and the compiled program; nothing is run.
 
 Command: python benchmarks/memory.py [--config configs/bfr.py] [--batch 16] [--pairs 1 2]
-The step is compiled for each number of pairs, as configured and with rematerialisation; the line
-through them is what an image and what everything else takes. It is the CPU's program: another
-backend plans its buffers otherwise, so leave it room.
+The peak is the CPU's program's; another backend plans its buffers otherwise, so leave it room. What
+is kept for the backward pass is read from the trace, with and without rematerialisation: the CPU's
+compiler undoes it (it removes the barriers that keep the two computations apart). Both are taken
+for two numbers of pairs; the line through them is what a pair and what everything else takes.
 """
 
 import argparse
-import importlib
 import os
 import sys
 from pathlib import Path
 
 os.environ |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
 
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.scaling import compile_step  # noqa: E402
+from benchmarks.scaling import compile_step, size_of  # noqa: E402
+from benchmarks.speed import load  # noqa: E402
+from elir_jax import build  # noqa: E402
+from elir_jax.types import Batch  # noqa: E402
 
 GB = 1e9
 
@@ -30,8 +36,23 @@ def peak_bytes(config, pairs: int) -> int:
     return given + found.temp_size_in_bytes
 
 
+def kept_bytes(config, pairs: int) -> int:
+    """What the forward pass of the objective keeps for the backward pass."""
+    method = build.METHODS[config.method](config)
+    size = config.data.size
+    image = jax.ShapeDtypeStruct((pairs, size, size, 3), jnp.float32)
+    number = jax.ShapeDtypeStruct((pairs,), jnp.int32)
+
+    def kept(key, batch):
+        params, frozen = method.init(key, "untrained")
+        params, keys = method.collapse(params), jax.random.split(key, pairs)
+        return jax.vjp(lambda p: method.objective(p, params, frozen, batch, keys)[0], params)[1]
+
+    return size_of(jax.eval_shape(kept, jax.random.key(0), Batch(image, image, number, number)))
+
+
 def main() -> None:
-    """Print a line for each way."""
+    """Print the peak, then what is kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/bfr.py", help="configs/NAME.py[:VARIANT]")
     parser.add_argument(
@@ -41,21 +62,25 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     options = parser.parse_args()
 
-    path, _, variant = options.config.partition(":")
-    for rematerialize in (False, True):
-        config = importlib.import_module(f"configs.{Path(path).stem}").get_config(variant)
-        with config.unlocked():
-            config.rematerialize, config.dtype = rematerialize, options.dtype
-        few, more = (peak_bytes(config, pairs) for pairs in options.pairs)
-        an_image = (more - few) / (options.pairs[1] - options.pairs[0])
-        fixed = few - options.pairs[0] * an_image
+    def line(measure, rematerialize):
+        config = load(options.config, {"dtype": options.dtype, "rematerialize": rematerialize})
+        few, more = (measure(config, pairs) for pairs in options.pairs)
+        pair = (more - few) / (options.pairs[1] - options.pairs[0])
+        return pair, few - options.pairs[0] * pair, config.data.size
+
+    for on in (False, True):
+        pair, _, size = line(kept_bytes, on)
         print(
-            f"{options.config} {config.data.size}x{config.data.size} {options.dtype}, "
-            f"rematerialisation {'on' if rematerialize else 'off'}: {an_image / GB:.2f} GB a pair, "
-            f"{fixed / GB:.2f} GB besides; {(fixed + options.batch * an_image) / GB:.1f} GB for "
-            f"{options.batch} on a device",
+            f"{options.config}, {size}x{size}, {options.dtype}: {pair / GB:.2f} GB a pair kept "
+            f"for the backward pass {'with' if on else 'without'} rematerialisation",
             flush=True,
         )
+    pair, fixed, _ = line(peak_bytes, False)
+    total = fixed + options.batch * pair
+    print(
+        f"peak: {pair / GB:.2f} GB a pair and {fixed / GB:.2f} GB besides; "
+        f"{total / GB:.1f} GB for {options.batch} on a device"
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 
 from elir_jax import cli
 from elir_jax.data.images import (
@@ -23,6 +24,7 @@ from elir_jax.data.pictures import Picture, Samples, read_picture, write_picture
 from elir_jax.errors import UserError
 from elir_jax.evaluation.present import draw_panels
 
+NO_PIXELS = np.empty((0, 0, 3), np.float32)
 WIDEST = 1024  # pixels, of a panel in the strip of Euler steps
 
 
@@ -119,7 +121,8 @@ def read_all(
             samples = _enlarged(picture, upscale)
             if samples.shape[:2] != size:
                 raise UserError(f"{job.source}: its header says another size; save it anew")
-            found.append(Loaded(job, samples, picture._replace(rgb=picture.rgb[:0])))
+            found.append(Loaded(job, samples, picture._replace(rgb=NO_PIXELS)))
+            del picture  # large floats
         except UserError as error:
             found.append(error)
         except (MemoryError, cv2.error):

@@ -47,7 +47,11 @@ def test_figures_are_means_over_whole_pictures(restorer, tmp_path):
     assert tuple(result.figures) == ("input", "latent_mmse", "step_1", "restored")
     wanted = np.mean([float(psnr(noisy, x)[0]) for x, noisy in pairs])
     np.testing.assert_allclose(result.figures["input"]["psnr"], wanted, atol=1e-4)
-    restored = [jnp.asarray(restorer(noisy)) for _, noisy in pairs]
+    restored = []
+    for _, noisy in pairs:  # by the programs that ran before
+        together = 3 if noisy.shape[2] > 32 else 2
+        (stages,) = restorer.stages([np.asarray(noisy[0])], 0, together, every=True)
+        restored.append(jnp.asarray(np.clip(stages[-1], 0, 1))[None])
     wanted = np.mean([float(psnr(y, x)[0]) for y, (x, _) in zip(restored, pairs, strict=True)])
     np.testing.assert_allclose(result.figures["restored"]["psnr"], wanted, atol=1e-4)
     assert [sample.name for sample in result.samples] == ["0.png", "1.png", "2.png", "3.png"]

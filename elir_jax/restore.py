@@ -90,6 +90,8 @@ def run(options: argparse.Namespace) -> int:
             f"(--overwrite makes them anew)",
             flush=True,
         )
+    if not todo:
+        return 0
     cli.keep_programs()
     restorer = Restorer.load(
         options.checkpoint,

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from elir_jax.data.images import AnyPixels, FloatPixels, read_image, to_float
 from elir_jax.data.pairs import enlarge
+from elir_jax.data.pictures import read_shape
 from elir_jax.data.sources import match_pairs
 from elir_jax.errors import UserError
 from elir_jax.evaluation.evaluate import (
@@ -21,8 +22,7 @@ from elir_jax.evaluation.evaluate import (
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
 from elir_jax.restorer import Restorer
 
-BATCH = 8  # pictures of one padded size at once,
-MOST_PIXELS = 2048 * 2048  # of so many pixels, where there is more than one
+BATCH = 8  # pictures at once
 SAMPLES = 4  # pictures in the report,
 LARGEST = 768  # their middle, of so many pixels a side
 LEAST = 11  # pixels; the similarity's window
@@ -38,7 +38,7 @@ def evaluate_pairs(
     small or of another shape than its original.
     """
     paths = match_pairs(hq, lq)
-    sizes = [read_image(original).shape[:2] for original, _ in paths]
+    sizes = [read_shape(original) for original, _ in paths]
     for (original, _), size in zip(paths, sizes, strict=True):
         if min(size) < LEAST:
             raise UserError(f"{original}: SSIM needs {LEAST}x{LEAST} pixels; leave it out")
@@ -47,20 +47,18 @@ def evaluate_pairs(
     table = np.ones((len(paths), 1 + len(named)), np.float32)
     samples: dict[int, Sample] = {}
     with tqdm(total=len(paths), unit="picture") as bar:
-        for (height, width), numbers in restorer.alike(sizes).items():
-            batch = max(1, min(BATCH, len(numbers), MOST_PIXELS // (height * width)))
-            for first in range(0, len(numbers), batch):
-                some = numbers[first : first + batch]
-                pairs = [_read(*paths[i]) for i in some]
-                results = restorer.stages([x_lq for _, x_lq in pairs], seed, batch, every=True)
-                for i, (x_hq, x_lq), stages in zip(some, pairs, results, strict=True):
-                    images = [x_lq, *stages, stages[-1]]
-                    by_stage = dict(zip(stage_names, images, strict=True))
-                    table[i, 1:] = _figures(by_stage, x_hq, named, perceptual)
-                    if i < SAMPLES:
-                        seen = {stage: _middle(x) for stage, x in by_stage.items()}
-                        samples[i] = Sample(paths[i][0].name, seen, _middle(x_hq), i)
-                bar.update(len(some))
+        for group in restorer.groups(sizes, BATCH):
+            pairs = [_read(*paths[i]) for i in group.numbers]
+            x_lq = [pair[1] for pair in pairs]
+            results = restorer.stages(x_lq, seed, group.batch, every=True)
+            for i, pair, stages in zip(group.numbers, pairs, results, strict=True):
+                x_hq = pair[0]
+                by_stage = dict(zip(stage_names, [pair[1], *stages, stages[-1]], strict=True))
+                table[i, 1:] = _figures(by_stage, x_hq, named, perceptual)
+                if i < SAMPLES:
+                    seen = {stage: _middle(x) for stage, x in by_stage.items()}
+                    samples[i] = Sample(paths[i][0].name, seen, _middle(x_hq), i)
+            bar.update(len(group.numbers))
     evaluation = summarize(table[None], named, [samples[i] for i in sorted(samples)])
     for stage, fid in perceptual.finish().items():
         evaluation.figures[stage]["fid"] = fid

@@ -11,7 +11,6 @@ goes on where it was stopped. A file that cannot be read is named and left out, 
 import argparse
 import os
 import sys
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -24,9 +23,8 @@ from elir_jax import cli
 from elir_jax.data.pictures import MAX_PIXELS, read_shape
 from elir_jax.errors import UserError
 from elir_jax.restore_files import Job, Loaded, check_output, find_jobs, read_all, write_all
-from elir_jax.restorer import Restorer
+from elir_jax.restorer import Group, Restorer
 
-MOST_PIXELS = 2048 * 2048  # of the pictures that are held at once, where there is more than one
 SOME_FAILED = 1  # exit code
 KINDS = {"compare": "compare", "steps": "intermediate"}  # picture beside a result -> its option
 
@@ -36,15 +34,6 @@ class Tally(NamedTuple):
 
     done: int
     failed: int
-
-
-class Group(NamedTuple):
-    """Pictures that are padded to one size and restored together."""
-
-    jobs: list[Job]
-    sizes: list[tuple[int, int]]  # height and width, as their files' headers say, enlarged
-    batch: int  # how many the programs are made for
-    small: bool  # whether the next group may be read meanwhile
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -125,16 +114,21 @@ def _restore_all(restorer: Restorer, jobs: list[Job], options, bar: tqdm) -> Tal
             readable.append(job)
             sizes.append((height, width))
 
-    groups = list(_groups(restorer, readable, sizes, options.batch))
+    groups = restorer.groups(sizes, options.batch)
+
+    def begin(group: Group) -> Future:
+        some = [[known[i] for i in group.numbers] for known in (readable, sizes)]
+        return reader.submit(read_all, *some, options.upscale)
+
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         writing: Future | None = None
         coming: Future | None = None
         for number, group in enumerate(groups):
-            pictures = (coming or _begin(reader, group, options)).result()
+            pictures = (coming or begin(group)).result()
             following = groups[number + 1 : number + 2]
             # Large pictures are not held two at a time.
             ahead = following and group.small and following[0].small
-            coming = _begin(reader, following[0], options) if ahead else None
+            coming = begin(following[0]) if ahead else None
             good = [picture for picture in pictures if isinstance(picture, Loaded)]
             failed += sum(_failed(p, bar) for p in pictures if isinstance(p, UserError))
             if not good:
@@ -167,10 +161,6 @@ def _restored(restorer: Restorer, good: list[Loaded], batch: int, options):
         return UserError(f"cannot be restored here ({str(error).splitlines()[0][:100]})")
 
 
-def _begin(reader: ThreadPoolExecutor, group: Group, options: argparse.Namespace) -> Future:
-    return reader.submit(read_all, group.jobs, group.sizes, options.upscale)
-
-
 def _finished(writing: Future | None, bar: tqdm) -> int:
     """How many pictures of a group could not be written; waits for it."""
     if writing is None:
@@ -179,17 +169,6 @@ def _finished(writing: Future | None, bar: tqdm) -> int:
     count = sum(_failed(mistake, bar) for mistake in mistakes if mistake is not None)
     bar.update(len(mistakes) - count)
     return count
-
-
-def _groups(restorer: Restorer, jobs: list[Job], sizes, most: int) -> Iterator[Group]:
-    for (height, width), numbers in sorted(restorer.alike(sizes).items()):
-        together = max(1, min(most, MOST_PIXELS // (height * width)))
-        calls = -(-len(numbers) // together)
-        batch = -(-len(numbers) // calls)  # even groups waste less
-        for first in range(0, len(numbers), batch):
-            some = numbers[first : first + batch]
-            small = height * width * batch <= MOST_PIXELS
-            yield Group([jobs[i] for i in some], [sizes[i] for i in some], batch, small)
 
 
 def _failed(error: UserError | str, bar: tqdm) -> int:

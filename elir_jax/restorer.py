@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,6 +13,16 @@ from elir_jax.data.images import AnyPixels, to_uint8
 from elir_jax.inference.any_size import Programs, carry, padded_side, restore_any_size
 from elir_jax.inference.tiling import Stored
 from elir_jax.training.parallel import parallel_map, replicate
+
+MOST_PIXELS = 2048 * 2048  # of the pictures that are held at once, where there is more than one
+
+
+class Group(NamedTuple):
+    """Images that are restored together."""
+
+    numbers: list[int]
+    batch: int  # how many the programs are made for
+    small: bool  # whether there is room for another group beside it
 
 
 class Restorer:
@@ -85,19 +95,26 @@ class Restorer:
             return restored[0] if array.ndim == 3 else np.stack(restored)
         given = [_checked(np.asarray(image)) for image in images]
         results: list = [None] * len(given)
-        for numbers in self.alike([image.shape[:2] for image in given]).values():
-            some = [given[i] for i in numbers]
-            for i, (restored,) in zip(numbers, self.stages(some, seed), strict=True):
+        for group in self.groups([image.shape[:2] for image in given], len(given)):
+            results_of = self.stages([given[i] for i in group.numbers], seed, group.batch)
+            for i, (restored,) in zip(group.numbers, results_of, strict=True):
                 as_given = given[i].dtype == np.uint8
                 results[i] = to_uint8(restored) if as_given else np.clip(restored, 0, 1)
         return results
 
-    def alike(self, sizes: Sequence[tuple[int, int]]) -> dict[tuple[int, int], list[int]]:
-        """Numbers of the images by the size that they are padded to: each is compiled for once."""
-        groups: dict[tuple[int, int], list[int]] = {}
+    def groups(self, sizes: Sequence[tuple[int, int]], most: int) -> list[Group]:
+        """Images to restore together: padded to one size, at most ``most``, of bounded pixels."""
+        alike: dict[tuple[int, int], list[int]] = {}
         for i, size in enumerate(sizes):
             height, width = (padded_side(side, self.method.factor) for side in size)
-            groups.setdefault((height, width), []).append(i)
+            alike.setdefault((height, width), []).append(i)
+        groups = []
+        for (height, width), numbers in sorted(alike.items()):
+            together = max(1, min(most, MOST_PIXELS // (height * width)))
+            batch = -(-len(numbers) // -(-len(numbers) // together))  # even groups waste less
+            small = height * width * batch <= MOST_PIXELS
+            for first in range(0, len(numbers), batch):
+                groups.append(Group(numbers[first : first + batch], batch, small))
         return groups
 
     def stages(

@@ -23,3 +23,10 @@ from absl import flags  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
+
+LONG = ("test_hosts.py", "test_command_lines.py", "test_step.py")  # first, that none is left alone
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take minutes come first: short ones fill up what is left at the end."""
+    items.sort(key=lambda item: item.path.name not in LONG)

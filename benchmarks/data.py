@@ -12,7 +12,6 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # before NumPy is imported: one core is what is measured
 
 import argparse  # noqa: E402
-import importlib  # noqa: E402
 import io  # noqa: E402
 import statistics  # noqa: E402
 import sys  # noqa: E402
@@ -28,6 +27,7 @@ from PIL import Image  # noqa: E402
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from elir_jax.build.data import build_data  # noqa: E402
+from elir_jax.build.restoration import read_config  # noqa: E402
 from elir_jax.data import (  # noqa: E402
     blind_face_restoration,
     blind_super_resolution,
@@ -141,7 +141,7 @@ def main() -> None:
 
     makers = {}
     for task in options.tasks:
-        config = importlib.import_module(f"configs.{task}").get_config("")
+        config = read_config(f"configs/{task}.py")
         with config.unlocked():
             config.data.embedded = True
         makers[task] = build_data(config).maker

@@ -7,7 +7,6 @@ which the options give; it is no measurement.
 """
 
 import argparse
-import importlib
 import os
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.collectives import collectives  # noqa: E402
 from elir_jax import build  # noqa: E402
+from elir_jax.build.restoration import read_config  # noqa: E402
 from elir_jax.training.parallel import compiled_step  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
@@ -62,8 +62,7 @@ def main() -> None:
     parser.add_argument("--samples", type=float, default=65.0, help="pairs/s/core; benchmarks/data")
     options = parser.parse_args()
 
-    path, _, variant = options.config.partition(":")
-    config = importlib.import_module(f"configs.{Path(path).stem}").get_config(variant)
+    config = read_config(options.config)
     state, program = compile_step(config, options.per_chip)
     found = collectives(program.as_text())
     large = [c for c in found if c.elements > 1]

@@ -10,7 +10,6 @@ float32 matrices in the same run.
 
 import argparse
 import dataclasses
-import importlib
 import importlib.util
 import json
 import statistics
@@ -29,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402
 from elir_jax import build  # noqa: E402
 from elir_jax.build.elir import inference_form  # noqa: E402
+from elir_jax.build.restoration import read_config  # noqa: E402
 from elir_jax.models.layers import collapse  # noqa: E402
 from elir_jax.models.unet import UNet  # noqa: E402
 from elir_jax.training.parallel import parallel_step, replicate  # noqa: E402
@@ -166,8 +166,7 @@ def measured_peak() -> float:
 
 def load(path: str, changes: dict):
     """A configuration of this project, with some fields changed."""
-    path, _, variant = path.partition(":")
-    config = importlib.import_module(f"configs.{Path(path).stem}").get_config(variant)
+    config = read_config(path)
     with config.unlocked():
         config.update(changes)
     return config

@@ -1,7 +1,7 @@
 """The frame of both command lines: flags in, exit code out, mistakes in one line.
 
 Exit codes: 0 done; 2 a mistake of the user's (one line says which); 130 after Ctrl-C, 143 after
-SIGTERM (training saves first).
+SIGTERM (training saves first); 141 where nobody reads what is printed.
 """
 
 import difflib
@@ -23,6 +23,7 @@ from elir_jax.errors import DiskError, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_UNHEARD = 141
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
         errno.ESTALE, errno.EMFILE, errno.ENFILE}  # fmt: skip
 BEGAN = time.monotonic()
@@ -102,6 +103,9 @@ def told(command: Callable[[], int | None]) -> int:
         _leave(str(error))
     except UserError as error:
         return fail(str(error))
+    except BrokenPipeError:  # whoever read what is printed has gone; nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_UNHEARD
     except OSError as error:
         if error.errno not in DISK:
             raise

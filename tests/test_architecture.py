@@ -12,7 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A module may import from lower floors, and from its own room.
 FLOORS = [
-    {"types", "errors"},
+    {"types", "errors", "whole_file"},
     {"data", "models", "flow", "metrics"},
     {"objectives", "inference"},
     {"training", "evaluation"},
@@ -23,7 +23,7 @@ FLOORS = [
 # Commands (python -m elir_jax.ROOM.NAME) and the files that only they use stand above all floors.
 COMMANDS = {f"interop/{name}.py" for name in ("convert", "compare", "golden", "checkout", "table")}
 COMMANDS |= {f"data/{name}.py" for name in ("prepare", "preview", "recipes", "writing")}
-COMMANDS |= {"restore.py", "restore_files.py"}
+COMMANDS |= {"restore.py", "restore_all.py", "restore_files.py"}
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 

@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,10 +13,11 @@ import pytest
 from identity import CONFIG, write_identity
 from PIL import Image, ImageOps
 
-from elir_jax import restore
+from elir_jax import restore, restore_all
 from elir_jax.errors import UserError
 from elir_jax.restore_files import find_jobs
 
+ROOT = Path(__file__).resolve().parents[1]
 CLOSE = 0.06  # root mean square error, of [0, 1], that the autoencoder makes of these pictures
 
 
@@ -299,7 +302,7 @@ def test_what_cannot_be_written_is_named_and_the_others_are_done(identity, tmp_p
 
 def test_a_picture_that_changes_while_it_waits_is_named(identity, tmp_path, capsys, monkeypatch):
     source = write(tmp_path / "a.png")
-    monkeypatch.setattr(restore, "read_shape", lambda path: (48, 70))
+    monkeypatch.setattr(restore_all, "read_shape", lambda path: (48, 70))
     assert restore.main(options(identity, source, output=tmp_path / "out")) == 1
     assert "its header says another size" in capsys.readouterr().err
 
@@ -309,3 +312,14 @@ def test_a_seed_that_is_none(identity, tmp_path, seed):
     with pytest.raises(SystemExit) as stopped:
         restore.main([*options(identity, tmp_path / "a.png", output=tmp_path), "--seed", seed])
     assert stopped.value.code == 2
+
+
+def test_where_nobody_reads_what_is_said_it_ends_quietly(identity, tmp_path):
+    source, out = write(tmp_path / "a.png"), tmp_path / "out"
+    write(out / "a.png")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "elir_jax.restore", *options(identity, source, output=out)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")

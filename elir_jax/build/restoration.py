@@ -105,8 +105,9 @@ def _method(config: ConfigDict, changes: dict[str, Any]) -> Method:
         config.update_from_flattened_dict(changes)
     try:
         method = choose(METHODS, "method", config.method)(config)
-    except AttributeError as error:  # a field that a checkpoint of another version does not have
-        raise UserError(f"configuration of another version: {error}; name --config") from error
+    except AttributeError as error:  # a checkpoint's, from before there was such a field
+        name = str(error).strip("\"'")
+        raise UserError(f"a configuration without the field {name}; name --config") from error
     if method.networks is None:
         raise UserError(f"--config.method={config.method}: nothing that restores; train an ELIR")
     return method

@@ -17,6 +17,7 @@ from PIL import Image as PILImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from elir_jax.errors import UserError
+from elir_jax.whole_file import whole_file
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 FloatPixels = Float32[np.ndarray, "h w 3"]
@@ -147,19 +148,6 @@ def write_png(path: Path, pixels: Pixels) -> None:
     """Write a PNG, whole or not at all."""
     with whole_file(path) as part:
         PILImage.fromarray(pixels).save(part, format="PNG")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Where to write: it becomes ``path`` at the end, goes after a failure. Makes the parents."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        yield part
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def fit_short_side(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "h2 w2 3"]:

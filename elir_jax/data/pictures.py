@@ -35,10 +35,10 @@ from elir_jax.data.images import (
     to_float,
     to_uint8,
     to_uint16,
-    whole_file,
 )
 from elir_jax.data.profiles import rgb_profile, to_srgb
 from elir_jax.errors import UserError
+from elir_jax.whole_file import whole_file
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 MAX_PIXELS = 2**30  # OpenCV decodes no more; as float32 they are 12 GiB

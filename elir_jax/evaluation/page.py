@@ -20,6 +20,7 @@ from elir_jax.data.images import to_uint8
 from elir_jax.evaluation.evaluate import Evaluation, Sample
 from elir_jax.evaluation.names import metric_named, metric_names, titled
 from elir_jax.evaluation.plots import Plot, plot_figures, plot_trajectories
+from elir_jax.whole_file import whole_file
 
 TEMPLATE = Path(__file__).with_name("page.html")
 COMFORTABLE = 640  # pixels; a picture is enlarged by the greatest whole factor that stays within
@@ -34,10 +35,8 @@ def write_page(
     ``title`` and ``notes`` are plain text, a note one paragraph. Whatever stages and metrics there
     are is shown, and a stage may lack a metric. Pictures are clipped to [0, 1].
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(format_page(evaluation, title=title, notes=notes), encoding="utf-8")
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_text(format_page(evaluation, title=title, notes=notes), encoding="utf-8")
     return path
 
 

@@ -11,6 +11,7 @@ from elir_jax.data.images import AnyPixels, to_uint8, write_png
 from elir_jax.evaluation.evaluate import Evaluation, Sample
 from elir_jax.evaluation.names import metric_named, metric_names, stage_title
 from elir_jax.evaluation.page import write_page
+from elir_jax.whole_file import whole_file
 
 COLUMNS = ("input", "latent_mmse", "restored")  # stages shown in the picture, where there are
 MARGIN = 4
@@ -59,11 +60,9 @@ def write_evaluation(
     ``title`` and ``notes`` head the report.
     """
     folder = workdir / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
     figures, grid = folder / "metrics.json", folder / "grid.png"
-    part = figures.with_name(figures.name + ".part")
-    part.write_text(json.dumps(evaluation.figures, indent=2) + "\n")
-    part.replace(figures)
+    with whole_file(figures) as part:
+        part.write_text(json.dumps(evaluation.figures, indent=2) + "\n")
     write_png(grid, draw_grid(evaluation.samples))
     page = write_page(folder / "report.html", evaluation, title=title, notes=notes)
     return figures, grid, page

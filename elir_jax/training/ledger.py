@@ -8,6 +8,8 @@ import json
 import time
 from pathlib import Path
 
+from elir_jax.whole_file import whole_file
+
 FILE = "ledger.json"
 ACCOUNTS = ("start_up", "compile", "data", "step", "save", "evaluation", "redone")
 
@@ -45,15 +47,14 @@ class Ledger:
         """Keep the accounts for later starts; returns them by the names they have in a row."""
         self.turn(self._account)
         if self._path is not None:
-            part = self._path.with_name(self._path.name + ".part")
             content = {
                 "seconds": self.seconds,
                 "furthest": self._step,
                 "redone_steps": self.redone_steps,
                 "starts": self.starts,
             }
-            part.write_text(json.dumps(content, indent=1))
-            part.replace(self._path)
+            with whole_file(self._path) as part:
+                part.write_text(json.dumps(content, indent=1))
         return {f"seconds_{account}": spent for account, spent in self.seconds.items()}
 
     def summary(self) -> str:

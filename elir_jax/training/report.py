@@ -11,6 +11,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
+from elir_jax.whole_file import whole_file
+
 METRICS_FILE = "metrics.jsonl"
 TERMINAL_INTERVAL = 0.2  # seconds between redraws of the bar
 LOG_FILE_INTERVAL = 30.0  # the same where the output is no terminal
@@ -89,9 +91,8 @@ def read_metrics(workdir: Path) -> list[dict]:
 
 def _keep_rows(path: Path, last_step: int) -> None:
     rows = [row for row in read_metrics(path.parent) if row["step"] <= last_step]
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def draw_curves(workdir: Path) -> Path | None:

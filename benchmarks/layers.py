@@ -18,13 +18,26 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.speed import OURS, take_turns  # noqa: E402
-from elir_jax.models.convolution import banded_weight_gradient, weight_gradient  # noqa: E402
+from elir_jax.models.convolution import (  # noqa: E402
+    banded_weight_gradient,
+    conv3x3,
+    weight_gradient,
+)
 from elir_jax.models.unet import Upsample  # noqa: E402
+from elir_jax.models.winograd import transform_kernel, winograd_conv3x3  # noqa: E402
 
 # images, side, channels in and out of the autoencoder's convolutions
 CONVOLUTIONS = [
     (2, 256, 3, 64), (2, 256, 64, 64), (1, 512, 64, 64), (2, 256, 64, 3), (2, 128, 64, 64),
 ]  # fmt: skip
+# of the latent networks at 256x256
+LATENT = [
+    (1, 32, 128, 128),
+    (1, 32, 256, 128),
+    (1, 16, 512, 256),
+    (1, 8, 512, 512),
+    (1, 32, 304, 96),
+]
 UPSAMPLINGS = [(2, 8, 512, 256), (2, 16, 256, 128)]  # of the full U-Net at 256x256
 
 
@@ -38,6 +51,25 @@ def weight_gradients(images: int, side: int, first: int, second: int) -> list[Ca
     x, dy = normal(0, images, side, side, first), normal(1, images, side, side, second)
     forms = [jax.jit(weight_gradient), jax.jit(banded_weight_gradient)]
     return [functools.partial(form, x, dy) for form in forms]
+
+
+def convolutions(images: int, side: int, first: int, second: int) -> list[Callable]:
+    """[XLA's form, Winograd's with the kernel transformed before]."""
+    x, kernel = normal(0, images, side, side, first), normal(1, 3, 3, first, second)
+    plain, ours = jax.jit(conv3x3), jax.jit(winograd_conv3x3)
+    u = transform_kernel(kernel)
+    return [lambda: plain(x, kernel), lambda: ours(x, u)]
+
+
+def products(count: int, rows: int, first: int, second: int) -> list[Callable]:
+    """[a batch of matrix products, the same one by one]."""
+    a, b = normal(0, count, rows, first), normal(1, count, first, second)
+    batch, single = (
+        jax.jit(jnp.matmul),
+        jax.jit(lambda a, b: [x @ y for x, y in zip(a, b, strict=True)]),
+    )
+    parts = [*a], [*b]
+    return [lambda: batch(a, b), lambda: single(*parts)]
 
 
 def upsamplings(images: int, side: int, first: int, second: int) -> list[Callable]:
@@ -65,6 +97,8 @@ def main() -> None:
     for title, make, cases in (
         ("weight gradient, 3x3", weight_gradients, CONVOLUTIONS),
         ("transposed convolution", upsamplings, UPSAMPLINGS),
+        ("convolution, 3x3", convolutions, LATENT),
+        ("products, one by one", products, [(16, 256, 128, 128)]),
     ):
         for case in cases:
             calls = dict(zip(("theirs", OURS), make(*case), strict=True))

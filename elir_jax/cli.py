@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import re
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -103,7 +104,9 @@ def told(command: Callable[[], int | None]) -> int:
         _leave(str(error))
     except UserError as error:
         return fail(str(error))
-    except BrokenPipeError:  # whoever read what is printed has gone; nothing more can be said
+    except BrokenPipeError:
+        if _is_heard():  # another pipe, of a worker's
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_UNHEARD
     except OSError as error:
@@ -113,6 +116,13 @@ def told(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _is_heard() -> bool:
+    """Whether somebody still reads what is printed."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _leave(message: str) -> NoReturn:

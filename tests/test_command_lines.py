@@ -161,6 +161,10 @@ def test_mistakes_in_data_are_one_line(tmp_path):
     for i in range(4):
         Image.new("RGB", (40, 40)).save(empty / f"{i}.png")
     one_line(run("train.py", *quick, f"--config.data.path={empty}"), "40x40", "128x128", ".png")
+    sizes = ("--config.data.size=64", "--config.evaluation.size=32")
+    one_line(
+        run("train.py", *quick, f"--config.data.path={empty}", *sizes), "40x40", "64x64", ".png"
+    )
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"no")
     one_line(run("train.py", *quick, f"--config.autoencoder.weights={weights}"), str(weights))

@@ -77,7 +77,7 @@ def test_losses_are_the_same_on_one_device_on_four_and_on_two_hosts(runs):
 
 def test_a_checkpoint_goes_on_on_any_other_machine(runs, tmp_path):
     more = STEPS + 4
-    plans = {"one": 2, "four": 1}  # from -> how many processes go on
+    plans = {"one": 2, "two": 1, "four": 1}  # from -> how many processes go on
     for source, processes in plans.items():
         workdir = tmp_path / source
         shutil.copytree(runs / source, workdir)
@@ -91,14 +91,14 @@ def test_a_checkpoint_goes_on_on_any_other_machine(runs, tmp_path):
 
 
 def test_evaluation_gives_the_same_figures_whatever_the_devices(runs, tmp_path):
-    images = tmp_path / "images"  # five: divided by neither three devices nor two hosts
+    images = tmp_path / "images"  # five: divided by neither three nor four devices, nor two hosts
     images.mkdir()
     rng = np.random.default_rng(0)
     for i in range(5):
         Image.fromarray(rng.integers(0, 256, (150, 140, 3), np.uint8)).save(images / f"{i}.png")
     options = (f"--config.data.eval_path={images}", "--config.evaluation.batch_size=2")
     found = []
-    for devices in (1, 3):
+    for devices in (1, 3, 4):
         end(start(runs / "one", *options, script="evaluate.py", devices=devices))
         found.append(figures(runs / "one"))
     end(*start_two(runs / "one", *options, script="evaluate.py"))

@@ -13,7 +13,7 @@ import pytest
 from identity import CONFIG, write_identity
 from PIL import Image, ImageOps
 
-from elir_jax import restore, restore_all
+from elir_jax import cli, restore, restore_all
 from elir_jax.errors import UserError
 from elir_jax.restore_files import find_jobs
 
@@ -323,3 +323,11 @@ def test_where_nobody_reads_what_is_said_it_ends_quietly(identity, tmp_path):
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=ROOT)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_another_pipe_that_breaks_is_no_quiet_end():
+    def command():
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        cli.told(command)

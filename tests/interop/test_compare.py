@@ -37,9 +37,9 @@ def test_the_golden_file_is_small():
     assert GOLDEN.stat().st_size <= 1_000_000
 
 
-def test_our_golden_file_passes(checkpoints, tmp_path, capsys):
-    """In the release's own form; the collapsing one is held against it in test_layers.py."""
-    weights, form = checkpoints / "over.safetensors", "expanded"
+@pytest.mark.parametrize("form", ["collapsing", "expanded"])
+def test_our_golden_file_passes(checkpoints, form, tmp_path, capsys):
+    weights = checkpoints / "over.safetensors"
     code, found = run(
         "--golden", GOLDEN, "--checkpoint", weights, "--form", form, json_file=tmp_path / "t.json"
     )

@@ -1,9 +1,13 @@
-"""The autoencoder that ships with the project, from scratch on scikit-image's photographs.
+"""The autoencoder that ships with the project, from scratch on a folder of photographs.
 
-Command: python train.py --config configs/autoencoder.py
-Cost: 87 minutes on two shared CPU cores. Result: 26.08 dB PSNR on the whole astronaut, 24.61 dB
-mean over the centres of both held-out photographs. The weights end up in the workdir, in
-autoencoder.safetensors.
+Two commands; the second starts from what the first wrote:
+
+    python train.py --config configs/autoencoder.py:linear --config.data.path=PHOTOGRAPHS
+    python train.py --config configs/autoencoder.py --config.data.path=PHOTOGRAPHS
+        --config.autoencoder.weights=runs/autoencoder-linear/autoencoder.safetensors
+
+Without PHOTOGRAPHS, both train on the photographs that scikit-image ships. The weights end up in
+the workdir, in autoencoder.safetensors. elir_jax/assets/README.md has cost and result.
 """
 
 from configs import common
@@ -12,17 +16,34 @@ from configs import common
 def get_config(variant: str = ""):
     config = common.default()
     config.method = "autoencoder"
-    config.num_steps = 12_000
-    config.batch_size = 8
-    config.checkpoint_every = 500
+    config.num_steps = 16_000
+    config.batch_size = 4
+    config.checkpoint_every = 250
     config.data.embedded = True
     config.data.workers = 0
-    config.data.size = 64
+    config.data.size = 128
     config.degradation.name = "identity"
-    config.objective = {"gradient_weight": 0.5, "latent_weight": 0.01}
+    config.autoencoder.weights = "untrained"
+    config.objective = {
+        "l1_weight": 0.0,
+        "mse_weight": 10.0,
+        "gradient_weight": 0.05,
+        "latent_weight": 0.01,
+    }
     config.optimizer.learning_rate = 1e-3
     config.optimizer.b2 = 0.99
     config.optimizer.weight_decay = 0.0
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 200
+    config.optimizer.clip_norm = 1.0
     config.ema.ramp_steps = 2000.0
-    config.evaluation.size = 384
-    return common.with_variant(config, variant)
+    if variant != "linear":
+        return common.with_variant(config, variant)
+    config.num_steps = 2000
+    config.batch_size = 16
+    config.data.size = 64
+    config.autoencoder.linear = True
+    config.objective.gradient_weight = 0.0
+    config.optimizer.learning_rate = 3e-3
+    config.ema.ramp_steps = 200.0
+    return config.lock()

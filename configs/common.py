@@ -70,6 +70,7 @@ def default() -> ConfigDict:
     config.autoencoder.weights = "embedded"
     config.autoencoder.width = 32  # 32: the embedded one's; 64: TAESD's
     config.autoencoder.latent_channels = 16
+    config.autoencoder.linear = False  # train the linear start (configs/autoencoder.py:linear)
     config.autoencoder.trainable_encoder = True  # of the degraded image (Tables 4 and 8)
 
     config.estimator = ConfigDict()  # RRDB (section 7.1.1)
@@ -102,6 +103,9 @@ def default() -> ConfigDict:
     config.optimizer.b2 = 0.999
     config.optimizer.eps = 1e-8
     config.optimizer.weight_decay = 0.02
+    config.optimizer.schedule = "constant"  # constant | cosine: to 0 at the last step
+    config.optimizer.warmup_steps = 0  # the rate rises linearly over so many steps
+    config.optimizer.clip_norm = 0.0  # largest global norm of the gradients; 0: any
 
     config.ema = ConfigDict()
     config.ema.decay = 0.999
@@ -148,6 +152,7 @@ def with_variant(config: ConfigDict, variant: str, release: dict | None = None) 
             checkpoint_every=10,
             data={"size": 64, "embedded": True, "workers": 0, "held_out": 4},
             evaluation={"size": 128, "batch_size": 2},
+            optimizer={"warmup_steps": min(config.optimizer.warmup_steps, 2)},
         )
         if config.method == "elir":
             config.update(

@@ -14,7 +14,7 @@ from elir_jax.training.stopping import StopRequest
 from elir_jax.training.writers import FOLDER, open_writers
 from elir_jax.types import Batch
 
-OPTIMIZER = AdamW().build()
+OPTIMIZER = AdamW().build(100)
 
 
 def new_state(shape=(3,)):

@@ -18,6 +18,7 @@ from elir_jax.training.checkpoint import write
 
 def run_with(**changes):
     config = load("autoencoder", "tiny")
+    config.update(optimizer={"schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0})
     config.update(changes)
     return build.build(config)
 
@@ -66,6 +67,24 @@ def test_what_does_not_change_the_training_may_differ(saved):
     changes = {"num_steps": 99, "log_every": 7, "checkpoint_every": 3, "keep_every": 9}
     changes |= {"data": {"workers": 2, "on_error": "skip"}, "evaluation": {"batch_size": 1}}
     assert int(begin(run_with(**changes), saved, False)[0].step) == 5
+
+
+def test_the_last_step_may_not_move_where_the_learning_rate_falls_to_it():
+    here, there = (
+        run_with(num_steps=steps, optimizer={"schedule": "cosine"}).config for steps in (20, 30)
+    )
+    assert resume.differences(here, there) == ["num_steps: 20 -> 30"]
+
+
+def test_a_configuration_from_before_the_schedules_means_a_constant_rate():
+    config = run_with().config
+    fields = {"b1", "b2", "eps", "learning_rate", "weight_decay"}
+    before = {name: config["optimizer"][name] for name in fields}
+    assert resume.differences(config | {"optimizer": before}, config) == []
+    warm = run_with(optimizer={"warmup_steps": 3}).config
+    assert resume.differences(config | {"optimizer": before}, warm) == [
+        "optimizer.warmup_steps: 0 -> 3"
+    ]
 
 
 def photographs(folder, names):

@@ -193,7 +193,8 @@ def check_ranges(config: ConfigDict, factor: int) -> None:
 
 def build_step(config: ConfigDict, method: Method):
     """(optimizer, train step); the step still wants ``axis_name``."""
-    optimizer = make(AdamW, "optimizer", config.optimizer).build()
+    adamw = make(AdamW, "optimizer", config.optimizer)
+    optimizer = make(adamw.build, "optimizer", {}, num_steps=config.num_steps)
     step = functools.partial(
         train_step,
         objective=method.objective,

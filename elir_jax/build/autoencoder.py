@@ -15,6 +15,7 @@ from elir_jax.interop.taesd import read_autoencoder, write_autoencoder
 from elir_jax.interop.weights import FILE as WEIGHTS
 from elir_jax.interop.weights import check_weights, has_weights, read_weights
 from elir_jax.models.latent_flow import Autoencoder, apply_fn
+from elir_jax.models.linear_autoencoder import LinearAutoencoder, embed
 from elir_jax.models.taesd import FACTOR
 from elir_jax.objectives.autoencoder import AutoencoderObjective, autoencoder_objective
 from elir_jax.training.parallel import AXIS
@@ -57,24 +58,37 @@ def pretrained_autoencoder(weights: str, autoencoder: Autoencoder, key: jax.Arra
 
 
 def build_autoencoder_training(config: ConfigDict) -> Method:
-    """The autoencoder from scratch; both its parts are trained, nothing is frozen."""
+    """The autoencoder, from scratch or from named weights; both its parts are trained.
+
+    With ``autoencoder.linear`` it trains the linear networks of half the width, and exports the
+    autoencoder that computes the same.
+    """
     autoencoder = build_autoencoder(config)
-    encode = apply_fn(autoencoder.encoder, autoencoder.dtype)
-    decode = apply_fn(autoencoder.decoder, autoencoder.dtype)
+    linear = config.autoencoder.linear
+    if linear and config.autoencoder.width % 2:
+        raise UserError("--config.autoencoder.width: a linear start needs an even width")
+    trained = LinearAutoencoder(autoencoder) if linear else autoencoder
+    encode = apply_fn(trained.encoder, autoencoder.dtype)
+    decode = apply_fn(trained.decoder, autoencoder.dtype)
     objective = make(AutoencoderObjective, "objective", config.objective)
     if config.accumulate > 1:
         raise UserError("--config.accumulate: the autoencoder's latent moments need a whole batch")
+
+    def init(key, weights):
+        return (trained.init(key) if linear else pretrained_autoencoder(weights, trained, key)), {}
 
     def reconstruct(params, frozen, x, keys):
         return decode(params["decoder"], encode(params["encoder"], x))
 
     def export(params, workdir):
         path = workdir / "autoencoder.safetensors"
+        if linear:
+            params = embed(params, autoencoder.init(jax.random.key(config.seed)))
         write_autoencoder(path, params, {"steps": str(config.num_steps)})
         return [path]
 
     return Method(
-        init=lambda key, weights: (autoencoder.init(key), {}),
+        init=init,
         collapse=lambda params: params,
         objective=autoencoder_objective(encode, decode, objective, AXIS),
         restore=reconstruct,

@@ -19,6 +19,9 @@ from elir_jax.training.writers import FOLDER
 FREE = {"num_steps", "accumulate", "rematerialize", "log_every", "checkpoint_every",
         "keep_checkpoints", "keep_every", "data.path", "data.eval_path", "data.workers",
         "data.on_error", "data.max_bad_share"}  # fmt: skip
+# What a field that a checkpoint's configuration lacks meant before there was such a field.
+ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
+         "autoencoder.linear": False}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
 
 
@@ -46,7 +49,8 @@ def begin(
         tree = arrange(saved, like, workdir / FOLDER)
         return saved.data
 
-    fixed = {field: value for field, value in flatten(run.config).items() if not is_free(field)}
+    config = flatten(run.config)
+    fixed = {field: value for field, value in config.items() if not is_free(field, config)}
     hosts.check_same(
         json.dumps([fixed, run.plan], sort_keys=True), "configuration, or other images"
     )
@@ -87,16 +91,18 @@ def averaged(run: Run, workdir: Path) -> tuple[int | None, Any]:
 
 def differences(there: dict, here: dict) -> list[str]:
     """Fields that two runs of one folder may not differ in, as ``field: there -> here``."""
-    old, new = flatten(there), flatten(here)
+    old, new = ADDED | flatten(there), ADDED | flatten(here)
     return [
         f"{field}: {_show(old, field)} -> {_show(new, field)}"
         for field in sorted(old.keys() | new.keys())
-        if _show(old, field) != _show(new, field) and not is_free(field)
+        if _show(old, field) != _show(new, field) and not is_free(field, new)
     ]
 
 
-def is_free(field: str) -> bool:
-    """Whether a field may differ from the start before."""
+def is_free(field: str, config: dict[str, Any]) -> bool:
+    """Whether a field of a flat configuration may differ from the start before."""
+    if field == "num_steps" and config.get("optimizer.schedule") == "cosine":
+        return False  # the learning rate of every step depends on it
     return field in FREE or field.startswith(FREE_SECTIONS)
 
 

@@ -229,7 +229,7 @@ def trajectory_rows(golden: Recording, gradient, trained, frozen, pair, limit: f
         b2=golden.setting("betas")[1],
         eps=golden.setting("eps"),
         weight_decay=golden.setting("weight_decay"),
-    ).build()
+    ).build(num_steps=10)
     ema_rule = Ema(golden.setting("ema_decay"), EMA_RAMP)
 
     @jax.jit

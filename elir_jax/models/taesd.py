@@ -7,6 +7,7 @@ both are free here, so that a narrower autoencoder can ship with the project.
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from elir_jax.models.layers import conv
 from elir_jax.types import Image, Latent
@@ -39,6 +40,24 @@ def _block(rematerialize: bool) -> type[nn.Module]:
     return nn.remat(ResidualBlock) if rematerialize else ResidualBlock
 
 
+def check_sides(x: Image) -> None:
+    """Raise ValueError unless height and width are multiples of 8."""
+    if x.shape[1] % FACTOR or x.shape[2] % FACTOR:
+        raise ValueError(
+            f"encoder: height and width must be multiples of {FACTOR}, got {x.shape[1:3]}"
+        )
+
+
+def bend(z: Latent) -> Latent:
+    """The decoder's clamp: ``3 tanh(z / 3)``."""
+    return jnp.tanh(z / CLAMP) * CLAMP
+
+
+def double(h: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+    """Nearest-neighbour enlargement by two."""
+    return h.repeat(2, axis=1).repeat(2, axis=2)
+
+
 class Encoder(nn.Module):
     """Image (b, h, w, 3) in [0, 1] -> latent (b, h/8, w/8, latent_channels), about unit variance.
 
@@ -53,10 +72,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: Image) -> Latent:
         block = _block(self.rematerialize)
-        if x.shape[1] % FACTOR or x.shape[2] % FACTOR:
-            raise ValueError(
-                f"encoder: height and width must be multiples of {FACTOR}, got {x.shape[1:3]}"
-            )
+        check_sides(x)
         h = conv(x.astype(self.dtype), self.width, dtype=self.dtype, name="conv_in")
         h = block(self.dtype, name="block")(h)
         for s in range(STAGES):
@@ -77,13 +93,12 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, z: Latent) -> Image:
         block = _block(self.rematerialize)
-        z = jnp.tanh(z / CLAMP) * CLAMP
+        z = bend(z)
         h = nn.relu(conv(z.astype(self.dtype), self.width, dtype=self.dtype, name="conv_in"))
         for s in range(STAGES):
             for b in range(BLOCKS):
                 h = block(self.dtype, name=f"stage{s}_block{b}")(h)
-            h = h.repeat(2, axis=1).repeat(2, axis=2)  # nearest-neighbour up-sampling
-            h = conv(h, self.width, use_bias=False, dtype=self.dtype, name=f"up{s}")
+            h = conv(double(h), self.width, use_bias=False, dtype=self.dtype, name=f"up{s}")
         h = block(self.dtype, name="block")(h)
         x = conv(h, 3, dtype=self.dtype, name="conv_out")
         return x.astype(jnp.float32)

@@ -1,8 +1,9 @@
 """Training of the TAESD-style autoencoder that ships with the project.
 
-``L1 + gradient_weight * L1 of the image's differences + latent_weight * (mean^2 + (var - 1)^2)``.
-The differences keep edges sharp; the last term holds each latent channel near zero mean and unit
-variance, which the decoder's clamp and the flow's noise level count on.
+``l1_weight * L1 + mse_weight * MSE + gradient_weight * L1 of the image's differences +
+latent_weight * (mean^2 + (var - 1)^2)``. The squared error is what PSNR measures; the differences
+keep edges sharp; the last term holds each latent channel near zero mean and unit variance, which
+the decoder's clamp and the flow's noise level count on.
 """
 
 import dataclasses
@@ -19,6 +20,8 @@ from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar
 class AutoencoderObjective:
     """Weights of the terms."""
 
+    l1_weight: float = 1.0
+    mse_weight: float = 0.0
     gradient_weight: float = 0.5
     latent_weight: float = 0.01
 
@@ -62,11 +65,13 @@ def autoencoder_objective(
         x = decode(params["decoder"], z)
         terms = {
             "l1": l1(x, batch.x_hq),
+            "mse": jnp.mean((x - batch.x_hq) ** 2),
             "gradient_l1": gradient_l1(x, batch.x_hq),
             "latent_moments": latent_moments(z, axis_name),
         }
         loss = (
-            terms["l1"]
+            objective.l1_weight * terms["l1"]
+            + objective.mse_weight * terms["mse"]
             + objective.gradient_weight * terms["gradient_l1"]
             + objective.latent_weight * terms["latent_moments"]
         )

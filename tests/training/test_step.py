@@ -17,7 +17,7 @@ from elir_jax.training.state import create_state
 from elir_jax.training.step import Order, train_step
 
 OBJECTIVE = elir_objective(small.NETWORKS, ElirObjective(num_segments=3))
-OPTIMIZER = AdamW(learning_rate=1e-3).build()
+OPTIMIZER = AdamW(learning_rate=1e-3).build(100)
 
 
 def new_state():
@@ -200,7 +200,7 @@ def test_a_step_that_must_not_be_made_changes_nothing(reason):
 
 def test_an_update_that_overflows_is_not_made():
     objective = lambda params, *_: (params["w"].sum(), {})  # noqa: E731
-    huge = AdamW(learning_rate=1e30).build()
+    huge = AdamW(learning_rate=1e30).build(100)
     step = parallel_step(step_with(objective=objective, optimizer=huge))
     state = replicate(create_state({"w": jnp.ones(3)}, {"f": jnp.ones(1)}, huge))
     before = host(state)
@@ -257,7 +257,7 @@ def test_metrics_are_means_over_all_devices():
 
 
 def test_adamw_and_the_average_have_their_closed_forms():
-    optimizer = AdamW(learning_rate=0.1, weight_decay=0.02).build()
+    optimizer = AdamW(learning_rate=0.1, weight_decay=0.02).build(100)
     objective = lambda params, *_: (3.0 * params["w"].sum(), {})  # noqa: E731
     step = one_device(
         functools.partial(

@@ -10,23 +10,23 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict
 
-from elir_jax import cli
+from elir_jax.commands import frame
 from elir_jax.errors import UserError
 
 FLAGS = flags.FLAGS
 
 
-def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
+def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     """Evaluate the averaged weights of the run's newest checkpoint, or converted ones."""
-    from elir_jax.build import build
-    from elir_jax.build.resume import averaged
+    from elir_jax.compose import build
+    from elir_jax.devices import hosts
     from elir_jax.metrics.perceptual import open_perceptual
-    from elir_jax.training import hosts
+    from elir_jax.running.starting import averaged
 
     run = hosts.agreed(lambda: build(config))
     step, weights = averaged(run, workdir)
     what = "converted weights" if step is None else f"step {step}"
-    cli.say(f"{workdir}: {what}")
+    frame.say(f"{workdir}: {what}")
     perceptual, missing = hosts.agreed(lambda: open_perceptual(_fid_reference()))
     evaluation = run.evaluate(*weights, perceptual)
     evaluation = evaluation._replace(trajectories=run.trajectories(*weights, evaluation.samples))
@@ -42,12 +42,12 @@ def pairs(config: ConfigDict | None, workdir: Path | None) -> int | None:
     for name in ("lq", "hq", "checkpoint"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; --lq DIR --hq DIR --checkpoint WORKDIR|FILE")
+    from elir_jax.commands.paired import evaluate_pairs
+    from elir_jax.commands.picture_files import check_output
     from elir_jax.metrics.perceptual import open_perceptual
-    from elir_jax.paired import evaluate_pairs
-    from elir_jax.restore_files import check_output
     from elir_jax.restorer import Restorer
 
-    cli.keep_programs()
+    frame.keep_programs()
     checkpoint, lq = Path(FLAGS.checkpoint), Path(FLAGS.lq)
     place = workdir or Path("runs") / f"{checkpoint.stem}-on-{lq.resolve().name}"
     check_output(place / "evaluation", "--workdir")
@@ -75,4 +75,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("lq", "", "folder of degraded pictures; needs --hq and --checkpoint")
     flags.DEFINE_string("hq", "", "folder of their originals, of the same names")
     flags.DEFINE_string("checkpoint", "", "what restores them: a run's folder, or a file")
-    cli.run(main, instead=pairs)
+    frame.run(main, instead=pairs)

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from elir_jax import cli
+from elir_jax.commands import frame
 
 
-def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
+def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     """Train to the configuration's last step, then evaluate the averaged weights."""
-    from elir_jax.build import build
-    from elir_jax.build.resume import begin
+    from elir_jax.compose import build
+    from elir_jax.devices import hosts
     from elir_jax.evaluation.present import format_table, write_evaluation
-    from elir_jax.training import hosts
-    from elir_jax.training.failure import NotFinite, keep_for_inspection
-    from elir_jax.training.loop import fit
-    from elir_jax.training.report import draw_curves
-    from elir_jax.training.stopping import StopRequest
-    from elir_jax.training.writers import open_writers
+    from elir_jax.running.failure import NotFinite, keep_for_inspection
+    from elir_jax.running.loop import fit
+    from elir_jax.running.records.report import draw_curves
+    from elir_jax.running.records.writers import open_writers
+    from elir_jax.running.starting import begin
+    from elir_jax.running.stopping import StopRequest
 
     with StopRequest() as stop:
         stop.nothing_to_save = options.alone
@@ -30,8 +30,8 @@ def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
         state, position = begin(run, workdir, options.allow_config_change)
         if position is not None:
             data.set_state(position)
-            cli.say(f"resuming {workdir} at step {int(state.step)}")
-        cli.say(f"training in {workdir} on {hosts.devices()}; the first step compiles")
+            frame.say(f"resuming {workdir} at step {int(state.step)}")
+        frame.say(f"training in {workdir} on {hosts.devices()}; the first step compiles")
         with open_writers(
             workdir,
             start=int(state.step),
@@ -50,23 +50,23 @@ def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
             stop.nothing_to_save = True
             if hosts.any_of(stopped or stop.signum is not None):
                 signum = stop.signum or signal.SIGTERM  # of another host's
-                cli.say(writers.ledger.summary())
+                frame.say(writers.ledger.summary())
                 name = signal.Signals(signum).name
-                cli.say(f"stopped by {name}: saved step {int(state.step)} in {workdir}")
-                cli.say("run the same command again to go on")
+                frame.say(f"stopped by {name}: saved step {int(state.step)} in {workdir}")
+                frame.say("run the same command again to go on")
                 return 128 + signum
 
             writers.ledger.turn("evaluation")
             evaluation = run.evaluate(state.ema, state.frozen)
-            cli.say(format_table(evaluation))
+            frame.say(format_table(evaluation))
             if options.first:
                 title = f"{workdir.name}: step {int(state.step)}"
                 report = write_evaluation(workdir, evaluation, title=title)
                 written = [draw_curves(workdir), *report]
-                cli.say("wrote", *written, *run.export(state, workdir))
-            cli.say(writers.ledger.summary())
+                frame.say("wrote", *written, *run.export(state, workdir))
+            frame.say(writers.ledger.summary())
     return 0
 
 
 if __name__ == "__main__":
-    cli.run(main, trains=True)
+    frame.run(main, trains=True)

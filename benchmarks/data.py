@@ -26,8 +26,8 @@ from PIL import Image  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from elir_jax.build.data import build_data  # noqa: E402
-from elir_jax.build.restoration import read_config  # noqa: E402
+from elir_jax.compose.data import build_data  # noqa: E402
+from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.data import (  # noqa: E402
     blind_face_restoration,
     blind_super_resolution,

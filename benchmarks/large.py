@@ -23,13 +23,13 @@ from skimage import data
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from elir_jax.build import METHODS  # noqa: E402
-from elir_jax.build.restoration import read_config  # noqa: E402
-from elir_jax.data.images import to_float, to_uint8, write_png  # noqa: E402
-from elir_jax.inference import any_size  # noqa: E402
-from elir_jax.interop.weights import write_weights  # noqa: E402
-from elir_jax.models.layers import collapse  # noqa: E402
+from elir_jax.compose import METHODS  # noqa: E402
+from elir_jax.compose.restoration import read_config  # noqa: E402
+from elir_jax.inference import whole_pictures as any_size  # noqa: E402
+from elir_jax.networks.layers import collapse  # noqa: E402
+from elir_jax.pictures.images import to_float, to_uint8, write_png  # noqa: E402
 from elir_jax.restorer import Restorer  # noqa: E402
+from elir_jax.weights.own import write_weights  # noqa: E402
 
 SMALL_WINDOWS = 384 * 512  # pixels
 

@@ -19,13 +19,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.speed import OURS, take_turns  # noqa: E402
-from elir_jax.models.convolution import (  # noqa: E402
+from elir_jax.networks.convolution import (  # noqa: E402
     banded_weight_gradient,
     conv3x3,
     weight_gradient,
 )
-from elir_jax.models.unet import Upsample  # noqa: E402
-from elir_jax.models.winograd import transform_kernel, winograd_conv3x3  # noqa: E402
+from elir_jax.networks.unet import Upsample  # noqa: E402
+from elir_jax.networks.winograd import transform_kernel, winograd_conv3x3  # noqa: E402
 
 # images, side, channels in and out of the autoencoder's convolutions
 CONVOLUTIONS = [

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.scaling import compile_step, size_of  # noqa: E402
 from benchmarks.speed import load  # noqa: E402
-from elir_jax import build  # noqa: E402
+from elir_jax import compose  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
 
 GB = 1e9
@@ -38,7 +38,7 @@ def peak_bytes(config, pairs: int) -> int:
 
 def kept_bytes(config, pairs: int) -> int:
     """What the forward pass of the objective keeps for the backward pass."""
-    method = build.METHODS[config.method](config)
+    method = compose.METHODS[config.method](config)
     size = config.data.size
     image = jax.ShapeDtypeStruct((pairs, size, size, 3), jnp.float32)
     number = jax.ShapeDtypeStruct((pairs,), jnp.int32)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.speed import Bench, load, measured_peak, operations, take_turns  # noqa: E402
-from elir_jax.build.elir import build_networks  # noqa: E402
+from elir_jax.compose.elir import build_networks  # noqa: E402
 
 PAIRS = 2  # in a gradient
 

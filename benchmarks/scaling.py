@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.collectives import collectives  # noqa: E402
-from elir_jax import build  # noqa: E402
-from elir_jax.build.restoration import read_config  # noqa: E402
-from elir_jax.training.parallel import compiled_step  # noqa: E402
+from elir_jax import compose  # noqa: E402
+from elir_jax.compose.restoration import read_config  # noqa: E402
+from elir_jax.devices.mesh import compiled_step  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
 
@@ -32,8 +32,8 @@ CHIPS = (1, 4, 8, 16, 32, 64, 128, 256)
 
 def compile_step(config, per_chip: int):
     """(shapes of the state, compiled program) of a step with ``per_chip`` pairs on each device."""
-    method = build.METHODS[config.method](config)
-    optimizer, step = build.build_step(config, method)
+    method = compose.METHODS[config.method](config)
+    optimizer, step = compose.build_step(config, method)
     state = jax.eval_shape(
         lambda key: create_state(*method.init(key, "untrained"), optimizer), jax.random.key(0)
     )

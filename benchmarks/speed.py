@@ -26,12 +26,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402
-from elir_jax import build  # noqa: E402
-from elir_jax.build.elir import inference_form  # noqa: E402
-from elir_jax.build.restoration import read_config  # noqa: E402
-from elir_jax.models.layers import collapse  # noqa: E402
-from elir_jax.models.unet import UNet  # noqa: E402
-from elir_jax.training.parallel import parallel_step, replicate  # noqa: E402
+from elir_jax import compose  # noqa: E402
+from elir_jax.compose.elir import inference_form  # noqa: E402
+from elir_jax.compose.restoration import read_config  # noqa: E402
+from elir_jax.devices.mesh import parallel_step, replicate  # noqa: E402
+from elir_jax.networks.layers import collapse  # noqa: E402
+from elir_jax.networks.unet import UNet  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
 from elir_jax.training.step import Order  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
@@ -89,7 +89,7 @@ class Bench:
     """One configuration, on both sides."""
 
     def __init__(self, config, repository: Path | None, expanded: bool):
-        self.config, self.method = config, build.METHODS[config.method](config)
+        self.config, self.method = config, compose.METHODS[config.method](config)
         init = jax.jit(lambda key: self.method.init(key, "untrained"))
         self.params, self.frozen = init(jax.random.key(0))
         self.torch = None
@@ -127,7 +127,7 @@ class Bench:
 
     def training(self, size: int, rows: int) -> tuple[Callable, float]:
         """(a call that makes one update with ``rows`` pairs, its operations)."""
-        optimizer, step = build.build_step(self.config, self.method)
+        optimizer, step = compose.build_step(self.config, self.method)
         mapped = parallel_step(step)
         number, x = np.arange(rows, dtype=np.int32), images(rows, size)
         batch = Batch(x_hq=x, x_lq=x, record=number, slot=number)

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from elir_jax.interop.checkout import Checkout, default_settings
-from elir_jax.interop.layouts import Source
-from elir_jax.interop.release import to_release
-from elir_jax.interop.sizes import read_sizes
+from elir_jax.parity.checkout import Checkout, default_settings
+from elir_jax.weights.layouts import Source
+from elir_jax.weights.release import to_release
+from elir_jax.weights.sizes import read_sizes
 
 OWN = Path(__file__).resolve().parents[1] / "tests" / "torch_reference"
 

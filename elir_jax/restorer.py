@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from elir_jax.build.restoration import Restoration, build_restoration, read_config
-from elir_jax.data.images import AnyPixels, to_uint8
-from elir_jax.inference.any_size import Programs, carry, padded_side, restore_any_size
-from elir_jax.inference.tiling import Stored
-from elir_jax.training.parallel import parallel_map, replicate
+from elir_jax.compose.restoration import Restoration, build_restoration, read_config
+from elir_jax.devices.mesh import parallel_map, replicate
+from elir_jax.inference.whole_pictures import Programs, carry, padded_side, restore_any_size
+from elir_jax.inference.windows import Stored
+from elir_jax.pictures.images import AnyPixels, to_uint8
 
 MOST_PIXELS = 2048 * 2048  # of the pictures that are held at once, where there is more than one
 

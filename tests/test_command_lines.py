@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from watching import losses, wait_for_rows
 
-from elir_jax.training.checkpoint import read
-from elir_jax.training.digests import leaf_digests
+from elir_jax.running.records.checkpoint import read
+from elir_jax.running.records.digests import leaf_digests
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = 12

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from elir_jax import build
+from elir_jax import compose
+from elir_jax.devices.mesh import AXIS
 from elir_jax.errors import UserError
-from elir_jax.models.layers import collapse
-from elir_jax.training.parallel import AXIS
+from elir_jax.networks.layers import collapse
 from elir_jax.training.state import create_state
 from elir_jax.training.step import Order
 from elir_jax.types import Batch
@@ -81,8 +81,8 @@ def test_traces_at_full_size(name, variant):
 
 def trace(config, programs):
     """(trained, shipped) parameters, after a look at every shape of step and evaluation, if so."""
-    method = build.METHODS[config.method](config)
-    optimizer, step = build.build_step(config, method)
+    method = compose.METHODS[config.method](config)
+    optimizer, step = compose.build_step(config, method)
     rows, size = config.batch_size, config.data.size
     image = jax.ShapeDtypeStruct((rows, size, size, 3), jnp.float32)
     number = jax.ShapeDtypeStruct((rows,), jnp.int32)
@@ -164,7 +164,7 @@ def test_mistakes_are_named(changes, words):
     config = load("quickstart", "tiny")
     config.update(changes)
     with pytest.raises(UserError) as error:
-        run = build.build(config)
+        run = compose.build(config)
         run.data()
         run.state_like()
     assert all(word in str(error.value) for word in words), error.value
@@ -206,14 +206,14 @@ def test_the_release_variant_trains_as_the_released_code(name):
 
 @pytest.mark.parametrize("name", RELEASED)
 def test_every_task_makes_its_pairs(name):
-    data = build.build_data(load(name, "tiny"))
+    data = compose.build_data(load(name, "tiny"))
     batch = next(data.batches(0, 1))
     assert batch.x_hq.shape == batch.x_lq.shape == (4, 64, 64, 3)
     assert np.abs(batch.x_hq - batch.x_lq).mean() > 0.01
     config = load(name)
     with config.unlocked():
         config.data.embedded = True
-    (*_, x_hq, x_lq), *_ = build.build_data(config).evaluation(range(1))
+    (*_, x_hq, x_lq), *_ = compose.build_data(config).evaluation(range(1))
     assert x_hq.shape == x_lq.shape == (config.evaluation.size, config.evaluation.size, 3)
 
 
@@ -224,12 +224,12 @@ def test_an_unknown_variant_is_an_error():
 
 def test_bfr_without_data_says_how_to_give_it():
     with pytest.raises(UserError, match="--config.data.path=FOLDER"):
-        build.build_data(load("bfr"))
+        compose.build_data(load("bfr"))
 
 
 def test_embedded_weights_reach_the_frozen_and_the_trained_encoder():
     config = load("quickstart", "tiny")
-    params, frozen = build.METHODS["elir"](config).init(jax.random.key(0), "embedded")
+    params, frozen = compose.METHODS["elir"](config).init(jax.random.key(0), "embedded")
     for ours, theirs in zip(
         jax.tree.leaves(params["encoder"]), jax.tree.leaves(frozen["encoder"]), strict=True
     ):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from watching import losses, wait_for_rows
 
-from elir_jax.training.checkpoint import read, steps_in
+from elir_jax.running.records.checkpoint import read, steps_in
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/autoencoder.py:tiny"  # the quickest to compile, with a collective of its own

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from elir_jax.data.images import check_room, read_size
 from elir_jax.data.prepared import is_prepared, open_prepared
 from elir_jax.data.sources import (
     EMBEDDED_HELD_OUT,
@@ -17,6 +16,7 @@ from elir_jax.data.sources import (
     holds_pairs,
 )
 from elir_jax.errors import UserError
+from elir_jax.pictures.images import check_room, read_size
 
 
 def open_source(path: Path) -> Source:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import UInt8
 
-from elir_jax.data.filters import resize_bicubic
-from elir_jax.data.images import (
+from elir_jax.data.degradations.filters import resize_bicubic
+from elir_jax.data.sources import Item, Source
+from elir_jax.errors import UserError
+from elir_jax.pictures.images import (
     FloatPixels,
     Pixels,
     centre,
@@ -19,8 +21,6 @@ from elir_jax.data.images import (
     fit_short_side,
     to_float,
 )
-from elir_jax.data.sources import Item, Source
-from elir_jax.errors import UserError
 
 Degradation = Callable[[np.random.Generator, FloatPixels], FloatPixels]
 logger = logging.getLogger(__name__)

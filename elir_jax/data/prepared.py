@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from elir_jax.data.images import Pixels, decode_image
 from elir_jax.data.layout import FEATURES, INFO, find_datasets, read_names
 from elir_jax.errors import UserError
+from elir_jax.pictures.images import Pixels, decode_image
 
 IMAGE = ("image",)
 PAIR = ("hq", "lq")

@@ -14,8 +14,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from elir_jax.data.images import EXTENSIONS, Pixels, read_image
 from elir_jax.errors import UserError
+from elir_jax.pictures.images import EXTENSIONS, Pixels, read_image
 
 # An image, or an original with its degraded version.
 Item = (

@@ -13,15 +13,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int
 
-from elir_jax.data.images import FloatPixels
 from elir_jax.metrics.perceptual import Perceptual
 from elir_jax.metrics.psnr import psnr
 from elir_jax.metrics.ssim import ssim
-from elir_jax.types import Image, Params, SampleKeys
+from elir_jax.pictures.images import FloatPixels
+from elir_jax.types import Params, SampleKeys, Stages
 
 METRICS = {"psnr": psnr, "ssim": ssim}
-
-Stages = Callable[[Params, Params, Image, SampleKeys], dict[str, Image]]
 
 
 class Sample(NamedTuple):

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from elir_jax.data.images import to_uint8
 from elir_jax.evaluation.evaluate import Evaluation, Sample
 from elir_jax.evaluation.names import metric_named, metric_names, titled
 from elir_jax.evaluation.plots import Plot, plot_figures, plot_trajectories
-from elir_jax.whole_file import whole_file
+from elir_jax.files import whole_file
+from elir_jax.pictures.images import to_uint8
 
 TEMPLATE = Path(__file__).with_name("page.html")
 COMFORTABLE = 640  # pixels; a picture is enlarged by the greatest whole factor that stays within

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from elir_jax.data.images import AnyPixels, to_uint8, write_png
 from elir_jax.evaluation.evaluate import Evaluation, Sample
 from elir_jax.evaluation.names import metric_named, metric_names, stage_title
 from elir_jax.evaluation.page import write_page
-from elir_jax.whole_file import whole_file
+from elir_jax.files import whole_file
+from elir_jax.pictures.images import AnyPixels, to_uint8, write_png
 
 COLUMNS = ("input", "latent_mmse", "restored")  # stages shown in the picture, where there are
 MARGIN = 4

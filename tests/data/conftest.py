@@ -1,11 +1,9 @@
-"""Images for the tests of prepared datasets, and a reader for those of pictures."""
+"""Images for the tests of prepared datasets."""
 
-import numpy as np
 import pytest
 from preparing import orientation, photograph, save
 
-from elir_jax.data import writing
-from elir_jax.data.pictures import Picture, read_picture, read_shape
+from elir_jax.data.preparing import writing
 
 
 @pytest.fixture
@@ -25,18 +23,3 @@ def images(tmp_path):
 @pytest.fixture
 def few_a_shard(monkeypatch):
     monkeypatch.setattr(writing, "SHARD_IMAGES", 5)
-
-
-@pytest.fixture
-def read(tmp_path):
-    """Reads bytes as a picture, and finds its shape in its header."""
-
-    def read_bytes(content) -> Picture:
-        path = tmp_path / "picture"  # what it is stands in the content
-        path.write_bytes(content)
-        picture = read_picture(path)
-        assert picture.rgb.dtype == np.float32 and picture.rgb.flags.c_contiguous
-        assert read_shape(path) == picture.rgb.shape[:2]
-        return picture
-
-    return read_bytes

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from drawing import rng, within_four_errors
 
-from elir_jax.data import blind_super_resolution as module
-from elir_jax.data.blind_super_resolution import (
+from elir_jax.data.degradations import blind_super_resolution as module
+from elir_jax.data.degradations.blind_super_resolution import (
     FIRST_STAGE,
     MODES,
     SECOND_STAGE,

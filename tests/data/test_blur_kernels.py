@@ -7,9 +7,9 @@ import pytest
 from drawing import rng, within_four_errors
 from scipy.special import j1
 
-from elir_jax.data import blur_kernels as module
-from elir_jax.data.blind_super_resolution import FIRST_STAGE
-from elir_jax.data.blur_kernels import (
+from elir_jax.data.degradations import blur_kernels as module
+from elir_jax.data.degradations.blind_super_resolution import FIRST_STAGE
+from elir_jax.data.degradations.blur_kernels import (
     SHAPES,
     choose_kind,
     draw_beta,

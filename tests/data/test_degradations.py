@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elir_jax.data.blind_face_restoration import BlindFaceRestoration
-from elir_jax.data.degradations import (
+from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
+from elir_jax.data.degradations.filters import (
+    blur_down,
+    resize_bicubic,
+    resize_bilinear,
+    resize_nearest,
+)
+from elir_jax.data.degradations.tasks import (
     Colorization,
     Denoising,
     Identity,
     Inpainting,
     SuperResolution,
-)
-from elir_jax.data.filters import (
-    blur_down,
-    resize_bicubic,
-    resize_bilinear,
-    resize_nearest,
 )
 
 

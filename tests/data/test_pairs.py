@@ -5,10 +5,10 @@ import logging
 import numpy as np
 import pytest
 
-from elir_jax.data.degradations import Denoising, Identity
-from elir_jax.data.images import centre, to_float
+from elir_jax.data.degradations.tasks import Denoising, Identity
 from elir_jax.data.pairs import PairMaker, evaluation_pairs
 from elir_jax.errors import UserError
+from elir_jax.pictures.images import centre, to_float
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
 

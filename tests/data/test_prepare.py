@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 from preparing import photograph, prepare, python, save
 
-from elir_jax.data.images import read_image
 from elir_jax.data.prepared import PreparedImages, PreparedPairs, is_prepared, open_prepared
 from elir_jax.data.sources import Source, find_images
 from elir_jax.errors import UserError
+from elir_jax.pictures.images import read_image
 
 
 def test_a_folder_reads_back_pixel_for_pixel(images, tmp_path, few_a_shard, capsys):
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(images, tmp_path, capsys):
 FULL = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # writes fail beyond, as if full
-from elir_jax.data import prepare
+from elir_jax.commands import prepare
 sys.exit(prepare.main(sys.argv[1:]))
 """
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from preparing import files, prepare, python
 
-from elir_jax.data import writing
 from elir_jax.data.prepared import is_prepared
-from elir_jax.data.recipes import encode_entry
+from elir_jax.data.preparing import writing
+from elir_jax.data.preparing.recipes import encode_entry
 
 
 @pytest.fixture
@@ -48,7 +48,8 @@ def test_an_interrupted_run_goes_on(images, tmp_path, whole, monkeypatch, capsys
 
 KILLED = """
 import os, signal, sys
-from elir_jax.data import prepare, writing
+from elir_jax.commands import prepare
+from elir_jax.data.preparing import writing
 writing.SHARD_IMAGES, encode, names = 5, writing.encode_entry, []
 def until_killed(recipe, entry):
     names.append(entry.name)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from preparing import prepare, python
 
-from elir_jax.data.images import read_image
 from elir_jax.data.prepared import is_prepared, open_prepared
 from elir_jax.data.sources import find_images
 from elir_jax.errors import UserError
+from elir_jax.pictures.images import read_image
 
 
 def test_a_flipped_bit_never_gives_a_wrong_image(images, tmp_path):
@@ -92,7 +92,7 @@ from pathlib import Path
 from elir_jax.data.prepared import is_prepared, open_prepared
 assert not is_prepared(Path("tests"))
 assert "tensorflow_datasets" not in sys.modules  # it takes a second
-from elir_jax.data.prepare import main
+from elir_jax.commands.prepare import main
 assert main(sys.argv[1:]) == 0
 source = pickle.loads(pickle.dumps(open_prepared(Path(sys.argv[-1]))))
 assert [x.ndim for x in source] == [3] * 12

@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from elir_jax.data.choose import choose_sources, open_source, split
-from elir_jax.data.images import read_image, to_float, to_uint8, write_png
 from elir_jax.data.sources import (
     EMBEDDED_HELD_OUT,
     EMBEDDED_TRAIN,
@@ -16,6 +15,7 @@ from elir_jax.data.sources import (
     find_pairs,
 )
 from elir_jax.errors import UserError
+from elir_jax.pictures.images import read_image, to_float, to_uint8, write_png
 
 
 @pytest.fixture

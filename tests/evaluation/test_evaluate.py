@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from elir_jax.devices.mesh import parallel_map
 from elir_jax.evaluation.evaluate import columns, measure, measure_pairs, share_of, summarize
 from elir_jax.evaluation.present import format_table, write_evaluation
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
-from elir_jax.training.parallel import parallel_map
 
 NAMES = ("input", "latent_mmse", "step_1", "restored")
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elir_jax.data.images import to_uint8
 from elir_jax.evaluation.evaluate import Evaluation, Sample
 from elir_jax.evaluation.page import format_page, write_page
 from elir_jax.evaluation.plots import plot_figures, plot_trajectories
+from elir_jax.pictures.images import to_uint8
 
 STEPS = 3
 NAMES = ("input", "latent_mmse", "step_1", "step_2", "step_3", "restored")

@@ -13,12 +13,12 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 
 from weights import collapsed, tensors_for  # noqa: E402
 
-from elir_jax.interop.checkout import Checkout, default_settings, draw_noise  # noqa: E402
-from elir_jax.interop.layouts import Source  # noqa: E402
-from elir_jax.interop.sizes import Sizes, read_sizes  # noqa: E402
-from elir_jax.models.latent_flow import Autoencoder  # noqa: E402
-from elir_jax.models.rrdb import RRDBNet  # noqa: E402
-from elir_jax.models.unet import UNet  # noqa: E402
+from elir_jax.networks.autoencoder import Autoencoder  # noqa: E402
+from elir_jax.networks.rrdb import RRDBNet  # noqa: E402
+from elir_jax.networks.unet import UNet  # noqa: E402
+from elir_jax.parity.checkout import Checkout, default_settings, draw_noise  # noqa: E402
+from elir_jax.weights.layouts import Source  # noqa: E402
+from elir_jax.weights.sizes import Sizes, read_sizes  # noqa: E402
 
 HEIGHT, WIDTH, BATCH, CHANNELS = 32, 48, 2, 4
 SMALL = 300  # entries; larger gradients are recorded by their norm alone

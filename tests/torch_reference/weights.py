@@ -7,11 +7,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from elir_jax.interop.files import Tensors
-from elir_jax.interop.layouts import Source
-from elir_jax.interop.release import from_release, to_release
-from elir_jax.interop.sizes import Sizes
-from elir_jax.models.layers import collapse
+from elir_jax.networks.layers import collapse
+from elir_jax.weights.files import Tensors
+from elir_jax.weights.layouts import Source
+from elir_jax.weights.release import from_release, to_release
+from elir_jax.weights.sizes import Sizes
 
 
 def uniform(name: str, shape: tuple[int, ...], bound: float) -> np.ndarray:

@@ -9,10 +9,10 @@ import pytest
 import small
 
 from benchmarks.collectives import collectives
-from elir_jax.models.layers import collapse
-from elir_jax.objectives.elir import ElirObjective, elir_objective
+from elir_jax.devices.mesh import compiled_step, parallel_step, replicate
+from elir_jax.methods.elir.objective import ElirObjective, elir_objective
+from elir_jax.networks.layers import collapse
 from elir_jax.training.optim import AdamW, Ema
-from elir_jax.training.parallel import compiled_step, parallel_step, replicate
 from elir_jax.training.state import create_state
 from elir_jax.training.step import Order, train_step
 

@@ -1,0 +1,204 @@
+"""The frame of both command lines: flags in, exit code out, mistakes in one line.
+
+Exit codes: 0 done; 2 a mistake of the user's (one line says which); 130 after Ctrl-C, 143 after
+SIGTERM (training saves first); 141 where nobody reads what is printed.
+"""
+
+import difflib
+import errno
+import hashlib
+import os
+import platform
+import re
+import select
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from elir_jax.errors import DiskError, UserError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXIT_UNHEARD = 141
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+        errno.ESTALE, errno.EMFILE, errno.ENFILE}  # fmt: skip
+BEGAN = time.monotonic()
+
+
+class Options(NamedTuple):
+    """What the command line says besides the configuration and the folder."""
+
+    began: float  # when the command began, by ``time.monotonic``
+    first: bool  # whether this process writes and speaks
+    alone: bool  # whether there is no other process
+    allow_config_change: bool
+
+
+def run(
+    main: Callable[[ConfigDict, Path, Options], int],
+    *,
+    trains: bool = False,
+    instead: Callable[[ConfigDict | None, Path | None], int | None] = lambda config, workdir: None,
+) -> None:
+    """Run ``main(config, workdir, options)`` as the command line says; never returns.
+
+    ``trains``: the command goes on with what earlier ones began, and may be told to change it.
+    ``instead`` does something else, without a need for either, where other flags say so: it then
+    gives an exit code.
+    """
+    config = config_flags.DEFINE_config_file("config", help_string="configs/NAME.py[:tiny]")
+    workdir = flags.DEFINE_string("workdir", None, "folder of the run; default: runs/NAME")
+    distributed = flags.DEFINE_bool(
+        "distributed", False, "join the other processes of a TPU pod, Slurm, GKE or Open MPI job"
+    )
+    coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, to join others")
+    number = flags.DEFINE_integer("num-processes", None, "how many processes join")
+    index = flags.DEFINE_integer("process-id", None, "which of them this is, from 0")
+    if trains:
+        flags.DEFINE_bool(
+            "allow-config-change", False, "go on with another configuration than before"
+        )
+
+    def guarded(argv: list[str]) -> int:
+        if len(argv) > 1:
+            raise UserError(f"unexpected argument {argv[1]!r}; options are written --NAME=VALUE")
+        chosen = config.value
+        file = "" if chosen is None else config_flags.get_config_filename(flags.FLAGS["config"])
+        if file and not isinstance(chosen, ConfigDict):  # the parser's, where it found no file
+            raise UserError(_no_configuration(file))
+        code = instead(chosen, Path(workdir.value) if workdir.value else None)
+        if code is not None:
+            return code
+        if chosen is None:
+            raise UserError("no configuration; give one with --config configs/NAME.py")
+        from elir_jax.devices import hosts  # here: it loads jax
+
+        keep_programs()
+        hosts.join(distributed.value, coordinator.value, number.value, index.value)
+        change = trains and flags.FLAGS["allow-config-change"].value
+        options = Options(BEGAN, hosts.is_first(), hosts.alone(), change)
+        return main(chosen, Path(workdir.value or _default_workdir(file)), options)
+
+    app.run(lambda argv: told(lambda: guarded(argv)), flags_parser=_parse)
+
+
+def say(*words: object) -> None:
+    """Print a line, on the first process."""
+    from elir_jax.devices import hosts
+
+    if hosts.is_first():
+        print(*words, flush=True)
+
+
+def told(command: Callable[[], int | None]) -> int:
+    """The command's exit code (None: 0), with mistakes and Ctrl-C told in one line."""
+    logging.set_verbosity(logging.WARNING)  # jax, orbax and matplotlib narrate otherwise
+    try:
+        return command() or 0
+    except DiskError as error:
+        _leave(str(error))
+    except UserError as error:
+        return fail(str(error))
+    except BrokenPipeError:
+        if _is_heard():  # another pipe, of a worker's
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_UNHEARD
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        _leave(f"{error.filename or 'the disk'}: {error.strerror}; what was saved is not lost")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _is_heard() -> bool:
+    """Whether somebody still reads what is printed."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _leave(message: str) -> NoReturn:
+    """End at once: what would flush its files on the way out would fail again, with tracebacks."""
+    from elir_jax.devices import hosts
+
+    code = fail(message)
+    hosts.leave()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def keep_programs() -> None:
+    """Keep compiled programs for the next start, unless JAX_COMPILATION_CACHE_DIR says where.
+
+    One folder a kind of processor: programs for one may not run on another.
+    """
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        cpu = Path("/proc/cpuinfo").read_text()
+        found = re.search(r"^(flags|Features)\s*:.*$", cpu, re.MULTILINE)
+        kind = found[0] if found else platform.processor()
+        folder = cache / "elir_jax" / hashlib.sha256(kind.encode()).hexdigest()[:12]
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or one that cannot be written: compile each time
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def fail(message: str) -> int:
+    """Print one line for a mistake; returns the exit code."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+def _default_workdir(config_file: str) -> str:
+    """``configs/bfr.py:tiny`` -> ``runs/bfr-tiny``."""
+    path, _, variant = config_file.partition(":")
+    return os.path.join("runs", Path(path).stem + (f"-{variant}" if variant else ""))
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """absl's parser, with a configuration's mistakes told in one line too."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        close = [f"--{name}" for name in getattr(error, "suggestions", [])]
+        hint = f"; did you mean {', '.join(close)}?" if close else "; see --help"
+        sys.exit(fail(f"unknown option --{error.flagname}{hint}"))
+    except Exception as error:  # whatever a configuration file may raise
+        sys.exit(fail(_explain(error)))
+
+
+def _no_configuration(file: str) -> str:
+    near = difflib.get_close_matches(file, [str(p) for p in Path("configs").glob("*.py")], 1, 0.3)
+    return f"--config {file}: no such configuration; " + (
+        f"did you mean {near[0]}?" if near else "see the folder configs"
+    )
+
+
+def _explain(error: BaseException) -> str:
+    """The parser's message in one line, without the traceback that it may quote."""
+    text: object = error
+    while isinstance(text, BaseException):
+        text = text.args[0] if text.args else type(text).__name__
+    text = str(text).strip()
+    if isinstance(error, OSError):
+        missing = re.search(r"directory: '(.+)'", text)
+        return _no_configuration(missing[1]) if missing else text.splitlines()[-1]
+    if isinstance(error, (AttributeError, KeyError)) and "config_config" not in text:
+        return "unknown config field " + "; ".join(text.splitlines())
+    head, quoted, trace = text.partition("Traceback (most recent call last):")
+    return head + trace.splitlines()[-1] if quoted else text

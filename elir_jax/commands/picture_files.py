@@ -1,0 +1,184 @@
+"""Files in, files out: which pictures a command names, and where each result goes."""
+
+import argparse
+import collections
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from elir_jax.commands import frame
+from elir_jax.errors import UserError
+from elir_jax.evaluation.present import draw_panels
+from elir_jax.pictures.anybody import Picture, Samples, read_picture, write_picture
+from elir_jax.pictures.images import (
+    EXTENSIONS,
+    AnyPixels,
+    FloatPixels,
+    to_float,
+    to_uint8,
+    to_uint16,
+    write_png,
+)
+
+NO_PIXELS = np.empty((0, 0, 3), np.float32)
+WIDEST = 1024  # pixels, of a panel in the strip of Euler steps
+
+
+class Job(NamedTuple):
+    """A picture and the file that its restoration goes to."""
+
+    source: Path
+    target: Path
+
+    def beside(self, kind: str) -> Path:
+        """Another picture of the same restoration."""
+        return self.target.with_suffix(f".{kind}.png")
+
+    def outputs(self, kinds: Sequence[str]) -> list[Path]:
+        """The restoration, and the pictures of it that are asked for."""
+        return [self.target, *map(self.beside, kinds)]
+
+
+class Loaded(NamedTuple):
+    """A picture that was read: its samples, as wide as the file's, and what goes around them."""
+
+    job: Job
+    samples: Samples  # a quarter of what floats take
+    like: Picture  # without its pixels
+
+
+def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -> list[Job]:
+    """Every file named and every image below every folder named, in order, each once.
+
+    A folder's tree is kept below ``output``, and a picture its name; where two would have one name
+    they keep their extensions too. Links to folders are not followed. Raises UserError where an
+    input is not there, nothing is, or two results (``kinds`` of pictures beside them too) would be
+    one file.
+    """
+    found: dict[str, tuple[Path, Path]] = {}  # absolute name -> the file, its place in the output
+    for path in inputs:
+        if path.is_dir():
+            # What an earlier command wrote into a folder inside the input is no input.
+            ours = output.resolve() if path.resolve() in output.resolve().parents else None
+            for file in sorted(path.rglob("*")):
+                image = file.suffix.lower() in EXTENSIONS and file.is_file()
+                if image and ours not in file.resolve().parents:
+                    found.setdefault(os.path.abspath(file), (file, file.relative_to(path)))
+        elif path.exists():
+            found.setdefault(os.path.abspath(path), (path, Path(path.name)))
+        else:
+            raise UserError(f"{path}: no such file or folder")
+    if not found:
+        raise UserError(
+            f"no images in {', '.join(map(str, inputs))}; it wants some of "
+            f"{' '.join(sorted(EXTENSIONS))}"
+        )
+    times = collections.Counter(place.with_suffix("") for _, place in found.values())
+    jobs = []
+    for file, place in found.values():
+        alone = times[place.with_suffix("")] == 1
+        jobs.append(Job(file, output / (place.with_suffix(".png") if alone else f"{place}.png")))
+    targets = collections.Counter(path for job in jobs for path in job.outputs(kinds))
+    for job in jobs:
+        clash = next((path for path in job.outputs(kinds) if targets[path] > 1), None)
+        if clash is not None:
+            raise UserError(
+                f"{job.source}: another input would be written to {clash} too; restore them into "
+                f"different folders"
+            )
+        if job.target.resolve() == job.source.resolve():
+            raise UserError(
+                f"{job.source}: its restoration would replace it; choose another --output"
+            )
+    return jobs
+
+
+def check_output(output: Path, option: str = "--output") -> None:
+    """Make the folder. Raises UserError where it cannot be written, before the work begins."""
+    probe = output / f".writable-{os.getpid()}"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"{output}: cannot be written ({error.strerror}); choose another {option}"
+        ) from error
+
+
+def read_all(
+    jobs: Sequence[Job], sizes: Sequence[tuple[int, int]], upscale: int
+) -> list[Loaded | UserError]:
+    """Read pictures, ``upscale`` times as large; a mistake for each that is not of its size."""
+    found: list[Loaded | UserError] = []
+    for job, size in zip(jobs, sizes, strict=True):
+        try:
+            picture = read_picture(job.source)
+            samples = _enlarged(picture, upscale)
+            if samples.shape[:2] != size:
+                raise UserError(f"{job.source}: its header says another size; save it anew")
+            found.append(Loaded(job, samples, picture._replace(rgb=NO_PIXELS)))
+            del picture  # large floats
+        except UserError as error:
+            found.append(error)
+        except (MemoryError, cv2.error):
+            found.append(UserError(f"{job.source}: too large for this machine's memory"))
+    return found
+
+
+def _enlarged(picture: Picture, upscale: int) -> Samples:
+    rgb = picture.rgb
+    if upscale > 1:
+        height, width = rgb.shape[:2]
+        size = (width * upscale, height * upscale)
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
+    return to_uint16(rgb) if picture.bits == 16 else to_uint8(rgb)
+
+
+def write_all(
+    restored: list[Loaded],
+    results: list[list[AnyPixels]],
+    names: tuple[str, ...],
+    options: argparse.Namespace,
+) -> list[UserError | None]:
+    """Write what ``options`` ask for and is not there; a mistake, or None, for each picture.
+
+    ``names`` are the stages that ``results`` has, where it has more than the restoration.
+    """
+    return [
+        _write_one(picture, stages, names, options)
+        for picture, stages in zip(restored, results, strict=True)
+    ]
+
+
+def _write_one(picture: Loaded, stages, names, options) -> UserError | None:
+    job = picture.job
+
+    def wanted(path: Path) -> bool:
+        return options.overwrite or not path.exists()
+
+    try:
+        if options.compare and wanted(path := job.beside("compare")):
+            panels = [to_float(picture.samples), stages[-1]]
+            write_png(path, draw_panels(["input", "restored"], [panels]))
+        if options.intermediate and wanted(path := job.beside("steps")):
+            panels = [_shrunk(image) for image in (to_float(picture.samples), *stages)]
+            write_png(path, draw_panels(["input", *names], [panels]))
+        if wanted(job.target):
+            write_picture(job.target, stages[-1], picture.like)
+    except OSError as error:
+        if error.errno in frame.DISK:  # nothing more can be written
+            raise
+        return UserError(f"{job.target}: cannot be written ({error.strerror})")
+    return None
+
+
+def _shrunk(image: FloatPixels) -> FloatPixels:
+    scale = WIDEST / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,150 @@
+"""What the command ``elir_jax.restore`` does: groups of pictures read, restored and written.
+
+While one group is restored, the next is read and the last is written.
+"""
+
+import argparse
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from elir_jax.commands import frame
+from elir_jax.commands.picture_files import (
+    Job,
+    Loaded,
+    check_output,
+    find_jobs,
+    read_all,
+    write_all,
+)
+from elir_jax.errors import UserError
+from elir_jax.pictures.anybody import MAX_PIXELS, read_shape
+from elir_jax.restorer import Group, Restorer
+
+SOME_FAILED = 1  # exit code
+KINDS = {"compare": "compare", "steps": "intermediate"}  # picture beside a result -> its option
+
+
+class Tally(NamedTuple):
+    """What became of the pictures."""
+
+    done: int
+    failed: int
+
+
+def restore_all(options: argparse.Namespace) -> int:
+    """Restore what the command line names; the exit code."""
+    kinds = [kind for kind in ("compare", "steps") if getattr(options, KINDS[kind])]
+    jobs = find_jobs(options.inputs, options.output, kinds)
+    check_output(options.output)
+    todo = [
+        job
+        for job in jobs
+        if options.overwrite or not all(path.exists() for path in job.outputs(kinds))
+    ]
+    if len(todo) < len(jobs):
+        print(
+            f"{len(jobs) - len(todo)} of {len(jobs)} are there already: left as they are "
+            f"(--overwrite makes them anew)",
+            flush=True,
+        )
+    if not todo:
+        return 0
+    frame.keep_programs()
+    restorer = Restorer.load(
+        options.checkpoint,
+        options.config,
+        steps=options.steps,
+        noise=not options.no_noise,
+        dtype=options.dtype,
+    )
+    print(f"{options.checkpoint}: {restorer.title}", flush=True)
+    with logging_redirect_tqdm(), tqdm(total=len(todo), unit="picture", smoothing=0.1) as bar:
+        tally = _restore_jobs(restorer, todo, options, bar)
+    print(f"restored {tally.done} of {len(todo)} into {options.output}"
+          + (f"; {tally.failed} could not be, named above" if tally.failed else ""))  # fmt: skip
+    return SOME_FAILED if tally.failed else 0
+
+
+def _restore_jobs(restorer: Restorer, jobs: list[Job], options, bar: tqdm) -> Tally:
+    sizes: list[tuple[int, int]] = []
+    readable: list[Job] = []
+    failed = 0
+    for job in jobs:
+        try:
+            height, width = (side * options.upscale for side in read_shape(job.source))
+            if height * width > MAX_PIXELS:
+                raise UserError(
+                    f"{job.source}: {width}x{height} pixels are more than {MAX_PIXELS}; cut it up"
+                )
+        except UserError as error:
+            failed += _failed(error, bar)
+        else:
+            readable.append(job)
+            sizes.append((height, width))
+
+    groups = restorer.groups(sizes, options.batch)
+
+    def begin(group: Group) -> Future:
+        some = [[known[i] for i in group.numbers] for known in (readable, sizes)]
+        return reader.submit(read_all, *some, options.upscale)
+
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        writing: Future | None = None
+        coming: Future | None = None
+        for number, group in enumerate(groups):
+            pictures = (coming or begin(group)).result()
+            following = groups[number + 1 : number + 2]
+            # Large pictures are not held two at a time.
+            ahead = following and group.small and following[0].small
+            coming = begin(following[0]) if ahead else None
+            good = [picture for picture in pictures if isinstance(picture, Loaded)]
+            failed += sum(_failed(p, bar) for p in pictures if isinstance(p, UserError))
+            if not good:
+                continue
+            results = _restored(restorer, good, group.batch, options)
+            del pictures
+            failed += _finished(writing, bar)
+            if isinstance(results, UserError):
+                failed += sum(_failed(f"{one.job.source}: {results}", bar) for one in good)
+                continue
+            writing = writer.submit(write_all, good, results, restorer.stage_names, options)
+            if not group.small:
+                failed += _finished(writing, bar)
+                writing = None
+            del good, results
+        failed += _finished(writing, bar)
+    return Tally(len(jobs) - failed, failed)
+
+
+def _restored(restorer: Restorer, good: list[Loaded], batch: int, options):
+    """The results of a group, or the mistake that there is no memory for them."""
+    try:
+        return restorer.stages(
+            [one.samples for one in good],
+            options.seed,
+            batch,
+            every=options.intermediate,
+        )
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        return UserError(f"cannot be restored here ({str(error).splitlines()[0][:100]})")
+
+
+def _finished(writing: Future | None, bar: tqdm) -> int:
+    """How many pictures of a group could not be written; waits for it."""
+    if writing is None:
+        return 0
+    mistakes = writing.result()
+    count = sum(_failed(mistake, bar) for mistake in mistakes if mistake is not None)
+    bar.update(len(mistakes) - count)
+    return count
+
+
+def _failed(error: UserError | str, bar: tqdm) -> int:
+    tqdm.write(f"left out: {' '.join(str(error).split())}", file=sys.stderr)
+    bar.update(1)
+    return 1

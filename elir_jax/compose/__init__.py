@@ -1,0 +1,187 @@
+"""Composition root: a configuration becomes objects, in this room and nowhere else.
+
+A method (ELIR, the autoencoder; later ones) is a row of ``METHODS``: what it trains, its objective
+and the stages that evaluation looks at. A wrong field or value is a UserError at the start.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from elir_jax.compose.autoencoder import build_autoencoder_training
+from elir_jax.compose.data import build_data
+from elir_jax.compose.elir import build_elir
+from elir_jax.compose.fields import choose, make, plain
+from elir_jax.devices import hosts
+from elir_jax.devices.mesh import (
+    check_batch,
+    parallel_map,
+    parallel_step,
+    replicate,
+)
+from elir_jax.errors import UserError
+from elir_jax.evaluation.evaluate import (
+    Evaluation,
+    Sample,
+    columns,
+    measure,
+    measure_pairs,
+    noise_keys,
+    share_of,
+    summarize,
+)
+from elir_jax.methods.method import Method
+from elir_jax.metrics.perceptual import NOTHING, Perceptual
+from elir_jax.running.loop import Plan
+from elir_jax.running.run import Run
+from elir_jax.training.optim import AdamW, Ema
+from elir_jax.training.state import TrainState, create_state
+from elir_jax.training.step import train_step
+from elir_jax.types import Params
+from elir_jax.weights.own import FILE as WEIGHTS
+from elir_jax.weights.own import check_weights, has_weights, read_weights
+
+METHODS: dict[str, Callable[[ConfigDict], Method]] = {
+    "autoencoder": build_autoencoder_training,
+    "elir": build_elir,
+}
+
+
+def build(config: ConfigDict) -> Run:
+    """Everything that training and evaluating this configuration needs. Raises UserError."""
+    method = choose(METHODS, "method", config.method)(config)
+    check_ranges(config, method.factor)
+    found = build_data(config)
+    optimizer, step = build_step(config, method)
+    measure_batch = parallel_map(measure(method.stages, config.seed))
+
+    def data():
+        check_batch(config.batch_size, config.accumulate)
+        return found.batches(jax.process_index(), jax.process_count())
+
+    def new_parameters(weights: str) -> tuple[Params, Params]:
+        return method.init(jax.random.key(config.seed), weights)
+
+    def init_state(workdir: Path) -> TrainState:
+        params, frozen = new_parameters(config.autoencoder.weights)
+        if has_weights(workdir):
+            given = read_weights(workdir)
+            check_weights(workdir / WEIGHTS, given, frozen | params)
+            frozen |= {name: given[name] for name in frozen.keys() - params.keys()}
+            params = {name: given[name] for name in params}
+        return create_state(params, frozen, optimizer)
+
+    def state_like() -> TrainState:
+        try:
+            return jax.eval_shape(lambda: create_state(*new_parameters("untrained"), optimizer))
+        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+            raise UserError(
+                f"these networks cannot be built: {error}; check their sizes"
+            ) from error
+
+    def converted(workdir: Path) -> tuple[Params, Params]:
+        return for_inference(method, read_weights(workdir), workdir / WEIGHTS)
+
+    def evaluate_weights(
+        params: Params, frozen: Params, perceptual: Perceptual = NOTHING
+    ) -> Evaluation:
+        total = len(found.held_out)
+        numbers = share_of(total, jax.process_index(), jax.process_count())
+        weights = method.for_inference(params), frozen
+        table, samples = hosts.agreed(
+            lambda: measure_pairs(
+                found.evaluation(numbers),
+                measure_batch,
+                replicate(weights),
+                method.stage_names,
+                batch_size=min(config.evaluation.batch_size, total) * jax.local_device_count(),
+                most=len(share_of(total, 0, jax.process_count())),
+                num_samples=config.evaluation.num_samples,
+                perceptual=perceptual,
+            )
+        )
+        named = columns(method.stage_names, perceptual)
+        evaluation = summarize(hosts.gather(table), named, samples)
+        if hosts.alone():  # a set is one process's
+            for stage, fid in perceptual.finish().items():
+                evaluation.figures[stage]["fid"] = fid
+        return evaluation
+
+    def trajectories(params: Params, frozen: Params, samples: list[Sample]) -> np.ndarray | None:
+        if method.trajectories is None or not samples:
+            return None
+        numbers = np.array([sample.number for sample in samples], np.int32)
+        x_hq = np.stack([sample.original for sample in samples])
+        x_lq = np.stack([sample.stages["input"] for sample in samples])
+        weights = method.for_inference(params), frozen
+        keys = noise_keys(config.seed, numbers)
+        return np.asarray(jax.jit(method.trajectories)(*weights, x_hq, x_lq, keys))
+
+    return Run(
+        config=plain(config) | {"training_images": found.fingerprint(config.data.path)},
+        init_state=init_state,
+        state_like=state_like,
+        step=parallel_step(step),
+        data=data,
+        image_name=found.source.name,
+        plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
+        evaluate=evaluate_weights,
+        trajectories=trajectories,
+        converted=converted,
+        converted_like=lambda: inference_shapes(method),
+        export=lambda state, workdir: method.export(state.ema, workdir),
+    )
+
+
+def inference_shapes(method: Method) -> tuple[Params, Params]:
+    """Shapes of the (trained, frozen) parameters that the method restores with."""
+    shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), "untrained"))
+    return jax.eval_shape(lambda trees: tuple(map(method.for_inference, trees)), shapes)
+
+
+def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Params]:
+    """(trained, frozen) parameters to restore with, from all of those in ``path``.
+
+    Raises UserError where they are of another network.
+    """
+    params, frozen = inference_shapes(method)
+    given = method.for_inference(given)
+    check_weights(path, given, frozen | params)
+    return {name: given[name] for name in params}, {name: given[name] for name in frozen}
+
+
+def check_ranges(config: ConfigDict, factor: int) -> None:
+    """Raise UserError for a number that no run can use."""
+    for section in ("data", "evaluation"):
+        size = config[section].size
+        if size < 1 or size % factor:
+            raise UserError(
+                f"--config.{section}.size={size}: must be a positive multiple of {factor}"
+            )
+    least = {"seed": 0, "num_steps": 1, "log_every": 1, "checkpoint_every": 1, "accumulate": 1,
+             "keep_checkpoints": 1, "keep_every": 0, "data.held_out": 1, "evaluation.batch_size": 1,
+             "evaluation.num_samples": 1}  # fmt: skip
+    for field, bound in least.items():
+        value = functools.reduce(getattr, field.split("."), config)
+        if value < bound:
+            raise UserError(f"--config.{field}={value}: must be at least {bound}")
+
+
+def build_step(config: ConfigDict, method: Method):
+    """(optimizer, train step); the step still wants ``axis_name``."""
+    adamw = make(AdamW, "optimizer", config.optimizer)
+    optimizer = make(adamw.build, "optimizer", {}, num_steps=config.num_steps)
+    step = functools.partial(
+        train_step,
+        objective=method.objective,
+        collapse=method.collapse,
+        optimizer=optimizer,
+        ema=make(Ema, "ema", config.ema),
+        seed=config.seed,
+        accumulate=config.accumulate,
+    )
+    return optimizer, step

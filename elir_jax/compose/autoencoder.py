@@ -1,0 +1,100 @@
+"""The autoencoder of a configuration: its size, its pretrained weights, its own training."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from elir_jax import assets
+from elir_jax.compose.fields import choose, make
+from elir_jax.devices.mesh import AXIS
+from elir_jax.errors import UserError
+from elir_jax.methods.autoencoder.objective import AutoencoderObjective, autoencoder_objective
+from elir_jax.methods.method import Method
+from elir_jax.networks.autoencoder import Autoencoder, apply_fn
+from elir_jax.networks.linear_autoencoder import LinearAutoencoder, embed
+from elir_jax.networks.taesd import FACTOR
+from elir_jax.types import Params
+from elir_jax.weights.hub import download
+from elir_jax.weights.own import FILE as WEIGHTS
+from elir_jax.weights.own import check_weights, has_weights, read_weights
+from elir_jax.weights.taesd import read_autoencoder, write_autoencoder
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+EMBEDDED_WEIGHTS = Path(assets.__file__).parent / "autoencoder.safetensors"
+HUB = "hub:"
+
+
+def build_autoencoder(config: ConfigDict) -> Autoencoder:
+    """The autoencoder of this size, without weights."""
+    return Autoencoder(
+        width=config.autoencoder.width,
+        latent_channels=config.autoencoder.latent_channels,
+        dtype=choose(DTYPES, "dtype", config.dtype),
+        rematerialize=config.rematerialize,
+    )
+
+
+def pretrained_autoencoder(weights: str, autoencoder: Autoencoder, key: jax.Array) -> Params:
+    """Weights by name: ``embedded``, ``hub:OWNER/NAME``, a file or a folder, ``untrained``.
+
+    ``untrained`` draws them from ``key``; it serves measurements of speed and shape.
+    """
+    if weights == "untrained":
+        return autoencoder.init(key)
+    if weights == "embedded":
+        path = EMBEDDED_WEIGHTS
+    elif weights.startswith(HUB):
+        path = download(weights.removeprefix(HUB))
+    else:
+        path = Path(weights)
+    like = jax.eval_shape(autoencoder.init, key)
+    if has_weights(path):
+        params = read_weights(path)
+        check_weights(path / WEIGHTS, params, like)
+        return params
+    return read_autoencoder(path, like)
+
+
+def build_autoencoder_training(config: ConfigDict) -> Method:
+    """The autoencoder, from scratch or from named weights; both its parts are trained.
+
+    With ``autoencoder.linear`` it trains the linear networks of half the width, and exports the
+    autoencoder that computes the same.
+    """
+    autoencoder = build_autoencoder(config)
+    linear = config.autoencoder.linear
+    if linear and config.autoencoder.width % 2:
+        raise UserError("--config.autoencoder.width: a linear start needs an even width")
+    trained = LinearAutoencoder(autoencoder) if linear else autoencoder
+    encode = apply_fn(trained.encoder, autoencoder.dtype)
+    decode = apply_fn(trained.decoder, autoencoder.dtype)
+    objective = make(AutoencoderObjective, "objective", config.objective)
+    if config.accumulate > 1:
+        raise UserError("--config.accumulate: the autoencoder's latent moments need a whole batch")
+
+    def init(key, weights):
+        return (trained.init(key) if linear else pretrained_autoencoder(weights, trained, key)), {}
+
+    def reconstruct(params, frozen, x, keys):
+        return decode(params["decoder"], encode(params["encoder"], x))
+
+    def export(params, workdir):
+        path = workdir / "autoencoder.safetensors"
+        if linear:
+            params = embed(params, autoencoder.init(jax.random.key(config.seed)))
+        write_autoencoder(path, params, {"steps": str(config.num_steps)})
+        return [path]
+
+    return Method(
+        init=init,
+        collapse=lambda params: params,
+        objective=autoencoder_objective(encode, decode, objective, AXIS),
+        restore=reconstruct,
+        stages=lambda *inputs: {"restored": reconstruct(*inputs)},
+        stage_names=("restored",),
+        for_inference=lambda params: params,
+        factor=FACTOR,
+        export=export,
+    )

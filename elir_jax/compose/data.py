@@ -1,0 +1,81 @@
+"""Photographs, degradation and feed of a configuration."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from elir_jax.compose.fields import choose, make
+from elir_jax.data.choose import check_sizes, choose_sources
+from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
+from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
+from elir_jax.data.degradations.tasks import (
+    Colorization,
+    Denoising,
+    Identity,
+    Inpainting,
+    SuperResolution,
+)
+from elir_jax.data.pairs import Degradation, PairMaker, evaluation_pairs
+from elir_jax.data.pipeline import Feed, TrainingBatches
+from elir_jax.data.sources import Source
+
+DEGRADATIONS: dict[str, Callable[..., Degradation]] = {
+    "blind_face_restoration": BlindFaceRestoration,
+    "blind_super_resolution": BlindSuperResolution,
+    "colorization": Colorization,
+    "denoising": Denoising,
+    "identity": Identity,
+    "inpainting": Inpainting,
+    "super_resolution": SuperResolution,
+}
+
+
+class Data(NamedTuple):
+    """What a run is trained and evaluated on."""
+
+    source: Source  # training images
+    maker: PairMaker
+    feed: Feed
+    held_out: Source
+    held_out_maker: PairMaker
+    seed: int
+
+    def batches(self, process_index: int, process_count: int) -> TrainingBatches:
+        """Endless training batches with a position."""
+        return TrainingBatches(self.source, self.maker, self.feed, process_index, process_count)
+
+    def evaluation(self, numbers: range) -> Iterator:
+        """The held-out pairs of these numbers, each once."""
+        skip = self.feed.on_error == "skip"
+        return evaluation_pairs(self.held_out, self.held_out_maker, self.seed, skip, numbers)
+
+    def fingerprint(self, path: str) -> dict[str, str | int]:
+        """Which images train: how many, and a digest of their names, in order, below ``path``."""
+        names = (self.source.name(i) for i in range(len(self.source)))
+        text = "\n".join(name.replace(str(Path(path)), "", 1) for name in names)
+        digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+        return {"images": len(self.source), "names": digest[:16]}
+
+
+def build_data(config: ConfigDict) -> Data:
+    """Sources, degradation and feed. Raises UserError."""
+    data, name = config.data, config.degradation.name
+    train, held_out = choose_sources(data.path, data.eval_path, data.held_out, data.embedded)
+    kind = choose(DEGRADATIONS, "degradation.name", name)
+    degrade = make(kind, f"degradation.{name}", config.degradation.get(name, {}))
+    feed = {field: data[field] for field in ("workers", "on_error", "max_bad_share")}
+    fit = {"degrade": degrade, "fit": data.fit}
+    found = Data(
+        source=train,
+        maker=make(PairMaker, "data", fit, size=data.size),
+        feed=make(Feed, "data", feed, batch_size=config.batch_size, seed=config.seed),
+        held_out=held_out,
+        held_out_maker=make(PairMaker, "evaluation", fit, size=config.evaluation.size),
+        seed=config.seed,
+    )
+    if data.on_error == "raise":
+        check_sizes(held_out, found.held_out_maker.least)
+    return found

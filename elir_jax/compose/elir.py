@@ -1,0 +1,106 @@
+"""The method ELIR: networks, objective and sampler of a configuration."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from ml_collections import ConfigDict
+
+from elir_jax.compose.autoencoder import build_autoencoder, pretrained_autoencoder
+from elir_jax.compose.fields import make
+from elir_jax.methods.elir.networks import init_latent_flow, latent_flow
+from elir_jax.methods.elir.objective import ElirObjective, elir_objective
+from elir_jax.methods.elir.sampler import (
+    Sampler,
+    latent_trajectories,
+    restoration_stages,
+    restore,
+)
+from elir_jax.methods.method import Method
+from elir_jax.networks.layers import Form, collapse
+from elir_jax.networks.rrdb import RRDBNet
+from elir_jax.networks.taesd import FACTOR
+from elir_jax.networks.unet import UNet
+from elir_jax.networks.winograd import transform_kernels
+from elir_jax.types import Networks, Params
+
+
+def build_elir(config: ConfigDict) -> Method:
+    """ELIR: estimator, velocity and (unless frozen) the encoder are trained."""
+    autoencoder = build_autoencoder(config)
+    trainable_encoder = config.autoencoder.trainable_encoder
+    objective = make(ElirObjective, "objective", config.objective)
+    estimator, velocity = _latent_networks(config, autoencoder.dtype)
+    forms = {"estimator": estimator.form, "velocity": velocity.form}
+    form = inference_form(autoencoder.dtype)
+    trained, collapsed = build_networks(config)
+    section = dict(config.sampler)
+    section["num_steps"] = section["num_steps"] or objective.num_segments  # M = K
+    sampler = make(Sampler, "sampler", section, sigma_s=objective.sigma_s)
+
+    def init(key, weights):
+        first, second = jax.random.split(key)
+        params = init_latent_flow(first, autoencoder.latent_channels, estimator, velocity)
+        frozen = pretrained_autoencoder(weights, autoencoder, second)
+        if trainable_encoder:
+            params["encoder"] = jax.tree.map(jnp.copy, frozen["encoder"])
+        return params, frozen
+
+    def collapse_trained(params: Params) -> Params:
+        return {
+            name: collapse(tree) if forms.get(name) == "collapsing" else tree
+            for name, tree in params.items()
+        }
+
+    def for_inference(params: Params) -> Params:
+        params = collapse(params)
+        if form == "plain":
+            return params
+        return {
+            name: transform_kernels(tree) if name in forms else tree
+            for name, tree in params.items()
+        }
+
+    return Method(
+        init=init,
+        objective=elir_objective(trained, objective),
+        collapse=collapse_trained,
+        restore=functools.partial(restore, collapsed, sampler),
+        stages=functools.partial(restoration_stages, collapsed, sampler),
+        stage_names=sampler.stage_names,
+        for_inference=for_inference,
+        factor=FACTOR * velocity.factor,
+        networks=collapsed,
+        sampler=sampler,
+        trajectories=functools.partial(latent_trajectories, collapsed, sampler),
+    )
+
+
+def build_networks(config: ConfigDict) -> tuple[Networks, Networks]:
+    """The networks as training computes with them, and as inference does."""
+    autoencoder = build_autoencoder(config)
+    form = inference_form(autoencoder.dtype)
+    latent = _latent_networks(config, autoencoder.dtype)
+    return (
+        latent_flow(autoencoder, *map(_seen, latent)),
+        latent_flow(autoencoder, *(network.clone(form=form) for network in latent)),
+    )
+
+
+def _latent_networks(config: ConfigDict, dtype: DTypeLike) -> tuple[RRDBNet, UNet]:
+    return (
+        make(RRDBNet, "estimator", config.estimator, dtype=dtype),
+        make(UNet, "velocity", config.velocity, dtype=dtype),
+    )
+
+
+def inference_form(dtype: DTypeLike) -> Form:
+    """The form of the latent networks that restores fastest here."""
+    fast = jax.default_backend() == "cpu" and jnp.dtype(dtype) == jnp.float32
+    return "winograd" if fast else "plain"
+
+
+def _seen(network):
+    """The network as training computes with it: collapsing blocks are contracted before."""
+    return network.clone(form="plain") if network.form == "collapsing" else network

@@ -1,0 +1,113 @@
+"""What restores: a trained run's folder, converted weights or a file of the release -> networks."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from elir_jax.compose import METHODS, for_inference
+from elir_jax.compose.fields import choose
+from elir_jax.errors import UserError
+from elir_jax.methods.method import Method
+from elir_jax.running.records.checkpoint import read_newest, steps_in
+from elir_jax.running.records.writers import FOLDER
+from elir_jax.types import Params
+from elir_jax.weights.layouts import open_source
+from elir_jax.weights.own import FILE as WEIGHTS
+from elir_jax.weights.own import has_weights, read_weights
+from elir_jax.weights.release import from_release
+from elir_jax.weights.sizes import read_sizes
+
+
+class Restoration(NamedTuple):
+    """A method with the weights to restore with."""
+
+    title: str  # where the weights are from
+    method: Method
+    params: Params
+    frozen: Params
+
+
+def build_restoration(
+    path: Path, config: ConfigDict | None = None, changes: dict[str, Any] | None = None
+) -> Restoration:
+    """Networks and averaged weights of a run's folder, a folder of converted weights, or a file.
+
+    A trained run brings its configuration; for converted weights it must be given, but sizes are
+    read from a file of the release. ``changes`` are fields by name (``sampler.num_steps``). Raises
+    UserError.
+    """
+    if path.is_dir() and steps_in(path / FOLDER):
+        saved = read_newest(path / FOLDER)
+        assert saved is not None
+        chosen = config or _config_of(saved.config)
+        title, given = f"step {saved.step}", saved.tree["frozen"] | saved.tree["ema"]
+        place = path / FOLDER / str(saved.step)
+    elif path.is_dir():
+        if not has_weights(path):
+            raise UserError(
+                f"{path}: neither checkpoints nor {WEIGHTS} in this folder; name a run's folder, "
+                f"one that elir_jax.interop.convert wrote, or a file of weights"
+            )
+        title, given, place, chosen = (
+            "converted weights",
+            read_weights(path),
+            path / WEIGHTS,
+            config,
+        )
+    elif path.is_file():
+        source = open_source(path)
+        sizes = read_sizes(source)
+        title, given, place, chosen = source.title, from_release(source, sizes.like()), path, config
+        changes = sizes.options() | (changes or {})
+    else:
+        raise UserError(f"{path}: no such file or folder of weights")
+    if chosen is None:
+        raise UserError(f"{path}: weights without a configuration; name theirs with --config")
+    method = _method(chosen, changes or {})
+    return Restoration(title, method, *for_inference(method, given, place))
+
+
+def read_config(path: str) -> ConfigDict:
+    """The configuration of ``configs/NAME.py[:variant]``. Raises UserError where there is none."""
+    file, _, variant = path.partition(":")
+    if not Path(file).is_file():
+        raise UserError(f"{file}: no such configuration; name one as configs/NAME.py")
+    folder = str(Path(file).resolve().parents[1])  # configurations import each other from there
+    sys.path.insert(0, folder)
+    try:
+        spec = importlib.util.spec_from_file_location("chosen_config", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.get_config(variant)
+    except Exception as error:  # whatever the file may raise
+        raise UserError(f"{path}: not a configuration ({error})") from error
+    finally:
+        sys.path.remove(folder)
+
+
+def _config_of(saved: dict) -> ConfigDict:
+    """A configuration as a checkpoint keeps it: JSON has no tuples."""
+
+    def restored(value):
+        if isinstance(value, dict):
+            return {name: restored(field) for name, field in value.items()}
+        return tuple(map(restored, value)) if isinstance(value, list) else value
+
+    return ConfigDict(restored(saved))
+
+
+def _method(config: ConfigDict, changes: dict[str, Any]) -> Method:
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.update_from_flattened_dict(changes)
+    try:
+        method = choose(METHODS, "method", config.method)(config)
+    except AttributeError as error:  # a checkpoint's, from before there was such a field
+        name = str(error).strip("\"'")
+        raise UserError(f"a configuration without the field {name}; name --config") from error
+    if method.networks is None:
+        raise UserError(f"--config.method={config.method}: nothing that restores; train an ELIR")
+    return method

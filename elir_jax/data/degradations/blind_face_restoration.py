@@ -1,0 +1,48 @@
+"""The degradation of blind face restoration: blur, shrink, noise, JPEG, enlarge (equation 10)."""
+
+import dataclasses
+
+import numpy as np
+
+from elir_jax.data.degradations.filters import add_noise, blur_down, jpeg, resize_bilinear
+from elir_jax.pictures.images import FloatPixels, to_float, to_uint8
+
+
+@dataclasses.dataclass(frozen=True)
+class BlindFaceRestoration:
+    """Each strength is drawn uniformly from its range.
+
+    ``blur``: standard deviation of the 41x41 Gaussian in pixels. ``scale``: the factor r; or, where
+    it is given, ``share``: the small side as a share of the full one, as the release draws it.
+    ``noise``: standard deviation in grey levels of 255. ``quality``: of the JPEG. Resizing is
+    bilinear. ``eight_bit`` rounds the result, as the release stores it.
+    """
+
+    blur: tuple[float, float] = (0.1, 12.0)
+    scale: tuple[float, float] = (1.0, 12.0)
+    share: tuple[float, ...] = ()
+    noise: tuple[float, float] = (0.0, 15.0)
+    quality: tuple[int, int] = (30, 100)
+    eight_bit: bool = False
+
+    def __post_init__(self):
+        limits = {"blur": 1e-3, "scale": 1.0, "share": 1e-3, "noise": 0.0, "quality": 1}
+        for name, least in limits.items():
+            value = getattr(self, name)
+            if name == "share" and not len(value):
+                continue
+            low, high = value
+            if not least <= low <= high or (name == "quality" and high > 100):
+                raise ValueError(f"{name} must be a range from {least} up, got {(low, high)}")
+
+    def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
+        height, width = hq.shape[:2]
+        sigma, delta = rng.uniform(*self.blur), rng.uniform(*self.noise)
+        factor = 1 / rng.uniform(*self.share) if len(self.share) else rng.uniform(*self.scale)
+        quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
+
+        small = max(1, round(height / factor)), max(1, round(width / factor))
+        lq = add_noise(rng, blur_down(hq, sigma, *small), delta / 255)
+        lq = to_float(jpeg(to_uint8(lq), quality))
+        lq = resize_bilinear(lq, height, width)
+        return to_float(to_uint8(lq)) if self.eight_bit else lq

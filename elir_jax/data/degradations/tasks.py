@@ -1,0 +1,109 @@
+"""Degradations ``(rng, hq) -> lq``: images in and out float32 in [0, 1], of the same size.
+
+Each is a small immutable object whose fields are its parameters. Those of this file are PMRF's,
+which section 5.1.2 takes over: they end clipped to [0, 1]. ``eight_bit`` rounds the result to 8
+bits, as the release stores it.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from elir_jax.data.degradations.filters import add_noise, resize_bicubic, resize_nearest
+from elir_jax.pictures.images import FloatPixels, to_float, to_uint8
+
+UP = {"bicubic": resize_bicubic, "nearest": resize_nearest}
+
+
+def finish(x: FloatPixels, eight_bit: bool) -> FloatPixels:
+    """Clip to [0, 1], and round to 8 bits where asked."""
+    return to_float(to_uint8(x)) if eight_bit else np.clip(x, 0.0, 1.0, out=x)
+
+
+def check_sigma(sigma: float) -> None:
+    """Raise ValueError for a standard deviation below 0."""
+    if sigma < 0:
+        raise ValueError(f"sigma must not be negative, got {sigma}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """No degradation; for training the autoencoder."""
+
+    def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
+        return hq
+
+
+@dataclasses.dataclass(frozen=True)
+class Denoising:
+    """White Gaussian noise of standard deviation ``sigma``."""
+
+    sigma: float = 0.35
+    eight_bit: bool = False
+
+    def __post_init__(self):
+        check_sigma(self.sigma)
+
+    def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
+        return finish(add_noise(rng, hq, self.sigma), self.eight_bit)
+
+
+@dataclasses.dataclass(frozen=True)
+class SuperResolution:
+    """Bicubic down-sampling by ``factor``, noise, up-sampling back (``bicubic`` or ``nearest``)."""
+
+    factor: int = 8
+    sigma: float = 0.05
+    up: str = "bicubic"
+    eight_bit: bool = False
+
+    def __post_init__(self):
+        check_sigma(self.sigma)
+        if self.factor < 1:
+            raise ValueError(f"factor must be at least 1, got {self.factor}")
+        if self.up not in UP:
+            raise ValueError(f"up must be one of {tuple(UP)}, got {self.up!r}")
+
+    def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
+        height, width = hq.shape[:2]
+        small = max(1, height // self.factor), max(1, width // self.factor)
+        lq = finish(resize_bicubic(hq, *small), self.eight_bit)
+        lq = finish(add_noise(rng, lq, self.sigma), self.eight_bit)
+        return finish(UP[self.up](lq, height, width), self.eight_bit)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inpainting:
+    """A share of the pixels, all three channels of each, set to 0; then noise everywhere."""
+
+    masked: float = 0.9
+    sigma: float = 0.1
+    eight_bit: bool = False
+
+    def __post_init__(self):
+        check_sigma(self.sigma)
+        if not 0 <= self.masked <= 1:
+            raise ValueError(f"masked must lie in [0, 1], got {self.masked}")
+
+    def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
+        height, width = hq.shape[:2]
+        kept = np.ones(height * width, np.float32)
+        kept[: int(self.masked * kept.size)] = 0  # the share is met exactly
+        kept = rng.permutation(kept).reshape(height, width, 1)
+        return finish(add_noise(rng, hq * kept, self.sigma), self.eight_bit)
+
+
+@dataclasses.dataclass(frozen=True)
+class Colorization:
+    """The mean of the channels with noise, the same grey in all three."""
+
+    sigma: float = 0.25
+    eight_bit: bool = False
+
+    def __post_init__(self):
+        check_sigma(self.sigma)
+
+    def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
+        grey = hq.mean(axis=-1, keepdims=True, dtype=np.float32)
+        grey = grey + np.float32(self.sigma) * rng.standard_normal(grey.shape, np.float32)
+        return finish(np.repeat(grey, 3, axis=-1), self.eight_bit)

@@ -1,0 +1,117 @@
+"""What ``prepare`` makes of a folder of images: which files form a record, and how it is encoded.
+
+A record holds encoded images, named by ``Recipe.features``, and ``name``: the path of the first
+image's file relative to its folder.
+"""
+
+import dataclasses
+import io
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+from PIL import Image
+
+from elir_jax.data.sources import PAIR_FOLDERS, find_images, find_pairs, holds_pairs
+from elir_jax.errors import UserError
+from elir_jax.pictures.images import Pixels, decode_image, read_bytes
+
+KEPT_FORMATS = frozenset({"PNG", "JPEG", "MPO"})  # MPO: a phone's JPEG with more images behind it
+ORIENTATION = 0x0112  # the EXIF tag; absent, 0 and 1 are upright
+BIT_DEPTH = 24  # the byte of a PNG that holds it: 8 of signature, 8 of chunk, 8 of width and height
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """The files of one record, in the order of ``Recipe.features``."""
+
+    name: str
+    files: tuple[Path, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How one kind of dataset is made."""
+
+    split: str
+    features: tuple[str, ...]
+    find: Callable[[Path], list[Entry]]
+    size: int | None = None  # of the shorter side of the first image; None: as it is
+    square: bool = False
+
+
+def encode_entry(recipe: Recipe, entry: Entry) -> dict[str, bytes | str]:
+    """The record of ``entry``. Raises UserError, naming the file that cannot be used.
+
+    ``recipe.size`` sets the scale by the first image; the others are scaled by the same factor.
+    """
+    record, scale = {"name": entry.name}, None
+    for feature, path in zip(recipe.features, entry.files, strict=True):
+        content = read_bytes(path)
+        pixels = decode_image(content, str(path))
+        height, width = pixels.shape[:2]
+        if recipe.square and height != width:
+            raise UserError(f"{path}: {width}x{height} pixels; this dataset's images are square")
+        if scale is None:
+            scale = Fraction(recipe.size, min(height, width)) if recipe.size else Fraction(1)
+        shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+        record[feature] = _encode(content, pixels, shape)
+    return record
+
+
+def _encode(content: bytes, pixels: Pixels, shape: tuple[int, int]) -> bytes:
+    """The image at (height, width): the file's own bytes where they do, a PNG otherwise.
+
+    Own bytes lose nothing and are no larger. Sizes change by Pillow's bicubic with anti-aliasing.
+    """
+    same_size = pixels.shape[:2] == shape
+    if same_size and _is_plain(content):
+        return content
+    image = Image.fromarray(pixels)
+    if not same_size:
+        image = image.resize(shape[::-1], Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _is_plain(content: bytes) -> bool:
+    """Whether every reader gets the same pixels: 8-bit RGB, upright, PNG or JPEG."""
+    with Image.open(io.BytesIO(content)) as image:
+        return (
+            image.format in KEPT_FORMATS
+            and image.mode == "RGB"
+            and "transparency" not in image.info
+            and (image.format != "PNG" or content[BIT_DEPTH] == 8)
+            and image.getexif().get(ORIENTATION, 1) in (0, 1)
+        )
+
+
+def _single_images(folder: Path) -> list[Entry]:
+    _check_folder(folder)
+    return [Entry(_name(path, folder), (path,)) for path in find_images(folder)]
+
+
+def _pairs(folder: Path) -> list[Entry]:
+    _check_folder(folder)
+    if not holds_pairs(folder):
+        raise UserError(f"{folder}: wants two folders inside, {' and '.join(PAIR_FOLDERS)}")
+    return [Entry(_name(pair[0], folder / PAIR_FOLDERS[0]), pair) for pair in find_pairs(folder)]
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+
+
+def _name(path: Path, folder: Path) -> str:
+    """Relative, as text: bytes of a file name that are no UTF-8 are written as escapes."""
+    raw = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+RECIPES = {
+    "ffhq": Recipe("train", ("image",), _single_images, size=512, square=True),
+    "celeba_test": Recipe("test", PAIR_FOLDERS, _pairs),
+    "folder": Recipe("train", ("image",), _single_images),
+}

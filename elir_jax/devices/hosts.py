@@ -1,0 +1,155 @@
+"""Many hosts: joining them, and what only the first one does or decides.
+
+The first process owns the run's folder: it reads and writes checkpoints, logs and draws. What it
+decides, and why it refuses, the others are told. Each process holds the whole state.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from elir_jax.errors import UserError
+
+T = TypeVar("T")
+
+
+def join(
+    distributed: bool, coordinator: str | None, num_processes: int | None, process_id: int | None
+) -> None:
+    """Join the other processes, as the command line says; alone where it says nothing.
+
+    ``distributed``: JAX finds them itself (TPU pods, Slurm, GKE, Open MPI). Raises UserError.
+    """
+    given = [coordinator is not None, num_processes is not None, process_id is not None]
+    if not distributed and not any(given):
+        return
+    if any(given) and not all(given):
+        raise UserError(
+            "--coordinator HOST:PORT, --num-processes N and --process-id I go together; on a TPU "
+            "pod, Slurm, GKE or Open MPI give --distributed instead"
+        )
+    if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
+        raise UserError(f"--coordinator={coordinator}: must be HOST:PORT")
+    if all(given) and not 0 <= process_id < num_processes:
+        raise UserError(f"--process-id={process_id}: must lie in 0..{num_processes - 1}")
+    # Signals are ours to answer (elir_jax.running.stopping): JAX's own service would take them.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        if all(given):  # what a cluster's manager would add, one device a process, is not wanted
+            jax.distributed.initialize(
+                coordinator, num_processes, process_id, cluster_detection_method="deactivate"
+            )
+        else:
+            jax.distributed.initialize()
+        multihost_utils.sync_global_devices("start")
+    except Exception as error:  # of JAX, or of a cluster's own package
+        text = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"the processes did not find each other: {text}") from error
+
+
+def is_first() -> bool:
+    """Whether this process owns the run's folder."""
+    return jax.process_index() == 0
+
+
+def devices() -> str:
+    """How many devices there are, for people."""
+    number, processes = jax.device_count(), jax.process_count()
+    kind = jax.devices()[0].device_kind
+    return f"{number} x {kind}" + (f" of {processes} processes" if processes > 1 else "")
+
+
+def alone() -> bool:
+    """Whether there is no other process."""
+    return jax.process_count() == 1
+
+
+def decided_by_first(decide: Callable[[], Any]) -> Any:
+    """``decide()`` of the first process, a JSON value, on all; its UserError is raised on all."""
+    if alone():
+        return decide()
+    answer: dict[str, Any] = {}
+    raised: Exception | None = None
+    if is_first():
+        try:
+            answer = {"value": decide()}
+        except Exception as error:  # the others must not wait for what will not come
+            answer, raised = {"error": str(error)}, error
+    text = np.frombuffer(json.dumps(answer).encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    text = text if is_first() else np.zeros(length, np.uint8)
+    answer = json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(text), np.uint8)))
+    if raised is not None:
+        raise raised
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return answer["value"]
+
+
+def agreed(work: Callable[[], T]) -> T:
+    """``work()`` on every process; where it fails on one, all raise, the others a UserError."""
+    if alone():
+        return work()
+    value: Any = None
+    raised: Exception | None = None
+    try:
+        value = work()
+    except Exception as error:
+        raised = error
+    failed = gather(np.asarray([raised is not None]))
+    if raised is not None:
+        raise raised
+    if failed.any():
+        number = int(failed.ravel().argmax())
+        raise UserError(f"process {number} could not go on: its own log says why")
+    return value
+
+
+def any_of(flag: bool) -> bool:
+    """Whether ``flag`` is set on any process."""
+    return bool(gather(np.asarray([flag])).any())
+
+
+def check_same(text: str, what: str) -> None:
+    """Raise UserError, on all, unless ``text`` is the same on every process."""
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+    found = gather(digest)
+    different = [i for i, other in enumerate(found) if not np.array_equal(other, found[0])]
+    if different:
+        raise UserError(f"process {different[0]} has another {what} than process 0; make them one")
+
+
+def leave() -> None:
+    """Part from the others, before this process ends without its usual farewell."""
+    if not alone():
+        jax.distributed.shutdown()
+
+
+def tree_from_first(tree: Any, like: Any) -> Any:
+    """The first process's arrays on all, bit for bit; the others give their shapes by ``like``."""
+    if alone():
+        return tree
+
+    def send(shape, leaf):
+        # As bytes: a sum with zeros, which is how they travel, would change the sign of -0.
+        empty = np.zeros(shape.shape, shape.dtype)
+        data = np.ascontiguousarray(empty if leaf is None else leaf).reshape(-1).view(np.uint8)
+        sent = np.asarray(multihost_utils.broadcast_one_to_all(data), np.uint8)
+        return sent.view(shape.dtype).reshape(shape.shape)
+
+    if tree is None:
+        return jax.tree.map(lambda shape: send(shape, None), like)
+    return jax.tree.map(send, like, tree)
+
+
+def gather(rows: np.ndarray) -> np.ndarray:
+    """Every process's ``rows`` (of one shape), stacked: ``[processes, *rows.shape]``."""
+    if alone():
+        return rows[None]
+    return np.asarray(multihost_utils.process_allgather(rows))

@@ -1,0 +1,31 @@
+"""ELIR's networks: encoder, estimator, velocity and decoder as one set of pure functions."""
+
+import jax
+import jax.numpy as jnp
+
+from elir_jax.networks.autoencoder import Autoencoder, apply_fn
+from elir_jax.networks.rrdb import RRDBNet
+from elir_jax.networks.unet import UNet
+from elir_jax.types import Networks, Params
+
+
+def latent_flow(autoencoder: Autoencoder, estimator: RRDBNet, velocity: UNet) -> Networks:
+    """ELIR's networks as pure functions."""
+    return Networks(
+        encode=apply_fn(autoencoder.encoder, autoencoder.dtype),
+        estimate=apply_fn(estimator, estimator.dtype),
+        velocity=apply_fn(velocity, velocity.dtype),
+        decode=apply_fn(autoencoder.decoder, autoencoder.dtype),
+    )
+
+
+def init_latent_flow(
+    key: jax.Array, latent_channels: int, estimator: RRDBNet, velocity: UNet
+) -> Params:
+    """Untrained ``{"estimator": ..., "velocity": ...}``."""
+    first, second = jax.random.split(key)
+    latent = jnp.zeros((1, 8, 8, latent_channels))
+    return {
+        "estimator": estimator.init(first, latent)["params"],
+        "velocity": velocity.init(second, latent, jnp.zeros((1,)))["params"],
+    }

@@ -1,0 +1,163 @@
+"""ELIR's training objective: which terms, on which latents, with which gradients (section 4.3).
+
+``loss = L_mmse + (1 - beta) L_flow + beta L_pixel``. Times and noise are drawn once, by sample; the
+terms are pure functions of them. Gradients of the flow stop at ``z_mmse``: encoder and estimator
+learn from the posterior-mean term alone. The original's latent comes from the frozen encoder.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from elir_jax.flow.paths import expand_time
+from elir_jax.losses.consistency import consistency
+from elir_jax.losses.flow_matching import flow_matching
+from elir_jax.losses.latent_mmse import latent_mmse
+from elir_jax.losses.pixel import pixel_l2
+from elir_jax.types import Batch, Image, Latent, Networks, Params, SampleKeys, Scalar, Time
+
+
+@dataclasses.dataclass(frozen=True)
+class ElirObjective:
+    """Hyper-parameters of the objective (Table 5) and its variants.
+
+    Raises ValueError on values outside their range.
+    """
+
+    num_segments: int = 5  # K
+    dt: float = 0.05
+    alpha: float = 0.001
+    sigma_s: float = 0.1  # standard deviation of the source noise, in latent units
+    sigma_min: float = 1e-5
+    beta: float = 0.0  # weight of the release's decoded-pixel term
+    segment_weights: tuple[float, ...] = ()  # lambda_i; empty: all 1
+    flow: str = "consistency"  # or "flow_matching", the baseline of Figure 4
+    target: str = "ema"  # equation 4; or "online", as the release
+    mmse_space: str = "latent"  # equation 6; or "pixel", equation 11
+
+    def __post_init__(self):
+        choices = {
+            "flow": ("consistency", "flow_matching"),
+            "target": ("ema", "online"),
+            "mmse_space": ("latent", "pixel"),
+        }
+        for field, allowed in choices.items():
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{field} must be one of {allowed}, got {getattr(self, field)!r}")
+        if self.num_segments < 1:
+            raise ValueError(f"num_segments must be at least 1, got {self.num_segments}")
+        if not 0 < self.dt < 1:
+            raise ValueError(f"dt must lie in (0, 1), got {self.dt}")
+        if not 0 <= self.beta <= 1:
+            raise ValueError(f"beta must lie in [0, 1], got {self.beta}")
+        if self.segment_weights and len(self.segment_weights) != self.num_segments:
+            raise ValueError(
+                f"segment_weights must have one weight for each of the {self.num_segments} "
+                f"segments, got {len(self.segment_weights)}"
+            )
+
+    @property
+    def lambdas(self) -> jax.Array:
+        """The weights lambda_i, one for each segment."""
+        return jnp.asarray(self.segment_weights or (1.0,) * self.num_segments, jnp.float32)
+
+
+class Draw(NamedTuple):
+    """What is random in the loss: ``u`` uniform in [0, 1) and unit noise, one for each sample."""
+
+    u: Time
+    eps: Latent
+
+
+def draw(keys: SampleKeys, latent_shape: tuple[int, int, int]) -> Draw:
+    """Time and noise from each sample's own key, so that they do not depend on its neighbours."""
+
+    def one(key):
+        time_key, noise_key = jax.random.split(key)
+        return jax.random.uniform(time_key), jax.random.normal(noise_key, latent_shape)
+
+    return Draw(*jax.vmap(one)(keys))
+
+
+def elir_loss(
+    networks: Networks,
+    objective: ElirObjective,
+    params: Params,
+    ema: Params,
+    frozen: Params,
+    x_hq: Image,
+    x_lq: Image,
+    noise: Draw,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """Loss and its terms by name, for given times and noise.
+
+    ``params`` holds ``estimator``, ``velocity`` and, where it is trained, ``encoder``; ``ema`` the
+    same; ``frozen`` the pretrained ``encoder`` and ``decoder``. ``t = (1 - dt) u`` for consistency
+    and ``t = u`` for flow matching.
+    """
+    z_hq = jax.lax.stop_gradient(networks.encode(frozen["encoder"], x_hq))
+    z_lq = networks.encode(params.get("encoder", frozen["encoder"]), x_lq)
+    z_mmse = networks.estimate(params["estimator"], z_lq)
+
+    def decode(z):
+        return networks.decode(frozen["decoder"], z)
+
+    def velocity(z, t):
+        return networks.velocity(params["velocity"], z, t)
+
+    def target_velocity(z, t):
+        source = ema if objective.target == "ema" else params
+        return networks.velocity(source["velocity"], z, t)
+
+    terms = {}
+    if objective.mmse_space == "latent":
+        mmse = terms["latent_mmse"] = latent_mmse(z_mmse, z_hq)
+    else:
+        mmse = terms["pixel_mmse"] = pixel_l2(decode, z_mmse, x_hq)
+
+    z_0 = jax.lax.stop_gradient(z_mmse) + objective.sigma_s * noise.eps
+    if objective.flow == "consistency":
+        result = consistency(
+            velocity,
+            target_velocity,
+            z_0,
+            z_hq,
+            (1.0 - objective.dt) * noise.u,
+            dt=objective.dt,
+            alpha=objective.alpha,
+            sigma_min=objective.sigma_min,
+            segment_weights=objective.lambdas,
+        )
+        flow = terms["consistency"] = result.loss
+        terms["consistency_segment"] = result.segment
+        terms["consistency_velocity"] = result.velocity
+    else:
+        result = flow_matching(velocity, z_0, z_hq, noise.u, sigma_min=objective.sigma_min)
+        flow = terms["flow_matching"] = result.loss
+
+    if not objective.beta:
+        return mmse + flow, terms
+
+    if objective.flow == "consistency":
+        # From the segment's end one more velocity leads to t = 1; what led there is not trained.
+        z_end = jax.lax.stop_gradient(result.z_end)
+        z_restored = z_end + expand_time(1.0 - result.t_end, z_end) * velocity(z_end, result.t_end)
+    else:
+        z_restored = result.z_end
+    pixel = terms["pixel"] = pixel_l2(decode, z_restored, x_hq)
+    return mmse + (1.0 - objective.beta) * flow + objective.beta * pixel, terms
+
+
+def elir_objective(networks: Networks, objective: ElirObjective):
+    """The objective as the train step calls it: ``(params, ema, frozen, batch, keys)``."""
+
+    def loss_fn(
+        params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys
+    ) -> tuple[Scalar, dict[str, Scalar]]:
+        latent = jax.eval_shape(networks.encode, frozen["encoder"], batch.x_hq)
+        noise = draw(keys, latent.shape[1:])
+        return elir_loss(networks, objective, params, ema, frozen, batch.x_hq, batch.x_lq, noise)
+
+    return loss_fn

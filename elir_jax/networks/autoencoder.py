@@ -1,0 +1,59 @@
+"""An encoder and a decoder of one size, and a network as a pure function of its parameters."""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from elir_jax.networks.taesd import FACTOR, Decoder, Encoder
+from elir_jax.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Autoencoder:
+    """Encoder and decoder of one size, in one compute type (parameters are float32 always).
+
+    ``rematerialize``: the backward pass computes the inside of residual blocks once more instead of
+    keeping it.
+    """
+
+    width: int = 64
+    latent_channels: int = 16
+    dtype: DTypeLike = jnp.float32
+    rematerialize: bool = False
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder(self.latent_channels, self.width, self.dtype, self.rematerialize)
+
+    @property
+    def decoder(self) -> Decoder:
+        return Decoder(self.width, self.dtype, self.rematerialize)
+
+    def init(self, key: jax.Array) -> Params:
+        """Untrained ``{"encoder": ..., "decoder": ...}``."""
+        first, second = jax.random.split(key)
+        image = jnp.zeros((1, FACTOR, FACTOR, 3))
+        latent = jnp.zeros((1, 1, 1, self.latent_channels))
+        return {
+            "encoder": self.encoder.init(first, image)["params"],
+            "decoder": self.decoder.init(second, latent)["params"],
+        }
+
+
+def apply_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
+    """The module as a function of (parameters, inputs).
+
+    Where the compute type is float32, products are float32 too: GPUs and TPUs would shorten them
+    otherwise.
+    """
+    precision = "highest" if jnp.dtype(dtype) == jnp.float32 else "default"
+
+    def apply(params, *inputs):
+        with jax.default_matmul_precision(precision):
+            return module.apply({"params": params}, *inputs)
+
+    return apply

@@ -1,0 +1,104 @@
+"""TAESD-style autoencoder: images to 1/8-size latents and back (section 7.1; madebyollin/taesd).
+
+Plain 3x3 convolutions and ReLU, no normalisation. Width 64 and 16 latent channels are TAESD3's;
+both are free here, so that a narrower autoencoder can ship with the project.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from elir_jax.networks.layers import conv
+from elir_jax.types import Image, Latent
+
+FACTOR = 8  # pixels a latent, along each side
+STAGES = 3
+BLOCKS = 3  # residual blocks a stage
+CLAMP = 3.0  # the decoder bends its input into (-3, 3)
+# How far either network sees around a pixel: each convolution by one pixel of its own resolution.
+SEES = 4 + sum(2**s + 3 * BLOCKS * 2 ** (s + 1) for s in range(STAGES)) + FACTOR  # 145 pixels
+HALO = -(-SEES // FACTOR)  # the same in whole latents
+
+
+class ResidualBlock(nn.Module):
+    """Three convolutions and an identity shortcut, ReLU after the sum."""
+
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        width = x.shape[-1]
+        h = nn.relu(conv(x, width, dtype=self.dtype, name="conv0"))
+        h = nn.relu(conv(h, width, dtype=self.dtype, name="conv1"))
+        h = conv(h, width, dtype=self.dtype, name="conv2")
+        return nn.relu(h + x)
+
+
+def _block(rematerialize: bool) -> type[nn.Module]:
+    """The residual block; one that keeps its input alone for the backward pass, if asked."""
+    return nn.remat(ResidualBlock) if rematerialize else ResidualBlock
+
+
+def check_sides(x: Image) -> None:
+    """Raise ValueError unless height and width are multiples of 8."""
+    if x.shape[1] % FACTOR or x.shape[2] % FACTOR:
+        raise ValueError(
+            f"encoder: height and width must be multiples of {FACTOR}, got {x.shape[1:3]}"
+        )
+
+
+def bend(z: Latent) -> Latent:
+    """The decoder's clamp: ``3 tanh(z / 3)``."""
+    return jnp.tanh(z / CLAMP) * CLAMP
+
+
+def double(h: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+    """Nearest-neighbour enlargement by two."""
+    return h.repeat(2, axis=1).repeat(2, axis=2)
+
+
+class Encoder(nn.Module):
+    """Image (b, h, w, 3) in [0, 1] -> latent (b, h/8, w/8, latent_channels), about unit variance.
+
+    Raises ValueError unless h and w are multiples of 8.
+    """
+
+    latent_channels: int = 16
+    width: int = 64
+    dtype: DTypeLike = jnp.float32
+    rematerialize: bool = False
+
+    @nn.compact
+    def __call__(self, x: Image) -> Latent:
+        block = _block(self.rematerialize)
+        check_sides(x)
+        h = conv(x.astype(self.dtype), self.width, dtype=self.dtype, name="conv_in")
+        h = block(self.dtype, name="block")(h)
+        for s in range(STAGES):
+            h = conv(h, self.width, stride=2, use_bias=False, dtype=self.dtype, name=f"down{s}")
+            for b in range(BLOCKS):
+                h = block(self.dtype, name=f"stage{s}_block{b}")(h)
+        z = conv(h, self.latent_channels, dtype=self.dtype, name="conv_out")
+        return z.astype(jnp.float32)
+
+
+class Decoder(nn.Module):
+    """Latent (b, lh, lw, c) -> image (b, 8 lh, 8 lw, 3), about [0, 1], not clipped."""
+
+    width: int = 64
+    dtype: DTypeLike = jnp.float32
+    rematerialize: bool = False
+
+    @nn.compact
+    def __call__(self, z: Latent) -> Image:
+        block = _block(self.rematerialize)
+        z = bend(z)
+        h = nn.relu(conv(z.astype(self.dtype), self.width, dtype=self.dtype, name="conv_in"))
+        for s in range(STAGES):
+            for b in range(BLOCKS):
+                h = block(self.dtype, name=f"stage{s}_block{b}")(h)
+            h = conv(double(h), self.width, use_bias=False, dtype=self.dtype, name=f"up{s}")
+        h = block(self.dtype, name="block")(h)
+        x = conv(h, 3, dtype=self.dtype, name="conv_out")
+        return x.astype(jnp.float32)

@@ -1,0 +1,155 @@
+"""Velocity network: a U-Net of convolutions only (section 7.1.2), as the release builds it.
+
+Strided convolutions go down, 4x4 transposed ones go up, every residual block has a 1x1 shortcut.
+``channel_multipliers=(1, 2, 1, 2)`` is the release's; a multiplier of 1 keeps the resolution.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from elir_jax.networks.layers import (
+    CollapsibleConv,
+    conv,
+    dense,
+    time_embedding,
+    uniform_fan_in,
+)
+from elir_jax.types import Latent, Time
+
+GROUPS = 32
+EPSILON = 1e-5
+TIME_EXPANSION = 4  # width of the time features, in embedding dimensions
+
+
+class NormActConv(nn.Module):
+    """GroupNorm, SiLU, collapsible 3x3 convolution."""
+
+    features: int
+    form: str = "plain"
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        # The two-pass variance: the fast one loses digits where a group's mean is large.
+        h = nn.GroupNorm(
+            GROUPS, epsilon=EPSILON, use_fast_variance=False, dtype=self.dtype, name="norm"
+        )(x)
+        return CollapsibleConv(self.features, self.form, self.dtype, name="conv")(nn.silu(h))
+
+
+class ResidualBlock(nn.Module):
+    """Two NormActConv with the time added between them, and a 1x1 shortcut."""
+
+    features: int
+    form: str = "plain"
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, time):
+        h = NormActConv(self.features, self.form, self.dtype, name="block0")(x)
+        shift = dense(nn.silu(time), self.features, dtype=self.dtype, name="time")
+        h = h + shift[:, None, None, :]
+        h = NormActConv(self.features, self.form, self.dtype, name="block1")(h)
+        return h + conv(x, self.features, kernel_size=1, dtype=self.dtype, name="shortcut")
+
+
+class Upsample(nn.Module):
+    """4x4 transposed convolution of stride 2 that doubles height and width.
+
+    Each output row sees two input rows through every other row of the kernel, and so do columns:
+    four 2x2 convolutions, one for each parity of row and column, run as one matrix product. XLA's
+    own form spreads the input with zeros, and its weight gradient is ten times slower on a CPU.
+    """
+
+    features: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        # PyTorch counts the fan-in of a transposed convolution over its output channels.
+        init = uniform_fan_in(16 * self.features)
+        return _Transposed(self.features, self.dtype, init, name="conv")(x)
+
+
+class _Transposed(nn.Module):
+    """The parameters of flax's ``ConvTranspose``, and its output."""
+
+    features: int
+    dtype: DTypeLike
+    init: nn.initializers.Initializer
+
+    @nn.compact
+    def __call__(self, x):
+        b, h, w, c = x.shape
+        kernel = self.param("kernel", self.init, (4, 4, c, self.features))
+        bias = self.param("bias", self.init, (self.features,))
+        # (row of the 2x2, parity, column, parity, in, out) -> parities beside the outputs
+        taps = kernel.reshape(2, 2, 2, 2, c, self.features).transpose(0, 2, 4, 1, 3, 5)
+        padded = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        seen = [padded[:, r : r + h + 1, s : s + w + 1] for r in range(2) for s in range(2)]
+        y = jnp.concatenate(seen, -1) @ taps.reshape(4 * c, -1).astype(self.dtype)
+        y = y.reshape(b, h + 1, w + 1, 2, 2, self.features)
+        # An odd row begins one input row later than an even one.
+        rows = [[y[:, r : r + h, s : s + w, r, s] for s in range(2)] for r in range(2)]
+        y = jnp.stack([jnp.stack(row, axis=3) for row in rows], axis=2)
+        return y.reshape(b, 2 * h, 2 * w, -1) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+
+
+class UNet(nn.Module):
+    """Latent ``z_t`` (b, lh, lw, c) and time ``t`` (b,) -> velocity of the same shape.
+
+    Raises ValueError unless lh and lw are multiples of 2 to the number of multipliers other than 1,
+    and every width is a multiple of 32 (the groups of its normalisation).
+    """
+
+    hidden: int = 128
+    channel_multipliers: tuple[int, ...] = (1, 2, 1, 2)
+    num_mid_blocks: int = 3
+    time_dim: int = 160
+    form: str = "plain"
+    dtype: DTypeLike = jnp.float32
+
+    @property
+    def factor(self) -> int:
+        """What must divide the latents' height and width."""
+        return 2 ** sum(m != 1 for m in self.channel_multipliers)
+
+    def _check(self, z: Latent) -> None:
+        if z.shape[1] % self.factor or z.shape[2] % self.factor:
+            raise ValueError(
+                f"U-Net: latent height and width must be multiples of {self.factor} (pixels: of "
+                f"{8 * self.factor}), got latents of {z.shape[1:3]}"
+            )
+        if self.hidden % GROUPS:
+            raise ValueError(f"U-Net: hidden must be a multiple of {GROUPS}, got {self.hidden}")
+
+    @nn.compact
+    def __call__(self, z: Latent, t: Time) -> Latent:
+        self._check(z)
+        dtype = self.dtype
+        time = time_embedding(t, self.time_dim).astype(dtype)
+        wide = TIME_EXPANSION * self.time_dim
+        time = dense(time, wide, dtype=dtype, name="time_in")
+        time = dense(nn.silu(time), wide, dtype=dtype, name="time_out")
+
+        def residual(h, features, name):
+            return ResidualBlock(features, self.form, dtype, name=name)(h, time)
+
+        h = conv(z.astype(dtype), self.hidden, kernel_size=1, dtype=dtype, name="conv_in")
+        skips = []
+        for i, multiplier in enumerate(self.channel_multipliers):
+            h = residual(h, h.shape[-1], f"down{i}")
+            skips.append(h)
+            if multiplier != 1:
+                h = conv(h, multiplier * h.shape[-1], stride=2, dtype=dtype, name=f"downsample{i}")
+        for i in range(self.num_mid_blocks):
+            h = residual(h, h.shape[-1], f"mid{i}")
+        for i, multiplier in enumerate(reversed(self.channel_multipliers)):
+            if multiplier != 1:
+                h = Upsample(h.shape[-1] // multiplier, dtype, name=f"upsample{i}")(h)
+            features = h.shape[-1]
+            h = residual(jnp.concatenate([h, skips.pop()], axis=-1), features, f"up{i}")
+        h = NormActConv(h.shape[-1], self.form, dtype, name="final")(h)
+        v = conv(h, z.shape[-1], kernel_size=1, dtype=dtype, name="conv_out")
+        return v.astype(jnp.float32)

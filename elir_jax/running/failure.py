@@ -1,0 +1,73 @@
+"""A value that is not finite: what is kept of it for inspection."""
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from elir_jax.devices import hosts
+from elir_jax.errors import UserError
+from elir_jax.running.records.checkpoint import write
+from elir_jax.training.state import TrainState
+
+FOLDER = "not_finite"
+
+
+class NotFinite(Exception):
+    """Step ``step`` had the metrics ``bad``; ``state`` is the one before it, ``record`` its images.
+
+    Every host raises it at the same step, with its own share of the images' numbers. ``position``
+    is that of the state in the data.
+    """
+
+    def __init__(
+        self,
+        step: int,
+        bad: dict[str, float],
+        state: TrainState,
+        record: np.ndarray,
+        position: dict[str, int],
+    ):
+        super().__init__(step, bad)
+        self.step, self.bad, self.state, self.record = step, bad, state, record
+        self.position = position
+
+
+def keep_for_inspection(
+    error: NotFinite, workdir: Path, name_of: Callable[[int], str], config: dict
+) -> UserError:
+    """Write what the step was made of, and the state before it; returns what to tell.
+
+    ``not_finite/STEP-N/images.json`` names the images; beside it lies the state, as a checkpoint.
+    """
+    records = sorted(int(n) for n in np.unique(hosts.gather(error.record)))
+    images = {str(n): name_of(n) for n in records}
+    kept = ""
+    if hosts.is_first():
+        try:
+            kept = f" (all named in {_keep(error, workdir / FOLDER, images, config)})"
+        except Exception as failed:  # must not hide what happened
+            kept = f" (the state before it could not be kept: {failed})"
+    numbers = ", ".join([*images][:16]) + (", ..." if len(images) > 16 else "")
+    return UserError(
+        f"step {error.step}: not finite: {', '.join(error.bad)}; images {numbers}{kept}; nothing "
+        f"of this step is in a checkpoint. Lower --config.optimizer.learning_rate, or compute in "
+        f"float32 (--config.dtype)"
+    )
+
+
+def _keep(error: NotFinite, folder: Path, images: dict[str, str], config: dict) -> Path:
+    incident = next(
+        path
+        for path in (folder / f"{error.step}-{n}" for n in itertools.count(1))
+        if not path.exists()
+    )
+    incident.mkdir(parents=True)
+    story = {"step": error.step, "not_finite": {k: str(v) for k, v in error.bad.items()}}
+    (incident / "images.json").write_text(json.dumps(story | {"images": images}, indent=1))
+    state = jax.tree.map(np.asarray, jax.device_get(error.state))
+    write(incident, error.step - 1, state, error.position, config)
+    return incident

@@ -1,0 +1,58 @@
+"""Batches are taken in a thread, so that a signal need not wait for the storage."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from elir_jax.running.stopping import StopRequest
+from elir_jax.types import Batch
+
+POLL = 0.05  # seconds
+
+
+class Feeding:
+    """The next batch of ``data``, made while the step runs.
+
+    Use as a context manager. What ``data`` raises, :meth:`take` raises in its turn.
+    """
+
+    def __init__(self, data: Iterator[Batch]):
+        self._data = data
+        self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(1)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="feeding", daemon=True)
+
+    def __enter__(self) -> "Feeding":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+
+    def take(self, stop: StopRequest) -> Any:
+        """The next batch, or None where ``stop`` came first."""
+        while stop.signum is None:
+            try:
+                batch, error = self._queue.get(timeout=POLL)
+            except queue.Empty:
+                continue
+            if error is not None:
+                raise error
+            return batch
+        return None
+
+    def _fill(self) -> None:
+        error: BaseException | None = None
+        while error is None and not self._closed.is_set():
+            batch = None
+            try:
+                batch = next(self._data)
+            except BaseException as raised:  # told where it is waited for
+                error = raised
+            while not self._closed.is_set():
+                try:
+                    self._queue.put((batch, error), timeout=POLL)
+                    break
+                except queue.Full:
+                    continue

@@ -1,0 +1,164 @@
+"""The order of operations of a run: data, step, check, log, save. No maths, no configuration.
+
+Every host makes the same steps and comes to the same verdict on each. Verdicts and metrics are
+looked at one step late, while the next step runs: a step after one that was not made is not made
+either (:mod:`elir_jax.training.step`).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from elir_jax.devices import hosts
+from elir_jax.devices.mesh import StepFn
+from elir_jax.errors import UserError
+from elir_jax.running.failure import NotFinite
+from elir_jax.running.feeding import Feeding
+from elir_jax.running.records.writers import Writers
+from elir_jax.running.stopping import StopRequest
+from elir_jax.training.state import TrainState
+from elir_jax.training.step import Metrics, Order, Verdict
+from elir_jax.types import Batch
+
+
+class Plan(NamedTuple):
+    """When a run logs, saves and ends, in steps."""
+
+    num_steps: int
+    log_every: int
+    checkpoint_every: int
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    state: TrainState
+    stopped: bool  # before its last step, because a host was told to
+
+
+def fit(
+    state: TrainState,
+    data: Any,
+    step_fn: StepFn,
+    plan: Plan,
+    *,
+    writers: Writers,
+    stop: StopRequest,
+    config: dict,
+) -> Outcome:
+    """Train from ``state`` to ``plan.num_steps`` or until ``stop``; the last state is saved.
+
+    ``data`` is :class:`elir_jax.data.pipeline.TrainingBatches` or alike. Raises NotFinite where a
+    metric is not finite, with the state before that step; nothing is saved of it. What ``data`` or
+    saving raises ends the run on every host, and what was trained is saved where it can be.
+    """
+    run = _Loop(state, data, step_fn, plan, writers, stop, config)
+    with Feeding(data) as feeding:
+        run.train(feeding)
+    return run.finish()
+
+
+class _Loop:
+    def __init__(self, state, data, step_fn, plan, writers, stop, config):
+        self.state, self.data, self.step_fn, self.plan = state, data, step_fn, plan
+        self.writers, self.stop, self.config = writers, stop, config
+        self.ledger = writers.ledger
+        self.alone = hosts.alone()
+        self.start = self.step = int(state.step)
+        self.position = data.get_state()
+        self.pending: tuple[int, Metrics, Verdict, np.ndarray] | None = None
+        self.error: Exception | None = None
+        self.stopped = self.fault = False
+
+    def train(self, feeding: Feeding) -> None:
+        stop = self.stop
+        stop.nothing_to_save = self.alone  # until the first step is made
+        while self.step < self.plan.num_steps and not (self.stopped or self.fault):
+            batch = self._take(feeding)
+            stopping = self.error is None and stop.signum is not None
+            if self.alone and (stopping or batch is None):  # nobody else to agree with
+                self.stopped, self.fault = stopping, not stopping
+                break
+            order = Order(self.step, float(stopping), float(batch is None))
+            self._make(self.data.blank() if batch is None else batch, order)
+            if self.step % self.plan.checkpoint_every == 0:
+                self._look_at_last()
+                if not (self.stopped or self.fault):
+                    self.ledger.turn("save")
+                    self._try(self.writers.save, self.state, self._position(self.step), self.config)
+        self._look_at_last()
+
+    def finish(self) -> Outcome:
+        """Save the last state; raise, on every host, what ended the run."""
+        self.ledger.turn("save")
+        self._try(self.writers.wait)  # where the save before failed, this one may not
+        if self.step > self.start or self.error is None:
+            self._try(self.writers.save, self.state, self._position(self.step), self.config)
+            self._try(self.writers.wait)
+        hosts.agreed(self._raise)
+        return Outcome(self.state, self.stopped)
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
+        if self.fault:
+            raise UserError(
+                f"another process could not go on after step {self.step}: its own log says why"
+            )
+
+    def _take(self, feeding: Feeding) -> Batch | None:
+        """This host's next batch; None where there is none, or a signal came first."""
+        self.ledger.turn("data")
+        if self.error is not None:
+            return None
+        try:
+            return feeding.take(self.stop)
+        except Exception as error:
+            if self.stop.signum is None:  # else: its workers died of the same signal
+                self.error = error
+            return None
+
+    def _make(self, batch: Batch, order: Order) -> None:
+        first = self.step == self.start
+        self.ledger.turn("compile" if first else self.ledger.account_of(self.step + 1))
+        self.state, metrics, verdict = self.step_fn(self.state, batch, order)
+        self.step += 1
+        self.stop.nothing_to_save = False
+        previous, self.pending = self.pending, (self.step, metrics, verdict, batch.record)
+        if previous is not None:
+            self._look_at(*previous)
+
+    def _look_at_last(self) -> None:
+        if self.pending is not None:
+            last, self.pending = self.pending, None
+            self.ledger.turn(self.ledger.account_of(last[0]))
+            self._look_at(*last)
+
+    def _look_at(self, step: int, metrics: Metrics, verdict: Verdict, record: np.ndarray) -> None:
+        """Wait for a step's verdict, act on it, log its metrics where it is their turn."""
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        made, stop, empty = (bool(flag) for flag in jax.device_get(verdict))
+        self.stopped |= stop
+        self.fault |= empty and not stop
+        if made:
+            self.writers.advance(step)
+            if step % self.plan.log_every == 0 or step == self.plan.num_steps:
+                self._try(self.writers.log, step, values)
+            return
+        if not empty:
+            bad = {name: value for name, value in values.items() if not math.isfinite(value)}
+            raise NotFinite(step, bad, self.state, record, self._position(step - 1))
+        self.step, self.pending = step - 1, None  # the one after it was not made either
+
+    def _try(self, write, *args) -> None:
+        """``write``, whose error ends the run in its turn; the first one counts."""
+        try:
+            write(*args)
+        except UserError as error:
+            self.error = self.error or error
+
+    def _position(self, step: int) -> dict[str, int]:
+        """The position in the data after ``step``; the feeding is ahead of it."""
+        return self.data.after(self.position, step - self.start)

@@ -1,0 +1,75 @@
+"""The time ledger: where the seconds of a run went, over all its starts.
+
+At every moment one account is open, so the accounts add up to the time spent. ``redone`` is what a
+run spends on steps that an earlier start had made and lost.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from elir_jax.files import whole_file
+
+FILE = "ledger.json"
+ACCOUNTS = ("start_up", "compile", "data", "step", "save", "evaluation", "redone")
+
+
+class Ledger:
+    """The accounts of one run, in seconds; ``began`` is this start's, by ``time.monotonic``."""
+
+    def __init__(self, path: Path | None, began: float):
+        """Go on with the accounts in ``path``, if there are any; None keeps them in memory."""
+        self._path = path
+        earlier = _read(path)
+        self.seconds = dict.fromkeys(ACCOUNTS, 0.0) | earlier["seconds"]
+        self.furthest: int = earlier["furthest"]  # newest step that earlier starts noted
+        self.redone_steps: int = earlier["redone_steps"]
+        self.starts: int = earlier["starts"] + 1
+        self._step = self.furthest
+        self._account, self._since = "start_up", began
+
+    def turn(self, account: str) -> None:
+        """Book the time since the last turn, and open ``account``."""
+        now = time.monotonic()
+        self.seconds[self._account] += now - self._since
+        self._account, self._since = account, now
+
+    def made(self, step: int) -> None:
+        """Note that ``step`` was made, once more perhaps."""
+        self.redone_steps += step <= self.furthest
+        self._step = max(self._step, step)
+
+    def account_of(self, step: int) -> str:
+        """``redone`` for a step that an earlier start has made, ``step`` otherwise."""
+        return "redone" if step <= self.furthest else "step"
+
+    def write(self) -> dict[str, float]:
+        """Keep the accounts for later starts; returns them by the names they have in a row."""
+        self.turn(self._account)
+        if self._path is not None:
+            content = {
+                "seconds": self.seconds,
+                "furthest": self._step,
+                "redone_steps": self.redone_steps,
+                "starts": self.starts,
+            }
+            with whole_file(self._path) as part:
+                part.write_text(json.dumps(content, indent=1))
+        return {f"seconds_{account}": spent for account, spent in self.seconds.items()}
+
+    def summary(self) -> str:
+        """One line for people."""
+        self.turn(self._account)
+        spent = ", ".join(f"{a.replace('_', '-')} {s:.1f}" for a, s in self.seconds.items())
+        return (
+            f"seconds: {spent}; {sum(self.seconds.values()):.1f} in all, {self.starts} start(s), "
+            f"{self.redone_steps} step(s) made again"
+        )
+
+
+def _read(path: Path | None) -> dict:
+    empty = {"seconds": {}, "furthest": 0, "redone_steps": 0, "starts": 0}
+    try:
+        return empty | json.loads(path.read_text()) if path is not None else empty
+    except (OSError, ValueError):  # absent, or the machine died while it was written
+        return empty

@@ -1,0 +1,122 @@
+"""What a run tells while it trains: a progress bar, ``metrics.jsonl``, TensorBoard, loss curves."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import tqdm
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+from elir_jax.files import whole_file
+
+METRICS_FILE = "metrics.jsonl"
+TERMINAL_INTERVAL = 0.2  # seconds between redraws of the bar
+LOG_FILE_INTERVAL = 30.0  # the same where the output is no terminal
+
+
+class Report:
+    """Writes the metrics of a run from ``start`` on; rows beyond ``start`` are dropped first.
+
+    Such rows come from a run that died after its last checkpoint: those steps are made again.
+    """
+
+    def __init__(self, workdir: Path, *, start: int, num_steps: int, batch_size: int):
+        self.path = workdir / METRICS_FILE
+        _keep_rows(self.path, start)
+        self._file = self.path.open("a")
+        board = workdir / "tensorboard"
+        board.mkdir(exist_ok=True)
+        # Not the package's own queue and thread: on a full disk they would block for ever.
+        self._board = EventsWriter(str(board / "events"))
+        again = SessionLog(status=SessionLog.START)  # what came from this step on is hidden
+        self._board.write_event(Event(step=start + 1, wall_time=time.time(), session_log=again))
+        self._bar: tqdm.tqdm | None = None
+        self._num_steps, self._batch_size = num_steps, batch_size
+        self._last_step, self._last_time = start, time.monotonic()
+
+    def advance(self) -> None:
+        """One step was made. The bar starts after the first one, which compiled."""
+        if self._bar is None:
+            interactive = sys.stderr.isatty()
+            self._bar = tqdm.tqdm(
+                total=self._num_steps,
+                initial=self._last_step,
+                unit="step",
+                mininterval=TERMINAL_INTERVAL if interactive else LOG_FILE_INTERVAL,
+                dynamic_ncols=interactive,
+            )
+        self._bar.update()
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Record the metrics of ``step``, with images per second since the row before."""
+        now = time.monotonic()
+        images = self._batch_size * (step - self._last_step)
+        speed = images / max(now - self._last_time, 1e-9)
+        self._last_step, self._last_time = step, now
+        row = {"step": step, "loss": metrics["loss"], **metrics, "images_per_second": speed}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for name, value in row.items():
+            if name != "step":
+                summary = scalar(name, value)
+                self._board.write_event(Event(step=step, wall_time=time.time(), summary=summary))
+        self._board.flush()
+        self._bar.set_postfix_str(
+            f"loss {metrics['loss']:.4f}, {speed:.1f} images/s", refresh=False
+        )
+
+    def close(self) -> None:
+        """Finish the bar and the files."""
+        if self._bar is not None:
+            self._bar.close()
+        self._file.close()
+        self._board.close()
+
+
+def read_metrics(workdir: Path) -> list[dict]:
+    """Rows of ``metrics.jsonl``; a last line cut short by a kill is left out."""
+    path = workdir / METRICS_FILE
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _keep_rows(path: Path, last_step: int) -> None:
+    rows = [row for row in read_metrics(path.parent) if row["step"] <= last_step]
+    with whole_file(path) as part:
+        part.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def draw_curves(workdir: Path) -> Path | None:
+    """Draw every loss term over the steps into ``loss.png``; None where nothing was logged."""
+    rows = read_metrics(workdir)
+    if not rows:
+        return None
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    aside = {"step", "images_per_second", "grad_norm", "update_norm", "param_norm"}
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    steps = np.asarray([row["step"] for row in rows])
+    for name in rows[-1]:
+        if name in aside or name.startswith("seconds_"):
+            continue
+        values = np.asarray([row.get(name, np.nan) for row in rows], float)
+        axes.plot(steps, values, linewidth=2 if name == "loss" else 1, label=name)
+    axes.set(xlabel="step", ylabel="loss", yscale="log", title="Training loss and its terms")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    path = workdir / "loss.png"
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return path

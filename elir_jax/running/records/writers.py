@@ -1,0 +1,88 @@
+"""Everything that a run leaves behind while it trains; on the first host only."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from elir_jax.devices import hosts
+from elir_jax.errors import DiskError
+from elir_jax.running.records.checkpoint import Checkpoints
+from elir_jax.running.records.ledger import FILE, Ledger
+from elir_jax.running.records.report import Report
+
+FOLDER = "checkpoints"
+
+
+class Writers:
+    """Checkpoints, report and ledger; on other hosts the ledger only, and in memory."""
+
+    def __init__(self, ledger: Ledger, checkpoints: Checkpoints | None, report: Report | None):
+        self.ledger, self._checkpoints, self._report = ledger, checkpoints, report
+
+    def save(self, state: Any, position: dict[str, int], config: dict) -> None:
+        """Start saving. Raises DiskError where the save before failed."""
+        if self._checkpoints is not None:
+            self._checkpoints.save(state, position, config)
+
+    def wait(self) -> None:
+        """Wait until the last save is on the disk. Raises DiskError where it failed."""
+        if self._checkpoints is not None:
+            self._checkpoints.wait()
+
+    def advance(self, step: int) -> None:
+        """One step was made."""
+        self.ledger.made(step)
+        if self._report is not None:
+            self._report.advance()
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Record a step's metrics and the ledger. Raises DiskError where the disk refuses."""
+        if self._report is None:
+            return
+        try:
+            self._report.log(step, values | self.ledger.write())
+        except OSError as error:
+            raise DiskError(
+                f"{self._report.path}: cannot be written ({error.strerror}); make room, then run "
+                f"the same command again"
+            ) from error
+
+
+@contextmanager
+def open_writers(
+    workdir: Path,
+    *,
+    start: int,
+    num_steps: int,
+    batch_size: int,
+    keep: int,
+    keep_every: int,
+    began: float,
+) -> Iterator[Writers]:
+    """Writers of a run that goes on from step ``start``; ``began`` is by ``time.monotonic``."""
+
+    def open_both() -> tuple[Checkpoints, Report] | None:
+        if not hosts.is_first():
+            return None
+        try:
+            return (
+                Checkpoints(workdir / FOLDER, keep, keep_every, start),
+                Report(workdir, start=start, num_steps=num_steps, batch_size=batch_size),
+            )
+        except OSError as error:
+            raise DiskError(f"{workdir}: cannot be written ({error.strerror})") from error
+
+    opened = hosts.agreed(open_both)
+    if opened is None:
+        yield Writers(Ledger(None, began), None, None)
+        return
+    checkpoints, report = opened
+    ledger = Ledger(workdir / FILE, began)
+    try:
+        yield Writers(ledger, checkpoints, report)
+    finally:
+        checkpoints.close()
+        with suppress(OSError):  # of a full disk, which has been told
+            ledger.write()
+            report.close()

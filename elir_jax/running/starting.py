@@ -1,0 +1,131 @@
+"""Where a run begins: at its newest whole checkpoint, or fresh; the same on every host."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from elir_jax.devices import hosts
+from elir_jax.devices.mesh import replicate
+from elir_jax.errors import UserError
+from elir_jax.running.records.checkpoint import Saved, arrange, read_newest
+from elir_jax.running.records.workdir import lock
+from elir_jax.running.records.writers import FOLDER
+from elir_jax.running.run import Run
+from elir_jax.training.state import TrainState
+from elir_jax.weights.own import has_weights
+
+# What may differ from the start before: it changes how long, how often and how fast, not what.
+# Where the training images lie may too: their fingerprint is compared.
+FREE = {"num_steps", "accumulate", "rematerialize", "log_every", "checkpoint_every",
+        "keep_checkpoints", "keep_every", "data.path", "data.eval_path", "data.workers",
+        "data.on_error", "data.max_bad_share"}  # fmt: skip
+# What a field that a checkpoint's configuration lacks meant before there was such a field.
+ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
+         "autoencoder.linear": False}  # fmt: skip
+FREE_SECTIONS = ("evaluation.", "sampler.")
+
+
+def begin(
+    run: Run, workdir: Path, allow_config_change: bool
+) -> tuple[TrainState, dict[str, int] | None]:
+    """(state, position in the data) to train from; the folder is this run's from here on.
+
+    The position is None for a fresh start.
+    Raises UserError, on every host, where another run holds the folder, where its checkpoints are
+    of another network or all damaged, and where the configuration is another and may not be.
+    """
+    like = run.state_like()
+    tree: Any = None
+
+    def decide() -> dict | None:
+        nonlocal tree
+        lock(workdir)
+        saved = read_newest(workdir / FOLDER)
+        if saved is None:
+            tree = run.init_state(workdir)
+            return None
+        if not allow_config_change:
+            _compare(workdir, saved, run.config)
+        tree = arrange(saved, like, workdir / FOLDER)
+        return saved.data
+
+    config = flatten(run.config)
+    fixed = {field: value for field, value in config.items() if not is_free(field, config)}
+    hosts.check_same(
+        json.dumps([fixed, run.plan], sort_keys=True), "configuration, or other images"
+    )
+    position = hosts.decided_by_first(decide)
+    state = replicate(hosts.tree_from_first(tree, like))
+    return state, position
+
+
+def averaged(run: Run, workdir: Path) -> tuple[int | None, Any]:
+    """(step, (averaged, frozen) weights) to evaluate, of a trained or a converted folder.
+
+    The step is None for converted weights.
+    """
+    like = run.state_like()
+    weights: Any = None
+
+    def decide() -> int | None:
+        nonlocal weights
+        folder = workdir / FOLDER
+        saved = read_newest(folder)
+        if saved is not None:
+            state = arrange(saved, like, folder)
+            weights = state.ema, state.frozen
+            return saved.step
+        if not has_weights(workdir):
+            raise UserError(
+                f"{workdir}: no checkpoint here; train first, or name the run's --workdir"
+            )
+        weights = run.converted(workdir)
+        return None
+
+    step = hosts.decided_by_first(decide)
+    shapes = like.ema, like.frozen
+    if step is None:
+        shapes = run.converted_like()
+    return step, hosts.tree_from_first(weights, shapes)
+
+
+def differences(there: dict, here: dict) -> list[str]:
+    """Fields that two runs of one folder may not differ in, as ``field: there -> here``."""
+    old, new = ADDED | flatten(there), ADDED | flatten(here)
+    return [
+        f"{field}: {_show(old, field)} -> {_show(new, field)}"
+        for field in sorted(old.keys() | new.keys())
+        if _show(old, field) != _show(new, field) and not is_free(field, new)
+    ]
+
+
+def is_free(field: str, config: dict[str, Any]) -> bool:
+    """Whether a field of a flat configuration may differ from the start before."""
+    if field == "num_steps" and config.get("optimizer.schedule") == "cosine":
+        return False  # the learning rate of every step depends on it
+    return field in FREE or field.startswith(FREE_SECTIONS)
+
+
+def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """``{"data": {"size": 64}}`` -> ``{"data.size": 64}``."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _compare(workdir: Path, saved: Saved, config: dict) -> None:
+    changed = differences(saved.config, config)
+    if changed:
+        raise UserError(
+            f"{workdir}: was trained to step {saved.step} with another configuration: "
+            f"{'; '.join(changed)}; go back to it, choose another --workdir, or accept the change "
+            f"with --allow-config-change"
+        )
+
+
+def _show(fields: dict[str, Any], field: str) -> str:
+    return json.dumps(fields[field]) if field in fields else "(absent)"

@@ -1,0 +1,80 @@
+"""This project's own file of weights: a run's folder with ``weights.safetensors`` in it.
+
+Tensors carry the names and axes of our parameter tree, joined by ``/``. Training in such a folder
+starts from them, evaluation evaluates them.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from elir_jax.errors import UserError
+from elir_jax.types import Params
+from elir_jax.weights.files import Tensors, read_tensors, write_tensors
+from elir_jax.weights.layouts import listed
+
+FILE = "weights.safetensors"
+
+
+def flatten(params: Params) -> Tensors:
+    """Nested tables -> names joined by ``/``."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+
+
+def unflatten(tensors: Tensors) -> Params:
+    """The inverse of :func:`flatten`."""
+    params: Params = {}
+    for name, value in tensors.items():
+        *tables, last = name.split("/")
+        branch = params
+        for table in tables:
+            branch = branch.setdefault(table, {})
+        branch[last] = value
+    return params
+
+
+def write_weights(folder: Path, params: Params) -> Path:
+    """Write ``folder/weights.safetensors``; returns its path."""
+    path = folder / FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
+    write_tensors(path, flatten(params))
+    return path
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether the folder holds such a file."""
+    return (folder / FILE).is_file()
+
+
+def read_weights(folder: Path) -> Params:
+    """All parameters of ``folder/weights.safetensors``."""
+    return unflatten(read_tensors(folder / FILE))
+
+
+def check_weights(path: Path, params: Params, like: Params) -> None:
+    """Raise UserError, naming the first, unless the parameters have the shapes of ``like``."""
+    there, wanted = flatten(params), flatten(jax.tree.map(lambda s: np.empty(s.shape, bool), like))
+    said = [
+        f"{len(names)} tensor(s) {problem}: {listed(names)}"
+        for problem, names in (
+            ("missing", wanted.keys() - there.keys()),
+            ("not known", there.keys() - wanted.keys()),
+        )
+        if names
+    ] or [
+        f"{name} has shape {there[name].shape}, not {wanted[name].shape}"
+        for name in wanted
+        if there[name].shape != wanted[name].shape
+    ]
+    if said:
+        raise UserError(
+            f"{path}: weights of another network: {'; '.join(said[:2])}; use the options "
+            f"that elir_jax.interop.convert printed (sizes, and form=plain where it is collapsed)"
+        )

@@ -1,0 +1,163 @@
+"""Checkpoints: nothing damaged is used, nothing whole is lost, a failed save says so."""
+
+import errno
+import logging
+import random
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from running import new_state
+
+from elir_jax.errors import UserError
+from elir_jax.running.records import checkpoint
+from elir_jax.running.records.checkpoint import (
+    Checkpoints,
+    arrange,
+    read,
+    read_averaged,
+    read_newest,
+)
+from elir_jax.running.records.digests import Damaged, leaf_digests
+
+
+def saved_steps(folder):
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal())
+
+
+def save(folder, *steps, **options):
+    checkpoints = Checkpoints(folder, **options)
+    for step in steps:
+        checkpoints.save(new_state().replace(step=np.int32(step)), {"samples": step}, {"a": 1})
+    checkpoints.wait()
+    checkpoints.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "checkpoints"
+
+
+def test_what_is_read_is_what_was_written(folder):
+    state = new_state().replace(step=np.int32(7), params={"w": np.array([-0.0, np.nan, 1e-45])})
+    state.params["w"] = state.params["w"].astype(np.float32)
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(state, {"samples": 56}, {"lr": 0.1})
+    checkpoints.wait()
+    saved = read_newest(folder)
+    assert (saved.step, saved.data, saved.config) == (7, {"samples": 56}, {"lr": 0.1})
+    restored = arrange(saved, state, folder)
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
+        b = np.asarray(b)
+        assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    step, ema, frozen = read_averaged(folder)
+    np.testing.assert_array_equal(frozen["f"], np.ones(2))
+    assert step == 7 and ema.keys() == {"w"}
+    checkpoints.close()
+
+
+def test_the_newest_and_every_mth_are_kept(folder):
+    save(folder, 2, 4, 5, 8, 9, 10, keep=2, every=4)
+    assert saved_steps(folder) == [4, 8, 9, 10]
+
+
+def test_saving_the_same_step_twice_does_nothing(folder):
+    save(folder, 3, 3)
+    before = (folder / "3" / "digests.json").stat().st_mtime_ns
+    save(folder, 3, start=3)
+    assert (folder / "3" / "digests.json").stat().st_mtime_ns == before
+
+
+def damage(folder, rng, flip):
+    """Flip a bit of a random byte, or cut a random file short; returns the undoing."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size)
+    path = rng.choices(files, weights=[p.stat().st_size for p in files])[0]
+    whole = path.read_bytes()
+    place = rng.randrange(len(whole))
+    if flip:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << rng.randrange(8)
+    else:
+        changed = whole[:place]
+    path.write_bytes(changed)
+    return lambda: path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("flip, tries", [(True, 40), (False, 20)])
+def test_every_flipped_byte_and_every_cut_is_found_and_the_one_before_used(
+    folder, caplog, flip, tries
+):
+    save(folder, 3, 5)
+    rng = random.Random(flip)
+    for _ in range(tries):
+        undo = damage(folder / "5", rng, flip)
+        with caplog.at_level(logging.WARNING):
+            caplog.clear()
+            assert read_newest(folder).step == 3
+        assert f"refused checkpoint {folder / '5'}: " in caplog.text
+        undo()
+    assert read_newest(folder).step == 5
+
+
+def test_bytes_that_changed_before_they_were_written_are_found(folder, monkeypatch):
+    wrong = {"step": "0" * 64}
+    monkeypatch.setattr(checkpoint, "leaf_digests", lambda leaves: leaf_digests(leaves) | wrong)
+    save(folder, 5)
+    monkeypatch.undo()
+    with pytest.raises(Damaged, match="arrays"):
+        read(folder / "5")
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_cold(folder):
+    save(folder, 3, 5)
+    for step in (3, 5):
+        shutil.rmtree(folder / str(step) / "state")
+    with pytest.raises(UserError, match=r"no checkpoint is whole: 5: .*; 3: .*--workdir"):
+        read_newest(folder)
+
+
+def test_a_folder_that_was_never_finished_is_named_and_passed_over(folder, caplog):
+    save(folder, 3)
+    (folder / "9").mkdir()
+    (folder / "9" / "run.json").write_text("{}")
+    assert read_newest(folder).step == 3
+    assert "9: digests.json is absent: it was never finished" in caplog.text
+
+
+def test_refused_checkpoints_are_moved_aside_and_leftovers_cleared(folder):
+    save(folder, 3, 5)
+    (folder / "5" / "digests.json").unlink()
+    (folder / "part-7" / "state").mkdir(parents=True)
+    save(folder, 5, start=3)
+    assert sorted(p.name for p in folder.iterdir()) == ["3", "5", "damaged"]
+    assert read_newest(folder).step == 5
+    assert [p.name for p in (folder / "damaged").iterdir()] == ["5"]
+
+
+def test_a_save_that_fails_is_told_and_the_one_before_stays_good(folder, monkeypatch):
+    save(folder, 3)
+
+    def full(part):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    checkpoints = Checkpoints(folder, start=3)
+    monkeypatch.setattr(checkpoint, "seal", full)
+    checkpoints.save(new_state().replace(step=np.int32(5)), {"samples": 5}, {})
+    with pytest.raises(UserError, match=r"could not be saved \(No space left.* is step 3"):
+        checkpoints.wait()
+    checkpoints.close()
+    assert read_newest(folder).step == 3
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_name(folder):
+    save(folder, 3)
+    with pytest.raises(UserError, match=r"another network: params/w is float32\[3\].*\[4\]"):
+        arrange(read_newest(folder), new_state((4,)), folder)
+
+
+def test_there_may_be_none(folder):
+    assert read_newest(folder) is None
+    with pytest.raises(UserError, match="no checkpoint"):
+        read_averaged(folder)

@@ -1,0 +1,107 @@
+"""The loop: resuming, stopping, and what ends a run."""
+
+import itertools
+import json
+import os
+import signal
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from running import Numbers, count_up
+
+from elir_jax.errors import UserError
+from elir_jax.running.failure import NotFinite, keep_for_inspection
+from elir_jax.running.records.checkpoint import read
+from elir_jax.running.records.report import draw_curves, read_metrics
+from elir_jax.running.stopping import StopRequest
+from elir_jax.training.step import Verdict
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(workdir):
+    workdir.run(5)
+    assert workdir.saved() == 5
+    state = workdir.run(9)
+    assert int(state.step) == 9
+    np.testing.assert_array_equal(state.params["w"], np.full(3, sum(range(1, 10))))
+    assert [row["step"] for row in read_metrics(workdir.folder)] == list(range(1, 10))
+
+
+def test_running_a_finished_run_again_changes_nothing(workdir):
+    workdir.run(4)
+    before = (workdir.folder / "metrics.jsonl").read_text()
+    assert int(workdir.run(4).step) == 4
+    assert (workdir.folder / "metrics.jsonl").read_text() == before
+
+
+def test_a_signal_ends_the_run_after_the_step_in_hand(workdir):
+    with StopRequest() as stop:
+
+        def interrupted(state, batch, order):
+            if batch.record[0] == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+                while stop.signum is None:
+                    time.sleep(0.01)
+            return count_up(state, batch, order)
+
+        state = workdir.run(100, step=interrupted, stop=stop)
+    assert stop.signum == signal.SIGINT
+    assert int(state.step) == workdir.saved() == 3
+
+
+def poisoned(state, batch, order):
+    """Step 4 has a loss that is not finite; the state stays as it was, as a real step leaves it."""
+    if int(order.after) != int(state.step) or batch.record[0] == 4:
+        metrics = {"loss": jnp.float32(1), "consistency": jnp.float32(np.nan)}
+        return state, metrics, Verdict(jnp.bool_(False), jnp.bool_(False), jnp.bool_(False))
+    return count_up(state, batch, order)
+
+
+def test_a_value_that_is_not_finite_stops_the_run_by_name_and_is_kept_apart(workdir):
+    with pytest.raises(NotFinite) as caught:
+        workdir.run(100, step=poisoned)
+    assert workdir.saved() == 2
+    assert [row["step"] for row in read_metrics(workdir.folder)] == [1, 2, 3]
+    for incident in ("4-1", "4-2"):  # a run that is tried again keeps its own
+        told = keep_for_inspection(caught.value, workdir.folder, "image {}".format, {})
+        assert "step 4: not finite: consistency; images 4 " in str(told)
+        assert incident in str(told)
+    folder = workdir.folder / "not_finite" / "4-2"
+    story = json.loads((folder / "images.json").read_text())
+    assert story == {"step": 4, "not_finite": {"consistency": "nan"}, "images": {"4": "image 4"}}
+    kept = read(folder / "3")
+    assert kept.step == 3 and kept.data == {"samples": 3}
+    np.testing.assert_array_equal(kept.leaves["params/w"], np.full(3, 1 + 2 + 3))
+
+
+def test_a_broken_image_ends_the_run_but_what_was_trained_is_kept(workdir, monkeypatch):
+    whole = Numbers.__next__
+
+    def broken(data):
+        if data.position == 3:
+            raise UserError("broken.png: not a readable image")
+        return whole(data)
+
+    monkeypatch.setattr(Numbers, "__next__", broken)
+    with pytest.raises(UserError, match=r"broken\.png"):
+        workdir.run(100)
+    assert workdir.saved() == 3
+    monkeypatch.setattr(Numbers, "__next__", whole)
+    np.testing.assert_array_equal(workdir.run(5).params["w"], np.full(3, sum(range(1, 6))))
+
+
+def test_rows_after_the_last_checkpoint_are_not_kept_twice(workdir):
+    workdir.run(4)
+    with (workdir.folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 5, "loss": 0.0}) + "\n")
+        file.write('{"step": 6, "lo')  # a kill in the middle of a line
+    workdir.run(6)
+    assert [row["step"] for row in read_metrics(workdir.folder)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_curves_are_drawn_of_what_was_logged(workdir):
+    assert draw_curves(workdir.folder) is None
+    workdir.run(3)
+    assert draw_curves(workdir.folder).stat().st_size > 1000
+    assert next(itertools.chain((workdir.folder / "tensorboard").iterdir()), None) is not None

@@ -1,0 +1,136 @@
+"""Where a run begins: what may have changed since it was stopped, and what may not."""
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from test_configs import load
+
+from elir_jax import compose
+from elir_jax.errors import UserError
+from elir_jax.running import starting
+from elir_jax.running.records.checkpoint import write
+from elir_jax.running.starting import averaged, begin
+
+
+def run_with(**changes):
+    config = load("autoencoder", "tiny")
+    config.update(optimizer={"schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0})
+    config.update(changes)
+    return compose.build(config)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A folder with a checkpoint at step 5."""
+    workdir, run = tmp_path_factory.mktemp("saved"), run_with()
+    state = run.init_state(workdir).replace(step=np.int32(5))
+    folder = workdir / "checkpoints"
+    write(folder, 5, jax.tree.map(np.asarray, state), {"samples": 20}, run.config)
+    return workdir
+
+
+@pytest.fixture(autouse=True)
+def unlocked(request, monkeypatch):
+    """One process begins many runs here, and would lock itself out."""
+    if "alone" not in request.node.name:
+        monkeypatch.setattr(starting, "lock", lambda workdir: None)
+
+
+def test_a_run_begins_where_it_was_saved_or_afresh(saved, tmp_path):
+    state, position = begin(run_with(), saved, False)
+    assert int(state.step) == 5 and position == {"samples": 20}
+    state, position = begin(run_with(), tmp_path, False)
+    assert int(state.step) == 0 and position is None
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"seed": 1}, ["seed: 0 -> 1"]),
+        ({"optimizer": {"b2": 0.9}}, ["optimizer.b2: 0.99 -> 0.9"]),
+        ({"batch_size": 8, "dtype": "bfloat16"}, ["batch_size: 4 -> 8; dtype", '"bfloat16"']),
+    ],
+)
+def test_another_configuration_is_refused_with_every_difference(saved, changes, words):
+    with pytest.raises(UserError) as error:
+        begin(run_with(**changes), saved, False)
+    text = str(error.value)
+    assert all(word in text for word in [*words, "step 5", "--allow-config-change"]), text
+    assert int(begin(run_with(**changes), saved, True)[0].step) == 5
+
+
+def test_what_does_not_change_the_training_may_differ(saved):
+    changes = {"num_steps": 99, "log_every": 7, "checkpoint_every": 3, "keep_every": 9}
+    changes |= {"data": {"workers": 2, "on_error": "skip"}, "evaluation": {"batch_size": 1}}
+    assert int(begin(run_with(**changes), saved, False)[0].step) == 5
+
+
+def test_the_last_step_may_not_move_where_the_learning_rate_falls_to_it():
+    here, there = (
+        run_with(num_steps=steps, optimizer={"schedule": "cosine"}).config for steps in (20, 30)
+    )
+    assert starting.differences(here, there) == ["num_steps: 20 -> 30"]
+
+
+def test_a_configuration_from_before_the_schedules_means_a_constant_rate():
+    config = run_with().config
+    fields = {"b1", "b2", "eps", "learning_rate", "weight_decay"}
+    before = {name: config["optimizer"][name] for name in fields}
+    assert starting.differences(config | {"optimizer": before}, config) == []
+    warm = run_with(optimizer={"warmup_steps": 3}).config
+    assert starting.differences(config | {"optimizer": before}, warm) == [
+        "optimizer.warmup_steps: 0 -> 3"
+    ]
+
+
+def photographs(folder, names):
+    folder.mkdir(parents=True)
+    for name in names:
+        Image.new("RGB", (160, 160)).save(folder / f"{name}.png")
+    return {"data": {"path": str(folder), "held_out": 1}}
+
+
+def test_the_same_images_elsewhere_go_on_and_others_are_refused(tmp_path):
+    run = run_with(**photographs(tmp_path / "here", "abc"))
+    state = run.init_state(tmp_path).replace(step=np.int32(1))
+    folder = tmp_path / "checkpoints"
+    write(folder, 1, jax.tree.map(np.asarray, state), {"samples": 4}, run.config)
+    begin(run_with(**photographs(tmp_path / "there", "abc")), tmp_path, False)
+    with pytest.raises(UserError, match=r"training_images\.images: 2 -> 3"):
+        begin(run_with(**photographs(tmp_path / "more", "abcd")), tmp_path, False)
+    with pytest.raises(UserError, match=r'training_images\.names: "\w+" -> "\w+"'):
+        begin(run_with(**photographs(tmp_path / "other", "abd")), tmp_path, False)
+
+
+def test_evaluation_takes_the_average_whatever_the_configuration_says_of_training(saved):
+    step, (params, frozen) = averaged(run_with(seed=3), saved)
+    assert step == 5 and set(params) == {"encoder", "decoder"} and frozen == {}
+
+
+def test_a_folder_without_anything_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no checkpoint here.*--workdir"):
+        averaged(run_with(), tmp_path)
+
+
+def test_a_folder_is_one_runs_alone(tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from elir_jax.running.records.workdir import lock\n"
+        "lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=rf"in use by another run \(process {holder.pid} on "):
+            begin(run_with(), tmp_path, False)
+    finally:
+        holder.kill()
+        holder.communicate()
+    state, _ = begin(run_with(), tmp_path, False)  # however it ended, the folder is free
+    assert int(state.step) == 0

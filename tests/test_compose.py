@@ -1,0 +1,53 @@
+"""What the composition root does with a workdir's converted weights."""
+
+import jax
+import numpy as np
+import pytest
+from test_configs import load
+
+from elir_jax import compose
+from elir_jax.errors import UserError
+from elir_jax.networks.layers import collapse
+from elir_jax.networks.winograd import transform_kernels
+from elir_jax.weights.own import write_weights
+
+
+@pytest.fixture(scope="module")
+def run():
+    return compose.build(load("quickstart", "tiny"))
+
+
+@pytest.fixture(scope="module")
+def weights(run):
+    """Every parameter 0.01 off the run's own start."""
+    state = run.state_like()
+    shapes = {"decoder": state.frozen["decoder"]} | state.params
+    return jax.tree.map(lambda leaf: np.full(leaf.shape, 0.01, np.float32), shapes)
+
+
+def same(ours, theirs):
+    return jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
+
+
+def test_training_starts_from_converted_weights(run, weights, tmp_path):
+    write_weights(tmp_path, weights)
+    state = run.init_state(tmp_path)
+    assert same(state.params, {name: weights[name] for name in state.params})
+    assert same(state.ema, state.params) and int(state.step) == 0
+    assert same(state.frozen["decoder"], weights["decoder"])
+    # What z_hq is made with stays the pretrained one.
+    assert not same(state.frozen["encoder"], weights["encoder"])
+
+
+def test_evaluation_takes_collapsed_weights_of_any_form(run, weights, tmp_path):
+    write_weights(tmp_path, collapse(weights))
+    params, _ = run.converted(tmp_path)
+    wanted = collapse(weights["velocity"])
+    assert same(params["velocity"], transform_kernels(wanted))  # what this machine restores with
+
+
+def test_weights_of_another_network_are_named(run, weights, tmp_path):
+    changed = {**weights, "estimator": {"rrdb7": np.zeros(3, np.float32)}}
+    write_weights(tmp_path, changed)
+    with pytest.raises(UserError, match=r"missing: estimator.*not known: estimator/rrdb7"):
+        run.init_state(tmp_path)

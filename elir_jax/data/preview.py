@@ -35,8 +35,8 @@ def draw_pairs(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     return canvas
 
 
-def main(config: Any, workdir: Path) -> int:
-    """Draw ``--pairs`` pairs into ``--out``."""
+def main(config: Any, workdir: Path, options: cli.Options) -> int:
+    """Draw ``--pairs`` pairs into ``--out``; nothing is written into ``workdir``."""
     out, count = flags.FLAGS.out, flags.FLAGS.pairs
     if not out:
         raise UserError("no picture to write; name it with --out FILE.png")

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from elir_jax import cli
 
@@ -19,7 +20,7 @@ from elir_jax import cli
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m elir_jax.restore",
+        prog=cli.program("elir_jax.restore"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -64,9 +65,14 @@ def _seed(text: str) -> int:
     return number
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """The command as a program of its own."""
     code = main()
     if code == cli.EXIT_INTERRUPTED:  # what is still being computed would crash the way out
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    run()

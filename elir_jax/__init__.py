@@ -1,6 +1,9 @@
 """ELIR in JAX: image restoration by latent consistency flow matching."""
 
-__all__ = ["Restorer"]
+from elir_jax.errors import UserError
+
+__all__ = ["Restorer", "UserError", "__version__"]
+__version__ = "0.1.0"  # the only place; pyproject.toml reads it
 
 
 def __getattr__(name: str):

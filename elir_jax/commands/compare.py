@@ -134,7 +134,7 @@ def command(options: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m elir_jax.interop.compare",
+        prog=frame.program("elir_jax.interop.compare"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

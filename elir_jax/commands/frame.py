@@ -51,6 +51,7 @@ def run(
     ``instead`` does something else, without a need for either, where other flags say so: it then
     gives an exit code.
     """
+    before = set(flags.FLAGS)
     config = config_flags.DEFINE_config_file("config", help_string="configs/NAME.py[:tiny]")
     workdir = flags.DEFINE_string("workdir", None, "folder of the run; default: runs/NAME")
     distributed = flags.DEFINE_bool(
@@ -63,6 +64,9 @@ def run(
         flags.DEFINE_bool(
             "allow-config-change", False, "go on with another configuration than before"
         )
+
+    for name in set(flags.FLAGS) - before:  # --help shows those of the main module
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
     def guarded(argv: list[str]) -> int:
         if len(argv) > 1:
@@ -158,6 +162,12 @@ def keep_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def program(module: str) -> str:
+    """How the command was called, for its help: by its installed name, or by its module's."""
+    name = Path(sys.argv[0]).name
+    return name if name.startswith("elir-") else f"python -m {module}"
+
+
 def fail(message: str) -> int:
     """Print one line for a mistake; returns the exit code."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
@@ -174,6 +184,8 @@ def _parse(argv: list[str]) -> list[str]:
     """absl's parser, with a configuration's mistakes told in one line too."""
     try:
         return flags.FLAGS(argv)
+    except SystemExit:  # after --help, with absl's code for it, 1
+        sys.exit(0)
     except flags.UnrecognizedFlagError as error:
         close = [f"--{name}" for name in getattr(error, "suggestions", [])]
         hint = f"; did you mean {', '.join(close)}?" if close else "; see --help"

@@ -74,7 +74,7 @@ class _Bar(tqdm.tqdm):
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m elir_jax.data.prepare",
+        prog=frame.program("elir_jax.data.prepare"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

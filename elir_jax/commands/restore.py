@@ -20,7 +20,7 @@ from elir_jax.commands import frame
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m elir_jax.restore",
+        prog=frame.program("elir_jax.restore"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

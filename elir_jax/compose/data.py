@@ -9,9 +9,9 @@ from ml_collections import ConfigDict
 
 from elir_jax.compose.fields import choose, make
 from elir_jax.data.choose import check_sizes, choose_sources
-from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
-from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
-from elir_jax.data.degradations.tasks import (
+from elir_jax.data.degradations.tasks.tasks.blind_face_restoration import BlindFaceRestoration
+from elir_jax.data.degradations.tasks.tasks.blind_super_resolution import BlindSuperResolution
+from elir_jax.data.degradations.tasks.tasks.tasks import (
     Colorization,
     Denoising,
     Identity,

@@ -71,11 +71,16 @@ def build_restoration(
 
 
 def read_config(path: str) -> ConfigDict:
-    """The configuration of ``configs/NAME.py[:variant]``. Raises UserError where there is none."""
-    file, _, variant = path.partition(":")
-    if not Path(file).is_file():
-        raise UserError(f"{file}: no such configuration; name one as configs/NAME.py")
-    folder = str(Path(file).resolve().parents[1])  # configurations import each other from there
+    """The configuration of ``configs/NAME.py[:variant]``. Raises UserError where there is none.
+
+    A file that is not there is looked for among those that the installed package carries.
+    """
+    name, _, variant = path.partition(":")
+    carried = Path(__file__).resolve().parents[1] / name
+    file = Path(name) if Path(name).is_file() else carried
+    if not file.is_file():
+        raise UserError(f"{name}: no such configuration; name one as configs/NAME.py")
+    folder = str(file.resolve().parents[1])  # configurations import each other from there
     sys.path.insert(0, folder)
     try:
         spec = importlib.util.spec_from_file_location("chosen_config", file)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import UInt8
 
-from elir_jax.data.degradations.filters import resize_bicubic
+from elir_jax.data.degradations.tasks.tasks.filters import resize_bicubic
 from elir_jax.data.sources import Item, Source
 from elir_jax.errors import UserError
 from elir_jax.pictures.images import (

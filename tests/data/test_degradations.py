@@ -5,22 +5,21 @@ import io
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
-
-from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
-from elir_jax.data.degradations.filters import (
+from elir_jax.data.degradations.tasks.tasks.blind_face_restoration import BlindFaceRestoration
+from elir_jax.data.degradations.tasks.tasks.filters import (
     blur_down,
     resize_bicubic,
     resize_bilinear,
     resize_nearest,
 )
-from elir_jax.data.degradations.tasks import (
+from elir_jax.data.degradations.tasks.tasks.tasks import (
     Colorization,
     Denoising,
     Identity,
     Inpainting,
     SuperResolution,
 )
+from PIL import Image
 
 
 def gaussian_blur(x, sigma):

@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 import pytest
+from elir_jax.data.degradations.tasks.tasks.tasks import Denoising, Identity
 
-from elir_jax.data.degradations.tasks import Denoising, Identity
 from elir_jax.data.pairs import PairMaker, evaluation_pairs
 from elir_jax.errors import UserError
 from elir_jax.pictures.images import centre, to_float

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from elir_jax.data.degradations.tasks.tasks.blind_face_restoration import BlindFaceRestoration
+from elir_jax.data.degradations.tasks.tasks.tasks import Denoising
 from PIL import Image
 
-from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
-from elir_jax.data.degradations.tasks import Denoising
 from elir_jax.data.pairs import PairMaker
 from elir_jax.data.pipeline import Feed, TrainingBatches
 from elir_jax.data.sources import ImageFiles
@@ -263,7 +263,7 @@ def test_a_broken_image_in_a_worker_is_named(photographs, tmp_path):
 WORKERS = """
 import sys, time
 from absl import flags
-from elir_jax.data.degradations.tasks import Denoising
+from elir_jax.data.degradations.tasks.tasks.tasks import Denoising
 from elir_jax.data.pairs import PairMaker
 from elir_jax.data.pipeline import Feed, TrainingBatches
 from elir_jax.data.sources import EmbeddedPhotographs

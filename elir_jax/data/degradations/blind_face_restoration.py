@@ -4,7 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from elir_jax.data.degradations.filters import add_noise, blur_down, jpeg, resize_bilinear
+from elir_jax.data.degradations.tasks.tasks.filters import (
+    add_noise,
+    blur_down,
+    jpeg,
+    resize_bilinear,
+)
 from elir_jax.pictures.images import FloatPixels, to_float, to_uint8
 
 

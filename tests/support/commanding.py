@@ -1,0 +1,137 @@
+"""Commands, started as a user types them, in processes that have the libraries loaded already.
+
+A server imports them once and forks itself for each command, which saves the seconds that each
+would spend on it. A command may be stopped on its way, where the rest would take long.
+"""
+
+import argparse
+import functools
+import multiprocessing
+import os
+import runpy
+import shlex
+import sys
+import tempfile
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 240  # seconds
+LOADED = ["elir_jax.commands.restore_pictures", "elir_jax.commands.conversion", "elir_jax.parity.recording",
+          "elir_jax.running.starting", "elir_jax.running.loop", "elir_jax.evaluation.present",
+          "elir_jax.data.preparing.writing", "elir_jax.commands.paired"]  # fmt: skip
+REACHED = "reached: "
+
+
+@functools.cache
+def _server():
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(LOADED)
+    return server
+
+
+def start(command: str, folder: Path, until: str = "") -> tuple[int, str]:
+    """(exit code, what was said) of a command in a folder, stopped at ``UNTIL[until]``."""
+    with tempfile.NamedTemporaryFile() as said:
+        child = _server().Process(target=_become, args=(command, str(folder), until, said.name))
+        child.start()
+        child.join(PATIENCE)
+        child.kill()
+        child.join()
+        return child.exitcode, Path(said.name).read_text(errors="replace")
+
+
+def _become(command: str, folder: str, until: str, log: str) -> None:
+    out = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.chdir(folder)
+    os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].replace("count=4", "count=1")
+    words = shlex.split(command)
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        os.environ[name] = value
+    if until:
+        UNTIL[until]()
+    ours = {str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support"), ""}
+    sys.path[:] = [path for path in sys.path if path not in ours]
+    if words[0] == "python":
+        _run(words[1:])
+    sys.path.insert(0, str(ROOT))  # where the package is installed
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, function = scripts[words[0]].split(":")
+    sys.argv = words
+    sys.exit(getattr(import_module(module), function)())
+
+
+def _run(words: list[str]) -> None:
+    """What the interpreter does with these words."""
+    if words[0] == "-m":
+        sys.path.insert(0, os.getcwd())
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
+        sys.path.insert(0, os.getcwd())
+        sys.argv = ["-c"]
+        exec(compile(words[1], "-c", "exec"), {"__name__": "__main__"})
+    else:
+        sys.path.insert(0, str(Path(words[0]).resolve().parent))
+        sys.argv = words
+        runpy.run_path(words[0], run_name="__main__")
+    sys.exit(0)
+
+
+def _stop(where: str):
+    def stop(*_, **__):
+        print(REACHED + where)
+        sys.exit(0)
+
+    return stop
+
+
+def _at_its_arguments() -> None:
+    parser = argparse.ArgumentParser
+    whole, known = parser.parse_args, parser.parse_known_args
+
+    def parse_args(self, *given):
+        parser.parse_known_args = known
+        whole(self, *given)
+        _stop("arguments")()
+
+    def parse_known_args(self, *given):
+        known(self, *given)
+        _stop("arguments")()
+
+    parser.parse_args, parser.parse_known_args = parse_args, parse_known_args
+
+
+def _at_its_training() -> None:
+    """Flags, configuration, networks and data are there; weights and steps are left out."""
+    from elir_jax.devices import hosts
+    from elir_jax.running import starting
+
+    starting.begin = _stop("training")
+    hosts.join = lambda *_: None  # there are no others
+
+
+def _at_its_evaluation() -> None:
+    """Flags, configuration, networks and data are there; weights and figures are left out."""
+    from elir_jax.running import starting
+
+    starting.averaged = _stop("evaluation")
+
+
+def _at_its_comparison() -> None:
+    """The files are read."""
+    from elir_jax.parity import recording
+
+    recording.compare_golden = _stop("comparison")
+
+
+UNTIL = {
+    "arguments": _at_its_arguments,
+    "training": _at_its_training,
+    "evaluation": _at_its_evaluation,
+    "comparison": _at_its_comparison,
+}

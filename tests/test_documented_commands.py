@@ -1,0 +1,288 @@
+"""Every command line of the README and the docs starts, as it is written there.
+
+Each stands in ``TABLE`` with what it takes to run it here: other words for its placeholders,
+options that make it small, and the point to stop it at if it would train or measure for long. A
+command that is documented and not listed fails, and so does one that is listed and not documented.
+"""
+
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+from commanding import REACHED, start
+from documented import DOCUMENTS, ROOT, commands, python_blocks
+from PIL import Image
+
+from configs import common
+from elir_jax.compose import build
+from elir_jax.compose.restoration import read_config
+from elir_jax.running.records import checkpoint
+from elir_jax.running.records.writers import FOLDER
+
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in DOCUMENTS}
+DOCUMENTED = {command: name for name, text in TEXTS.items() for command in commands(text)}
+RUN = "runs/quickstart"
+TINY = "configs/quickstart.py:tiny"
+LESS = "'--config.velocity.channel_multipliers=(1, 2)'"  # half as much to compile
+
+
+class Case(NamedTuple):
+    """How a documented command is run."""
+
+    words: dict[str, str] = {}  # replaced in the command
+    more: str = ""  # added to it
+    until: str = ""  # where it is stopped; nowhere: it runs to its end
+    after: str = ""  # a documented command that makes what this one reads
+
+
+NAMED = {"configs/NAME.py": TINY}
+FULL = {"until": "training"}  # weights and steps are left out
+MEASURED = {"until": "arguments"}
+FFHQ = "python -m elir_jax.data.prepare ffhq --images FFHQ --data-dir DATA --size 512"
+CELEBA = "python -m elir_jax.data.prepare celeba_test --images CELEBA --data-dir DATA"
+RELEASE = "python -m elir_jax.interop.convert SRC DST"
+AS_TENSORS = {"elir_bfr.pth": "elir_bfr.safetensors"}  # .pth files need torch
+
+TABLE = {
+    # README.md
+    "python train.py --config configs/quickstart.py": Case(**FULL),
+    "elir-restore PICTURES --output RESTORED --checkpoint runs/quickstart": Case(
+        {"RESTORED": "ANEW"}
+    ),
+    "elir-prepare folder --images FOLDER --data-dir DATA": Case({"DATA": "ANEW/DATA"}),
+    "elir-convert elir_bfr.pth runs/bfr": Case(
+        AS_TENSORS | {"runs/bfr": "runs/anew"}, after=RELEASE
+    ),
+    "python -m elir_jax.restore": Case(more="--help"),
+    "python -m elir_jax.restore PICTURES --output RESTORED --checkpoint runs/quickstart": Case(),
+    "python -m elir_jax.restore old.jpg --output RESTORED --checkpoint elir_bfr.pth "
+    "--config configs/bfr.py": Case(AS_TENSORS, "--steps 1", after=RELEASE),
+    "python train.py --config configs/NAME.py [--workdir DIR] [--config.FIELD=VALUE ...]": Case(
+        {**NAMED, "DIR": "runs/other", "FIELD=VALUE ...": "seed=3"}, **FULL
+    ),
+    FFHQ: Case({"512": "64"}),
+    CELEBA: Case(),
+    "python -m elir_jax.data.prepare folder --images FOLDER --data-dir DATA": Case(),
+    "python train.py --config configs/bfr.py --config.data.path=DATA/ffhq "
+    "--config.data.eval_path=DATA/celeba_test": Case(after=FFHQ, **FULL),
+    "python -m elir_jax.interop.convert elir_bfr.pth runs/bfr": Case(AS_TENSORS, after=RELEASE),
+    "python -m elir_jax.interop.compare --reference-repo ELIR --checkpoint elir_bfr.pth "
+    "--image face.png": Case(**MEASURED),
+    "python evaluate.py --config configs/NAME.py [--workdir DIR]": Case(
+        {**NAMED, "DIR": RUN}, LESS
+    ),
+    "python evaluate.py --lq DIR --hq DIR --checkpoint WORKDIR|FILE": Case(
+        {"--lq DIR": "--lq CELEBA/lq", "--hq DIR": "--hq CELEBA/hq", "WORKDIR|FILE": RUN}
+    ),
+    "python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png": Case(NAMED),
+    "python benchmarks/data.py": Case(more="--samples 1 --tasks denoising"),
+    "python benchmarks/faults.py": Case(**MEASURED),
+    "python benchmarks/speed.py": Case(**MEASURED),
+    # docs
+    "python -m elir_jax.ROOM.NAME": Case({"ROOM.NAME": "data.prepare"}, "--help"),
+    "python -m elir_jax.interop.compare --golden FILE.npz --checkpoint FILE.pth": Case(
+        {"FILE.npz": str(ROOT / "tests/golden/small.npz"), "FILE.pth": "elir_bfr.safetensors"},
+        until="comparison",
+        after=RELEASE,
+    ),
+    "python -m elir_jax.interop.compare --reference-repo DIR --checkpoint FILE "
+    "--image FILE...": Case({"FILE...": "FILE FILE"}, **MEASURED),
+    "python -m elir_jax.interop.compare": Case(more="--help"),
+    RELEASE: Case({"SRC": RUN, "DST": "elir_bfr.safetensors"}),
+    "python benchmarks/speed.py --repeats 3 --sizes 256": Case(**MEASURED),
+    "python benchmarks/parts.py --repeats 3": Case(**MEASURED),
+    "python benchmarks/layers.py --repeats 21": Case(**MEASURED),
+    "python benchmarks/layers.py": Case(**MEASURED),
+    "python benchmarks/memory.py": Case(**MEASURED),
+    "python benchmarks/large.py": Case(**MEASURED),
+    "python evaluate.py --config configs/quickstart.py": Case(
+        {"quickstart.py": "quickstart.py:tiny"}, f"--workdir={RUN} {LESS}", until="evaluation"
+    ),
+    "XDG_CACHE_HOME=CACHE python train.py --config configs/quickstart.py": Case(**FULL),
+    "python train.py --config configs/bfr.py --config.data.path=/mnt/ffhq --distributed": Case(
+        {"/mnt/ffhq": "FFHQ"}, **FULL
+    ),
+    "python train.py --config configs/bfr.py --config.data.path=/data/ffhq --distributed": Case(
+        {"/data/ffhq": "FFHQ"}, **FULL
+    ),
+    "python train.py --config configs/bfr.py --config.data.path=/data/ffhq "
+    "--coordinator HOST0:12345 --num-processes N --process-id I": Case(
+        {"/data/ffhq": "FFHQ", " N ": " 2 ", "id I": "id 0"}, **FULL
+    ),
+    "XLA_FLAGS=--xla_force_host_platform_device_count=2 python train.py --config "
+    "configs/quickstart.py:tiny --coordinator localhost:12345 --num-processes 2 "
+    "--process-id 0": Case(**FULL),
+    "python benchmarks/scaling.py --config configs/bfr.py --per-chip P": Case(
+        {" P": " 2"}, **MEASURED
+    ),
+    "python train.py --config configs/autoencoder.py": Case(**FULL),
+}  # fmt: skip
+
+SCRIPTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for place in (ROOT, ROOT / "benchmarks", ROOT / "elir_jax")
+    for path in (place.glob("*.py") if place == ROOT else place.rglob("*.py"))
+    if '__name__ == "__main__"' in path.read_text()
+)
+
+
+def module(script: str) -> str:
+    """How a script is called."""
+    if script.startswith("elir_jax/"):
+        return "python -m " + script.removesuffix(".py").replace("/", ".")
+    return f"python {script}"
+
+
+def about_the_environment(command: str) -> bool:
+    """Whether the command makes an environment or runs the tests: ``.ci/run`` does those."""
+    return re.match(r"pip |python -m (venv|pip|pytest)\b", command) is not None
+
+
+def photograph(path: Path, height: int, width: int) -> None:
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.uint8(255 * np.stack([x, y, x * y], -1))).save(path)
+
+
+def write_run(folder: Path) -> None:
+    """A run of the tiny configuration, as training leaves it, whose weights are zeros."""
+    config = read_config(TINY)
+    config.velocity.channel_multipliers = (1, 2)
+    run = build(config)
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), run.state_like())
+    checkpoint.write(folder / FOLDER, 0, state, {"samples": 0}, run.config)
+
+
+class Checkout:
+    """A folder that looks like a checkout with a user's files in it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.done: dict[str, tuple[int, str]] = {}
+        for entry in ROOT.iterdir():
+            if not entry.name.startswith(".") and entry.name != "runs":
+                (folder / entry.name).symlink_to(entry)
+        write_run(folder / RUN)
+        for number in range(6):
+            photograph(folder / f"FFHQ/{number}.png", 256, 256)
+        for name in ("PICTURES/a.png", "FOLDER/a.png", "CELEBA/hq/a.png", "CELEBA/lq/a.png"):
+            photograph(folder / name, 64, 64)
+        for name in ("old.jpg", "picture.png", "face.png"):
+            photograph(folder / name, 64, 64)
+
+    def run(self, command: str, case: Case) -> tuple[int, str]:
+        """(exit code, what was said) of a documented command and of what it needs before."""
+        if case.after:
+            assert self.run_once(case.after)[0] == 0
+        line = command.replace("[", "").replace("]", "")
+        for word, other in case.words.items():
+            assert word in line, f"{word} does not stand in: {command}"
+            line = line.replace(word, other)
+        return start(f"{line} {case.more}", self.folder, case.until)
+
+    def run_once(self, command: str) -> tuple[int, str]:
+        if command not in self.done:
+            self.done[command] = self.run(command, TABLE[command])
+        return self.done[command]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    return Checkout(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.mark.parametrize("command", DOCUMENTED, ids=str)
+def test_a_documented_command_starts(checkout, command):
+    if about_the_environment(command):
+        assert what_is_missing(command) == []
+        return
+    assert command in TABLE, f"{DOCUMENTED[command]} shows what no test starts: {command}"
+    code, said = checkout.run_once(command)
+    assert code == 0, said
+    until = TABLE[command].until
+    assert not until or f"{REACHED}{until}\n" in said, said
+
+
+def what_is_missing(command: str) -> list[str]:
+    """Of the files and folders that such a command names."""
+    words = shlex.split(command)
+    files = [word for before, word in zip(words, words[1:], strict=False) if before == "-r"]
+    files += [word for word in words if word.startswith("tests/")]
+    return [file for file in files if not (ROOT / file).exists()]
+
+
+def test_a_command_that_is_listed_is_documented():
+    assert TABLE.keys() - DOCUMENTED.keys() == set()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_command_is_documented_and_answers_help(checkout, script):
+    calls = [f"{command} " for command in DOCUMENTED]
+    assert any(f"{module(script)} " in call for call in calls), f"{script}: documented nowhere"
+    code, said = start(f"{module(script)} --help", checkout.folder)
+    assert code == 0 and "Traceback" not in said, said
+    assert len(said.splitlines()) > 3
+
+
+@pytest.mark.parametrize("program", python_blocks(TEXTS["README.md"]))
+def test_a_python_program_of_the_readme_runs(checkout, program):
+    code, said = start(f"python -c {shlex.quote(program)}", checkout.folder)
+    assert code == 0, said
+    with Image.open(checkout.folder / "restored.png") as restored:
+        assert restored.size == (64, 64)
+
+
+def test_every_documented_field_of_the_configuration_exists():
+    known = common.default()
+    for name, text in TEXTS.items():
+        for field in re.findall(r"--config\.([a-z][a-z0-9_.]*[a-z0-9_])", text):
+            place = known
+            for part in field.split("."):
+                assert part in place, f"{name}: --config.{field} is no field"
+                place = place[part]
+
+
+# What the tests above find, on documentation and commands that are broken on purpose
+
+
+@pytest.mark.parametrize(
+    "documented, broken",
+    [
+        ("--output RESTORED --checkpoint runs", "--outptu RESTORED --checkpoint runs"),
+        ("--config configs/quickstart.py", "--config configs/quickstrt.py"),
+        ("python benchmarks/data.py", "python benchmarks/date.py"),
+        ("`python evaluate.py", "`python evaluat.py"),
+        ("## Evaluate\n", "## Evaluate\n```\nelir-new PICTURES\n```\n"),
+    ],
+)
+def test_a_broken_or_new_line_of_the_readme_is_not_in_the_table(documented, broken):
+    text = TEXTS["README.md"]
+    assert documented in text
+    unknown = [
+        command
+        for command in commands(text.replace(documented, broken))
+        if command not in TABLE and not about_the_environment(command)
+    ]
+    assert len(unknown) >= 1
+
+
+@pytest.mark.parametrize(
+    "command, case",
+    [
+        ("python -m elir_jax.restore PICTURES --outptu RESTORED --checkpoint runs/quickstart", {}),
+        ("python -m elir_jax.restore PICTURES --output OTHER --checkpoint runs/quickstrt", {}),
+        ("python train.py --config configs/quickstrt.py", FULL),
+        ("python train.py --config configs/quickstart.py --config.batchsize=3", FULL),
+        ("python train.py --config configs/bfr.py --config.data.path=DATA/nothing", FULL),
+        ("python benchmarks/date.py", MEASURED),
+        ("python benchmarks/speed.py --repeat-s 3", MEASURED),
+        ("python -m elir_jax.data.preveiw --out FILE.png", {}),
+    ],
+)
+def test_a_broken_command_does_not_start(checkout, command, case):
+    code, said = checkout.run(command, Case(**case))
+    assert code != 0 and REACHED not in said

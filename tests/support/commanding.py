@@ -18,7 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 240  # seconds
-LOADED = ["elir_jax.commands.restore_pictures", "elir_jax.commands.conversion", "elir_jax.parity.recording",
+LOADED = ["elir_jax.commands.restore_pictures", "elir_jax.commands.conversion",
+          "elir_jax.parity.recording",
           "elir_jax.running.starting", "elir_jax.running.loop", "elir_jax.evaluation.present",
           "elir_jax.data.preparing.writing", "elir_jax.commands.paired"]  # fmt: skip
 REACHED = "reached: "

@@ -4,6 +4,7 @@ import hashlib
 import io
 import itertools
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -258,6 +259,46 @@ def test_a_broken_image_in_a_worker_is_named(photographs, tmp_path):
     broken.write_bytes(b"hello")
     with pytest.raises(UserError, match=r"broken\.png: not a readable image"):
         list(itertools.islice(feed_of(ImageFiles([*photographs, broken]), workers=1), 15))
+
+
+def test_closed_batches_go_on_where_they_were():
+    data, whole = feed_of(Numbers()), batches(2)
+    assert equal(next(data), whole[0])
+    data.close()
+    assert equal(next(data), whole[1])
+
+
+def test_closed_batches_have_no_workers():
+    data, before = feed_of(Numbers(), workers=1), len(multiprocessing.active_children())
+    next(data)
+    assert len(multiprocessing.active_children()) == before + 1
+    data.close()
+    assert len(multiprocessing.active_children()) == before
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_nothing_but_unusable_images_ends_the_run(tmp_path, on_error):
+    """A blank sample in their place would be trained on."""
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path in paths:
+        path.write_text("no image")
+    match = "not a readable image" if on_error == "raise" else "2 images behind it, of 3, are all"
+    with pytest.raises(UserError, match=match):
+        next(feed_of(ImageFiles(paths), on_error=on_error, max_bad_share=1.0))
+
+
+def test_a_hundred_unusable_images_in_a_row_end_the_run(monkeypatch):
+    class OneGood(Numbers):
+        def __len__(self):
+            return 300
+
+        def __getitem__(self, index):
+            if index:
+                raise UserError("unusable")
+            return super().__getitem__(index)
+
+    with pytest.raises(UserError, match=r"number \d+ and the 99 images behind it, of 300"):
+        list(itertools.islice(feed_of(OneGood(), on_error="skip", max_bad_share=1.0), 20))
 
 
 WORKERS = """

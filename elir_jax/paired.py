@@ -60,7 +60,7 @@ def evaluate_pairs(
                     samples[i] = Sample(paths[i][0].name, seen, _middle(x_hq), i)
             bar.update(len(group.numbers))
     evaluation = summarize(table[None], named, [samples[i] for i in sorted(samples)])
-    for stage, fid in perceptual.finish().items():
+    for stage, fid in perceptual.finish(stage_names).items():
         evaluation.figures[stage]["fid"] = fid
     return evaluation
 

@@ -54,15 +54,19 @@ def draw_panels(names: Sequence[str], rows: Sequence[Sequence[AnyPixels]]) -> np
 
 def write_evaluation(
     workdir: Path, evaluation: Evaluation, *, title: str, notes: Sequence[str] = ()
-) -> tuple[Path, Path, Path]:
+) -> list[Path]:
     """Write ``metrics.json``, ``grid.png`` and ``report.html`` into ``evaluation``; their paths.
 
-    ``title`` and ``notes`` head the report.
+    ``title`` and ``notes`` head the report. There is no grid of no samples: those of several hosts
+    are the first one's, whose images may all have been left out.
     """
     folder = workdir / "evaluation"
     figures, grid = folder / "metrics.json", folder / "grid.png"
     with whole_file(figures) as part:
         part.write_text(json.dumps(evaluation.figures, indent=2) + "\n")
-    write_png(grid, draw_grid(evaluation.samples))
+    written = [figures]
+    if evaluation.samples:
+        write_png(grid, draw_grid(evaluation.samples))
+        written.append(grid)
     page = write_page(folder / "report.html", evaluation, title=title, notes=notes)
-    return figures, grid, page
+    return [*written, page]

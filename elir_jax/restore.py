@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return restore_all(options)
 
-    return cli.told(command)
+    return cli.told(command, argv)
 
 
 def _positive(text: str) -> int:

@@ -91,7 +91,8 @@ def main(argv: list[str] | None = None) -> int:
     return cli.told(
         lambda: prepare(
             given.kind, given.images, given.data_dir, given.size, given.name or given.kind
-        )
+        ),
+        argv,
     )
 
 

@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
         help="how expanded blocks are run; collapsed weights know one way only",
     )
     parser.add_argument("--json", type=Path, help="write the table here too")
-    return cli.told(lambda: command(parser.parse_args(argv)))
+    return cli.told(lambda: command(parser.parse_args(argv)), argv)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("target", metavar="DST", type=Path)
     parser.add_argument("--overwrite", action="store_true", help="replace what is at DST")
     options = parser.parse_args(argv)
-    return cli.told(lambda: convert(options.source, options.target, options.overwrite))
+    return cli.told(lambda: convert(options.source, options.target, options.overwrite), argv)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ def evaluate_pairs(
     """Every picture of ``lq`` restored whole, at each stage, against its namesake in ``hq``.
 
     One that is smaller than its original by a whole factor is enlarged first, by Pillow's bicubic.
-    Noise is the seed's. Raises UserError where a picture has no partner, cannot be read, is too
-    small or of another shape than its original.
+    Noise is that of ``picture_key``, as in the command that restores. Raises UserError where a
+    picture has no partner, cannot be read, is too small or of another shape than its original.
     """
     paths = match_pairs(hq, lq)
     sizes = [read_shape(original) for original, _ in paths]

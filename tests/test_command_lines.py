@@ -59,7 +59,8 @@ def whole(tmp_path_factory):
 def test_training_trains_evaluates_and_writes_everything(whole):
     workdir, out, err = whole
     rows = json.loads((workdir / "evaluation" / "metrics.json").read_text())
-    assert list(rows) == ["input", "latent_mmse", "step_1", "step_2", "step_3", "restored"]
+    steps = ["step_1", "step_2", "step_3"]
+    assert list(rows) == ["input", "latent_mmse", "latent_mmse_noisy", *steps, "restored"]
     assert all(set(row) == {"psnr", "ssim"} for row in rows.values())
     table = [line.split()[0] for line in out.splitlines() if line]
     assert [name for name in table if name in rows] == list(rows)

@@ -21,13 +21,14 @@ HEADER = 18
 def format_table(evaluation: Evaluation) -> str:
     """One row a stage, one column a metric; a figure that is not there is a dash."""
     metrics = {name: metric_named(name) for name in metric_names(evaluation.figures)}
-    rows = [f"{'stage':<14}" + "".join(f"{metric.heading:>11}" for metric in metrics.values())]
+    wide = 2 + max(map(len, ["stage", *evaluation.figures]))
+    rows = [f"{'stage':<{wide}}" + "".join(f"{metric.heading:>11}" for metric in metrics.values())]
     for stage, figures in evaluation.figures.items():
         shown = [
             format(figures[name], metric.form) if name in figures else "-"
             for name, metric in metrics.items()
         ]
-        rows.append(f"{stage:<14}" + "".join(f"{text:>11}" for text in shown))
+        rows.append(f"{stage:<{wide}}" + "".join(f"{text:>11}" for text in shown))
     return "\n".join(rows)
 
 

@@ -234,6 +234,7 @@ def test_blind_super_resolution_is_the_releases():
     assert (config.objective.dt, config.objective.sigma_s) == (0.2, 0.04)
     assert (config.velocity.hidden, config.estimator.hidden) == (96, 96)
     assert (config.num_steps, config.batch_size, config.data.size) == (500_500, 128, 256)
+    assert config.data.fit == "pad"
 
 
 @pytest.mark.parametrize("name", RELEASED)

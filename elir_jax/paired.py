@@ -37,7 +37,7 @@ def evaluate_pairs(
     Noise is that of ``picture_key``, as in the command that restores. Raises UserError where a
     picture has no partner, cannot be read, is too small or of another shape than its original.
     """
-    paths = match_pairs(hq, lq)
+    paths = list(zip(*match_pairs(hq, lq), strict=True))
     sizes = [read_shape(original) for original, _ in paths]
     for (original, _), size in zip(paths, sizes, strict=True):
         if min(size) < LEAST:

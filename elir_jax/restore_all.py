@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from elir_jax import cli
-from elir_jax.data.pictures import MAX_PIXELS, read_shape
+from elir_jax.data.pictures import read_shape
 from elir_jax.errors import UserError
 from elir_jax.restore_files import Job, Loaded, check_output, find_jobs, read_all, write_all
 from elir_jax.restorer import Group, Restorer
@@ -70,9 +70,10 @@ def _restore_jobs(restorer: Restorer, jobs: list[Job], options, bar: tqdm) -> Ta
     for job in jobs:
         try:
             height, width = (side * options.upscale for side in read_shape(job.source))
-            if height * width > MAX_PIXELS:
+            if height * width > options.max_pixels:
                 raise UserError(
-                    f"{job.source}: {width}x{height} pixels are more than {MAX_PIXELS}; cut it up"
+                    f"{job.source}: {width}x{height} pixels are more than {options.max_pixels}; "
+                    f"cut it up, or raise --max-pixels"
                 )
         except UserError as error:
             failed += _failed(error, bar)

@@ -39,6 +39,7 @@ def pairs(config: ConfigDict | None, workdir: Path | None) -> int | None:
     """Evaluate on two folders; the report goes to ``--workdir`` (runs/CHECKPOINT-on-LQ)."""
     if not (FLAGS.lq or FLAGS.hq):
         return None
+    cli.refuse_to_join("--lq --hq")
     for name in ("lq", "hq", "checkpoint"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; --lq DIR --hq DIR --checkpoint WORKDIR|FILE")

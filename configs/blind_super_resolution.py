@@ -13,6 +13,7 @@ from configs import common
 def get_config(variant: str = ""):
     config = common.default()
     config.num_steps = 500_500  # 50 epochs
+    config.data.fit = "pad"  # ImageNet has images below 256 pixels
     config.degradation.name = "blind_super_resolution"
     config.autoencoder.weights = "hub:madebyollin/taesd3"
     config.autoencoder.width = 64

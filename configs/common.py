@@ -30,7 +30,9 @@ def default() -> ConfigDict:
     config.data.eval_path = ""  # folder of images to evaluate on; without: some of ``path``
     config.data.held_out = 16  # images of ``path`` kept for evaluation, a fifth of them at most
     config.data.size = 256  # side of the training crops, in pixels
-    config.data.fit = "crop"  # crop | resize (the shorter side to ``size`` first)
+    # crop | resize (the shorter side to ``size`` first) | pad (small images are mirrored, 400x400
+    # pixels degraded, the crop cut out of those)
+    config.data.fit = "crop"
     config.data.workers = 8  # processes that make batches; 0: threads of the main one
     config.data.on_error = "raise"  # raise | skip: what an unusable image does
     config.data.max_bad_share = 0.01  # with skip: the run stops beyond this share of bad images

@@ -130,7 +130,7 @@ class Restorer:
 
     @property
     def stage_names(self) -> tuple[str, ...]:
-        """What :meth:`stages` gives with ``every``: the posterior mean, then each Euler step."""
+        """What :meth:`stages` gives with ``every``: posterior mean, with noise, each Euler step."""
         return self.sampler.stage_names[1:-1]
 
     def _mapped(self, fn):

@@ -59,7 +59,8 @@ def whole(tmp_path_factory):
 def test_training_trains_evaluates_and_writes_everything(whole):
     workdir, out, err = whole
     rows = json.loads((workdir / "evaluation" / "metrics.json").read_text())
-    assert list(rows) == ["input", "latent_mmse", "step_1", "step_2", "step_3", "restored"]
+    steps = ["step_1", "step_2", "step_3"]
+    assert list(rows) == ["input", "latent_mmse", "latent_mmse_noisy", *steps, "restored"]
     assert all(set(row) == {"psnr", "ssim"} for row in rows.values())
     table = [line.split()[0] for line in out.splitlines() if line]
     assert [name for name in table if name in rows] == list(rows)
@@ -147,6 +148,10 @@ def test_mistakes_in_options_are_one_line(tmp_path):
     one_line(run("train.py", *quick, "--config.batch_size=many"), "batch_size", "many")
     one_line(run("train.py", *quick, "--workdr=x"), "workdr")
     one_line(run("train.py"), "--config")
+    one_line(run("train.py", *quick[:2], "--workdir=gs://a/run"), "--workdir=gs://a/run", "mount")
+    assert not (ROOT / "gs:").exists()
+    pairs = ("--lq=a", "--hq=b", "--checkpoint=c")
+    one_line(run("evaluate.py", *pairs, "--distributed"), "--lq --hq", "leave out --distributed")
     one_line(run("train.py", "--config", "configs/quickstrt.py"), "quickstrt", "quickstart.py")
     one_line(run("train.py", "--config", "configs/quickstart.py:huge"), "huge", "tiny")
 

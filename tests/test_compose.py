@@ -1,11 +1,15 @@
 """What the composition root does with a workdir's converted weights."""
 
+import hashlib
+
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from test_configs import load
 
 from elir_jax import compose
+from elir_jax.compose.data import build_data
 from elir_jax.errors import UserError
 from elir_jax.networks.layers import collapse
 from elir_jax.networks.winograd import transform_kernels
@@ -51,3 +55,16 @@ def test_weights_of_another_network_are_named(run, weights, tmp_path):
     write_weights(tmp_path, changed)
     with pytest.raises(UserError, match=r"missing: estimator.*not known: estimator/rrdb7"):
         run.init_state(tmp_path)
+
+
+def test_the_training_images_are_told_by_a_digest_of_their_names(tmp_path):
+    names = ["b.png", "größe/a.png", "c.png"]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (128, 128)).save(tmp_path / "in" / name)
+    config = load("quickstart", "tiny")
+    with config.unlocked():
+        config.data.path = config.data.eval_path = str(tmp_path / "in")
+    text = "\n".join(f"/{name}" for name in ["b.png", "c.png", "größe/a.png"])
+    wanted = {"images": 3, "names": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    assert build_data(config).fingerprint(config.data.path) == wanted

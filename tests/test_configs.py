@@ -12,6 +12,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from elir_jax import compose
+from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
+from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
 from elir_jax.devices.mesh import AXIS
 from elir_jax.errors import UserError
 from elir_jax.networks.layers import collapse
@@ -24,6 +26,19 @@ NAMES = sorted(p.stem for p in CONFIGS.glob("*.py") if p.stem != "common")
 VARIANTS = ["", "tiny"]
 TASKS_OF_FACES = ("colorization", "denoising", "inpainting", "super_resolution")
 RELEASED = ("bfr", "blind_super_resolution", *TASKS_OF_FACES)
+
+# What the release's degradation changes of the paper's, to the digit, and what it trains:
+# (steps, batch, K, M of the sampler; 0: as many as K).
+NOISES = {"colorization": 64 / 255, "denoising": 89.6 / 255, "inpainting": 25.6 / 255}
+RELEASES_DEGRADATION = {
+    "bfr": {
+        "blur": (0.1, 15.0), "share": (1 / 32, 1.2), "noise": (0.0, 20.0), "eight_bit": True,
+    },
+    "blind_super_resolution": {},
+    "super_resolution": {"sigma": 12.8 / 255, "up": "nearest", "eight_bit": True},
+    **{name: {"sigma": sigma, "eight_bit": True} for name, sigma in NOISES.items()},
+}  # fmt: skip
+RELEASES_STEPS = {"bfr": (437_500, 64, 5, 0), "blind_super_resolution": (500_500, 128, 3, 0)}
 
 # Parameters as trained (expanded) and as shipped (collapsed), by configuration. Those of bfr are
 # the reference's own: 103,592,848 + 23,334,480 + 1,229,456, and 29,561,232 + 5,498,640 + 1,229,456.
@@ -124,7 +139,13 @@ def test_bfr_is_the_papers_table_5():
     assert (config.objective.num_segments, config.objective.dt, config.objective.alpha) == (
         5, 0.05, 0.001,
     )  # fmt: skip
-    assert (config.batch_size, config.data.size) == (64, 512)
+    assert (config.batch_size, config.data.size, config.num_steps) == (64, 512, 437_500)
+    assert config.degradation.name == "blind_face_restoration"
+    degrade = BlindFaceRestoration(**config.degradation.blind_face_restoration)
+    assert degrade == BlindFaceRestoration()  # of equation 10:
+    assert (degrade.blur, degrade.scale, degrade.share) == ((0.1, 12.0), (1.0, 12.0), ())
+    assert (degrade.noise, degrade.quality) == ((0.0, 15.0), (30, 100))
+    assert not degrade.eight_bit
     assert config.optimizer.to_dict() == {
         "learning_rate": 1e-4, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.02,
         "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0,
@@ -174,6 +195,8 @@ def test_mistakes_are_named(changes, words):
 def test_tasks_of_faces_are_the_papers_table_5(name):
     config = load(name)
     assert config.degradation.name == name
+    noise = {"colorization": 0.25, "denoising": 0.35, "inpainting": 0.1, "super_resolution": 0.05}
+    assert config.degradation[name].sigma == noise[name] and not config.degradation[name].eight_bit
     assert (config.objective.num_segments, config.objective.dt, config.objective.alpha) == (
         3, 0.05, 0.001,
     )  # fmt: skip
@@ -192,16 +215,28 @@ def test_the_release_variant_trains_as_the_released_code(name):
     config = load(name, "release")
     assert (config.objective.target, config.objective.beta) == ("online", 0.001)
     assert config.ema.ramp_steps == 2000 and config.optimizer.weight_decay == 0.01
-    degradation = config.degradation[name if name != "bfr" else "blind_face_restoration"]
-    if name == "bfr":
-        assert degradation.blur == (0.1, 15.0) and degradation.noise == (0.0, 20.0)
-        assert degradation.share == (1 / 32, 1.2) and degradation.eight_bit
-    elif name != "blind_super_resolution":
-        assert (
-            degradation.eight_bit
-            and abs(degradation.sigma - load(name).degradation[name].sigma) < 0.01
-        )
-        assert (config.objective.num_segments, config.sampler.num_steps) == (5, 3)
+    used = config.degradation.name
+    paper = load(name).degradation[used].to_dict()
+    assert config.degradation[used].to_dict() == paper | RELEASES_DEGRADATION[name]
+    objective, steps = config.objective, config.sampler.num_steps
+    found = (config.num_steps, config.batch_size, objective.num_segments, steps)
+    assert found == RELEASES_STEPS.get(name, (136_700, 128, 5, 3))
+    wanted = {"dt": 0.05, "sigma_s": 0.1, "alpha": 0.001}
+    wanted |= {"blind_super_resolution": {"dt": 0.2, "sigma_s": 0.04}}.get(name, {})
+    wanted |= {"denoising": {"sigma_s": 0.025}}.get(name, {})
+    assert {field: objective[field] for field in wanted} == wanted
+    assert config.velocity.hidden == (96 if name == "blind_super_resolution" else 128)
+
+
+def test_blind_super_resolution_is_the_releases():
+    config = load("blind_super_resolution")
+    degrade = BlindSuperResolution(**config.degradation.blind_super_resolution)
+    assert config.degradation.name == "blind_super_resolution"
+    assert degrade == BlindSuperResolution() and degrade.second_order_probability == 0
+    assert (config.objective.dt, config.objective.sigma_s) == (0.2, 0.04)
+    assert (config.velocity.hidden, config.estimator.hidden) == (96, 96)
+    assert (config.num_steps, config.batch_size, config.data.size) == (500_500, 128, 256)
+    assert config.data.fit == "pad"
 
 
 @pytest.mark.parametrize("name", RELEASED)

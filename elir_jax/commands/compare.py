@@ -152,4 +152,4 @@ def main(argv: list[str] | None = None) -> int:
         help="how expanded blocks are run; collapsed weights know one way only",
     )
     parser.add_argument("--json", type=Path, help="write the table here too")
-    return frame.told(lambda: command(parser.parse_args(argv)))
+    return frame.told(lambda: command(parser.parse_args(argv)), argv)

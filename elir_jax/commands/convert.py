@@ -31,4 +31,4 @@ def main(argv: list[str] | None = None) -> int:
 
         convert(options.source, options.target, options.overwrite)
 
-    return frame.told(command)
+    return frame.told(command, argv)

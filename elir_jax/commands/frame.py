@@ -7,13 +7,14 @@ SIGTERM (training saves first); 141 where nobody reads what is printed.
 import difflib
 import errno
 import hashlib
+import itertools
 import os
 import platform
 import re
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -27,6 +28,7 @@ EXIT_INTERRUPTED = 130
 EXIT_UNHEARD = 141
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
         errno.ESTALE, errno.EMFILE, errno.ENFILE}  # fmt: skip
+ADDRESS = re.compile(r"(?P<option>-[^=]+=)?(?P<address>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 BEGAN = time.monotonic()
 
 
@@ -99,10 +101,14 @@ def say(*words: object) -> None:
         print(*words, flush=True)
 
 
-def told(command: Callable[[], int | None]) -> int:
-    """The command's exit code (None: 0), with mistakes and Ctrl-C told in one line."""
+def told(command: Callable[[], int | None], argv: Sequence[str] | None = None) -> int:
+    """The command's exit code (None: 0), with mistakes and Ctrl-C told in one line.
+
+    ``argv``: the command line without the program's name; None: this process's.
+    """
     logging.set_verbosity(logging.WARNING)  # jax, orbax and matplotlib narrate otherwise
     try:
+        refuse_addresses(sys.argv[1:] if argv is None else argv)
         return command() or 0
     except DiskError as error:
         _leave(str(error))
@@ -120,6 +126,27 @@ def told(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def refuse_addresses(argv: Sequence[str]) -> None:
+    """Raise UserError for an argument, or an option's value, of the form ``SCHEME://...``.
+
+    As a path it would be a local folder of that name, made without a word.
+    """
+    for before, argument in itertools.pairwise(["", *argv]):
+        found = ADDRESS.fullmatch(argument)
+        if found:
+            option = found["option"] or (f"{before} " if before.startswith("-") else "")
+            raise UserError(
+                f"{option}{found['address']}: not a path on this machine; object storage is not "
+                f"supported yet: mount it as a folder (with gcsfuse, for one) and name that"
+            )
+
+
+def refuse_to_join(what: str) -> None:
+    """Raise UserError where the command line joins processes; each would do all of ``what``."""
+    if any(flags.FLAGS[name].value for name in ("distributed", "coordinator", "num-processes")):
+        raise UserError(f"{what} runs in one process; leave out --distributed and --coordinator")
 
 
 def _is_heard() -> bool:

@@ -34,10 +34,10 @@ def evaluate_pairs(
     """Every picture of ``lq`` restored whole, at each stage, against its namesake in ``hq``.
 
     One that is smaller than its original by a whole factor is enlarged first, by Pillow's bicubic.
-    Noise is the seed's. Raises UserError where a picture has no partner, cannot be read, is too
-    small or of another shape than its original.
+    Noise is that of ``picture_key``, as in the command that restores. Raises UserError where a
+    picture has no partner, cannot be read, is too small or of another shape than its original.
     """
-    paths = match_pairs(hq, lq)
+    paths = list(zip(*match_pairs(hq, lq), strict=True))
     sizes = [read_shape(original) for original, _ in paths]
     for (original, _), size in zip(paths, sizes, strict=True):
         if min(size) < LEAST:
@@ -60,7 +60,7 @@ def evaluate_pairs(
                     samples[i] = Sample(paths[i][0].name, seen, _middle(x_hq), i)
             bar.update(len(group.numbers))
     evaluation = summarize(table[None], named, [samples[i] for i in sorted(samples)])
-    for stage, fid in perceptual.finish().items():
+    for stage, fid in perceptual.finish(stage_names).items():
         evaluation.figures[stage]["fid"] = fid
     return evaluation
 

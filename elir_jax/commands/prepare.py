@@ -91,5 +91,6 @@ def main(argv: list[str] | None = None) -> int:
     return frame.told(
         lambda: prepare(
             given.kind, given.images, given.data_dir, given.size, given.name or given.kind
-        )
+        ),
+        argv,
     )

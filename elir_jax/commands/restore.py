@@ -16,6 +16,8 @@ from typing import NoReturn
 
 from elir_jax.commands import frame
 
+MAX_PIXELS = 2**28  # 3 GiB as float32, which a file below 1 MB can ask for
+
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit code."""
@@ -35,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="(default: as configured)")
     parser.add_argument("--upscale", type=_positive, default=1, metavar="N",
                         help="enlarge N times first: 4 for blind super-resolution")  # fmt: skip
+    parser.add_argument("--max-pixels", type=_positive, default=MAX_PIXELS, metavar="N",
+                        help="of a result; a larger one is left out (default 2^28)")  # fmt: skip
     parser.add_argument(
         "--compare", action="store_true", help="also NAME.compare.png: before, after"
     )
@@ -50,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return restore_all(options)
 
-    return frame.told(command)
+    return frame.told(command, argv)
 
 
 def _positive(text: str) -> int:

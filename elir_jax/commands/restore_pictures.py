@@ -22,7 +22,7 @@ from elir_jax.commands.picture_files import (
     write_all,
 )
 from elir_jax.errors import UserError
-from elir_jax.pictures.anybody import MAX_PIXELS, read_shape
+from elir_jax.pictures.anybody import read_shape
 from elir_jax.restorer import Group, Restorer
 
 SOME_FAILED = 1  # exit code
@@ -77,9 +77,10 @@ def _restore_jobs(restorer: Restorer, jobs: list[Job], options, bar: tqdm) -> Ta
     for job in jobs:
         try:
             height, width = (side * options.upscale for side in read_shape(job.source))
-            if height * width > MAX_PIXELS:
+            if height * width > options.max_pixels:
                 raise UserError(
-                    f"{job.source}: {width}x{height} pixels are more than {MAX_PIXELS}; cut it up"
+                    f"{job.source}: {width}x{height} pixels are more than {options.max_pixels}; "
+                    f"cut it up, or raise --max-pixels"
                 )
         except UserError as error:
             failed += _failed(error, bar)

@@ -89,6 +89,7 @@ def build(config: ConfigDict) -> Run:
     def evaluate_weights(
         params: Params, frozen: Params, perceptual: Perceptual = NOTHING
     ) -> Evaluation:
+        hosts.check_same(" ".join(perceptual.figures), "set of perceptual metrics")
         total = len(found.held_out)
         numbers = share_of(total, jax.process_index(), jax.process_count())
         weights = method.for_inference(params), frozen
@@ -106,9 +107,8 @@ def build(config: ConfigDict) -> Run:
         )
         named = columns(method.stage_names, perceptual)
         evaluation = summarize(hosts.gather(table), named, samples)
-        if hosts.alone():  # a set is one process's
-            for stage, fid in perceptual.finish().items():
-                evaluation.figures[stage]["fid"] = fid
+        for stage, fid in perceptual.finish(method.stage_names, hosts.gather_rows).items():
+            evaluation.figures[stage]["fid"] = fid
         return evaluation
 
     def trajectories(params: Params, frozen: Params, samples: list[Sample]) -> np.ndarray | None:

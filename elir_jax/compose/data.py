@@ -9,9 +9,9 @@ from ml_collections import ConfigDict
 
 from elir_jax.compose.fields import choose, make
 from elir_jax.data.choose import check_sizes, choose_sources
-from elir_jax.data.degradations.tasks.tasks.blind_face_restoration import BlindFaceRestoration
-from elir_jax.data.degradations.tasks.tasks.blind_super_resolution import BlindSuperResolution
-from elir_jax.data.degradations.tasks.tasks.tasks import (
+from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
+from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
+from elir_jax.data.degradations.tasks import (
     Colorization,
     Denoising,
     Identity,
@@ -54,10 +54,11 @@ class Data(NamedTuple):
 
     def fingerprint(self, path: str) -> dict[str, str | int]:
         """Which images train: how many, and a digest of their names, in order, below ``path``."""
-        names = (self.source.name(i) for i in range(len(self.source)))
-        text = "\n".join(name.replace(str(Path(path)), "", 1) for name in names)
-        digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-        return {"images": len(self.source), "names": digest[:16]}
+        digest = hashlib.sha256()
+        for i in range(len(self.source)):
+            name = self.source.name(i).replace(str(Path(path)), "", 1)
+            digest.update(b"\n" * (i > 0) + name.encode(errors="surrogateescape"))
+        return {"images": len(self.source), "names": digest.hexdigest()[:16]}
 
 
 def build_data(config: ConfigDict) -> Data:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from elir_jax.data.listing import AllBut
 from elir_jax.data.prepared import is_prepared, open_prepared
 from elir_jax.data.sources import (
     EMBEDDED_HELD_OUT,
@@ -24,7 +25,7 @@ def open_source(path: Path) -> Source:
     if is_prepared(path):
         return open_prepared(path)
     if holds_pairs(path):
-        return PairFiles(find_pairs(path))
+        return PairFiles(*find_pairs(path))
     return ImageFiles(find_images(path))
 
 
@@ -40,9 +41,8 @@ def split(source: Source, name: str, held_out: int) -> tuple[Subset, Subset]:
             f"images or name others with --config.data.eval_path"
         )
     count = max(1, min(held_out, total // 5))
-    chosen = sorted({(2 * i + 1) * total // (2 * count) for i in range(count)})
-    train = sorted(set(range(total)) - set(chosen))
-    return Subset(source, train), Subset(source, chosen)
+    chosen = tuple(sorted({(2 * i + 1) * total // (2 * count) for i in range(count)}))
+    return Subset(source, AllBut(total, chosen)), Subset(source, chosen)
 
 
 def choose_sources(
@@ -73,17 +73,17 @@ def check_sizes(source: Source, size: int) -> None:
 
     Held-out images are checked so before training, which would end in their error otherwise.
     """
-    for path in _files(source):
-        found = read_size(path)
+    for number in range(len(source)):
+        path = _file(source, number)
+        found = None if path is None else read_size(path)
         if found is not None:
             check_room(*found, size, str(path))
 
 
-def _files(source: Source) -> list[Path]:
-    """The originals' files, of a source that is made of files."""
+def _file(source: Source, number: int) -> Path | None:
+    """The original's file, of a source that is made of files."""
     if isinstance(source, Subset):
-        files = _files(source.source)
-        return [files[n] for n in source.numbers] if files else []
+        return _file(source.source, source.numbers[number])
     if isinstance(source, ImageFiles):
-        return list(source.paths)
-    return [hq for hq, _ in source.paths] if isinstance(source, PairFiles) else []
+        return source.paths[number]
+    return source.originals[number] if isinstance(source, PairFiles) else None

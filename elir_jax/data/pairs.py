@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import UInt8
 
-from elir_jax.data.degradations.tasks.tasks.filters import resize_bicubic
+from elir_jax.data.degradations.filters import resize_bicubic
 from elir_jax.data.sources import Item, Source
 from elir_jax.errors import UserError
 from elir_jax.pictures.images import (
@@ -24,8 +24,9 @@ from elir_jax.pictures.images import (
 
 Degradation = Callable[[np.random.Generator, FloatPixels], FloatPixels]
 logger = logging.getLogger(__name__)
-FITS = ("crop", "resize")
+FITS = ("crop", "resize", "pad")
 LARGEST_ENLARGEMENT = 2  # more would train on blur
+PADDED = 400  # pixels; the release's window for blind super-resolution, which is Real-ESRGAN's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +34,10 @@ class PairMaker:
     """How an image becomes a pair of ``size`` x ``size`` pixels.
 
     ``fit``: ``crop`` takes a window of the image as it is; ``resize`` first brings its shorter side
-    to ``size``, twice as large at most. Given pairs are not degraded; their degraded image is
-    brought to the original's size.
+    to ``size``, twice as large at most; ``pad`` mirrors an image that is smaller than ``PADDED`` up
+    to it, degrades a window of that size and then cuts the pair out of it, as the release's blind
+    super-resolution does. Given pairs are not degraded; their degraded image is brought to the
+    original's size.
     """
 
     degrade: Degradation
@@ -48,33 +51,46 @@ class PairMaker:
     @property
     def least(self) -> int:
         """The fewest pixels an image may have along its shorter side."""
-        return self.size if self.fit == "crop" else -(-self.size // LARGEST_ENLARGEMENT)
+        enlarged = -(-self.size // LARGEST_ENLARGEMENT)
+        return {"crop": self.size, "resize": enlarged, "pad": 1}[self.fit]
+
+    @property
+    def window(self) -> int:
+        """Side of the window that is degraded; the pair is cut out of it."""
+        return max(self.size, PADDED) if self.fit == "pad" else self.size
 
     def random(
         self, rng: np.random.Generator, item: Item, name: str
     ) -> tuple[FloatPixels, FloatPixels]:
         """(x_hq, x_lq) for training: a random window, mirrored half of the time."""
         hq, lq = self._fitted(item, name)
-        room = hq.shape[0] - self.size, hq.shape[1] - self.size
-        top, left = (int(rng.integers(side + 1)) for side in room)
+        top, left = draw_place(rng, hq, self.window)
         step = -1 if rng.random() < 0.5 else 1
 
         def window(pixels):
-            cut = pixels[top : top + self.size, left : left + self.size]
+            cut = pixels[top : top + self.window, left : left + self.window]
             return to_float(np.ascontiguousarray(cut[:, ::step]))
 
         x_hq = window(hq)
-        return x_hq, self.degrade(rng, x_hq) if lq is None else window(lq)
+        x_lq = self.degrade(rng, x_hq) if lq is None else window(lq)
+        if self.window == self.size:
+            return x_hq, x_lq
+        top, left = draw_place(rng, x_hq, self.size)
+        x_hq, x_lq = (x[top : top + self.size, left : left + self.size] for x in (x_hq, x_lq))
+        return np.ascontiguousarray(x_hq), np.ascontiguousarray(x_lq)
 
     def central(
         self, rng: np.random.Generator, item: Item, name: str
     ) -> tuple[FloatPixels, FloatPixels]:
         """(x_hq, x_lq) for evaluation: the middle of the image."""
         hq, lq = self._fitted(item, name)
-        x_hq = to_float(np.ascontiguousarray(centre(hq, self.size)))
-        if lq is None:
-            return x_hq, self.degrade(rng, x_hq)
-        return x_hq, to_float(np.ascontiguousarray(centre(lq, self.size)))
+
+        def middle(pixels, size):
+            return np.ascontiguousarray(centre(pixels, size))
+
+        x_hq = to_float(middle(hq, self.window))
+        x_lq = self.degrade(rng, x_hq) if lq is None else to_float(middle(lq, self.window))
+        return middle(x_hq, self.size), middle(x_lq, self.size)
 
     def _fitted(self, item: Item, name: str) -> tuple[Pixels, Pixels | None]:
         hq, lq = item if isinstance(item, tuple) else (item, None)
@@ -84,7 +100,25 @@ class PairMaker:
         if self.fit == "resize":
             hq = fit_short_side(hq, self.size)
             lq = None if lq is None else fit_short_side(lq, self.size)
+        if self.fit == "pad":
+            hq = pad_mirrored(hq, self.window)
+            lq = None if lq is None else pad_mirrored(lq, self.window)
         return hq, lq
+
+
+def draw_place(rng: np.random.Generator, pixels: np.ndarray, size: int) -> tuple[int, int]:
+    """Top and left of a window of ``size`` x ``size``, every one equally likely."""
+    top, left = (int(rng.integers(side - size + 1)) for side in pixels.shape[:2])
+    return top, left
+
+
+def pad_mirrored(pixels: Pixels, least: int) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """The image mirrored about its outermost pixels, until no side is below ``least``.
+
+    As much at either end, so that the middle stays the middle.
+    """
+    short = [max(0, least - side) for side in pixels.shape[:2]]
+    return np.pad(pixels, [*((n // 2, n - n // 2) for n in short), (0, 0)], mode="reflect")
 
 
 def enlarge(

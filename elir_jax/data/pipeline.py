@@ -25,7 +25,8 @@ THREADS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)  # in batches
 WORKER_THREADS = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
 WORKER_BUFFER = 1  # batches a worker keeps ready; a batch of 64 pairs at 512x512 takes 400 MB
 ON_ERROR = ("raise", "skip")
-GOOD = -1
+GOOD = -1  # no unusable image was met
+NONE = -1  # no usable one was
 ATTEMPTS = 100  # images tried in place of one that cannot be used
 
 logger = logging.getLogger(__name__)
@@ -59,8 +60,9 @@ class Feed:
 class MakeSample:
     """Image number -> a training sample.
 
-    An unusable image is replaced by the next usable one, and its number told under ``bad``: what
-    that means is decided where the samples arrive, in order.
+    An unusable image is replaced by the next usable one, and its number told under ``bad``; where
+    ``ATTEMPTS`` in a row are unusable the sample is blank and its record ``NONE``. What that means
+    is decided where the samples arrive, in order.
     """
 
     source: Source
@@ -84,7 +86,7 @@ class MakeSample:
                 }
         size = self.maker.size
         nothing = np.zeros((size, size, 3), np.float32)
-        return {"x_hq": nothing, "x_lq": nothing, "record": np.int32(GOOD), "bad": np.int32(bad)}
+        return {"x_hq": nothing, "x_lq": nothing, "record": np.int32(NONE), "bad": np.int32(bad)}
 
 
 class TrainingBatches:
@@ -126,9 +128,15 @@ class TrainingBatches:
         if self._iterator is None:
             self._iterator = self._start()
         sample = next(self._iterator)
-        self._look_at(sample.pop("bad"))
+        self._look_at(sample.pop("bad"), sample["record"])
         self._next += self.feed.batch_size
         return Batch(**sample, slot=self._slots)
+
+    def close(self) -> None:
+        """End what makes batches; a batch that is asked for starts it again, at its position."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None:
+            iterator.close()
 
     def get_state(self) -> dict[str, int]:
         """Samples taken so far by all processes, counted from the run's start."""
@@ -159,17 +167,25 @@ class TrainingBatches:
         dataset = rest.to_iter_dataset(WORKER_THREADS)
         return iter(dataset.mp_prefetch(options, worker_init_fn=_leave_signals_to_parent))
 
-    def _look_at(self, bad: np.ndarray) -> None:
+    def _look_at(self, bad: np.ndarray, record: np.ndarray) -> None:
         """Raise, or log and count, what could not be used."""
-        for number in (int(n) for n in bad if n != GOOD):
+        for number, found in zip(bad.tolist(), record.tolist(), strict=True):
+            if number == GOOD:
+                continue
             if self.feed.on_error == "raise":
                 name = self.source.name(number)
                 self.maker.random(np.random.default_rng(0), self.source[number], name)
                 raise UserError(f"{name}: was unreadable, and is no longer; look at its storage")
+            total = len(self.source)
+            if found == NONE:
+                raise UserError(
+                    f"{self.source.name(number)} and the {min(ATTEMPTS, total) - 1} images behind "
+                    f"it, of {total}, are all unusable; repair or remove them"
+                )
             if number in self.bad:
                 continue
             self.bad.add(number)
-            total, count = len(self.source), len(self.bad)
+            count = len(self.bad)
             logger.warning(
                 "skipped %s: unusable (%d of %d images so far)",
                 self.source.name(number), count, total,

@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
+from elir_jax.data.listing import FileList, walk
 from elir_jax.errors import UserError
 from elir_jax.pictures.images import EXTENSIONS, Pixels, read_image
 
@@ -99,17 +100,17 @@ class ImageFiles:
 class PairFiles:
     """Pairs of image files, decoded anew at each access."""
 
-    paths: Sequence[tuple[Path, Path]]  # (original, degraded)
+    originals: Sequence[Path]
+    degraded: Sequence[Path]  # in the same order
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.originals)
 
     def __getitem__(self, index: int) -> Item:
-        hq, lq = self.paths[index]
-        return read_image(hq), read_image(lq)
+        return read_image(self.originals[index]), read_image(self.degraded[index])
 
     def name(self, index: int) -> str:
-        return str(self.paths[index][0])
+        return str(self.originals[index])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,45 +138,60 @@ def holds_pairs(folder: Path) -> bool:
     return all((folder / name).is_dir() for name in PAIR_FOLDERS)
 
 
-def find_images(folder: Path) -> list[Path]:
+def find_images(folder: Path) -> FileList:
     """Image files below ``folder``, sorted by name; extensions in any letter case.
 
     Raises UserError where the folder is missing or holds none.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; it takes a folder of images")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+    paths = FileList.of(folder, walk(str(folder), EXTENSIONS))
     if not paths:
         kinds = " ".join(sorted(EXTENSIONS))
         raise UserError(f"{folder}: no images in this folder; it wants some of {kinds}")
     return paths
 
 
-def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """(original, degraded) files of ``folder/hq`` and ``folder/lq``; see :func:`match_pairs`."""
-    return match_pairs(*(folder / side for side in PAIR_FOLDERS))
+def find_pairs(folder: Path) -> tuple[FileList, FileList]:
+    """(originals, degraded) files of ``folder/hq`` and ``folder/lq``; see :func:`match_pairs`."""
+    hq, lq = (folder / side for side in PAIR_FOLDERS)
+    return match_pairs(hq, lq)
 
 
-def match_pairs(hq: Path, lq: Path) -> list[tuple[Path, Path]]:
-    """(original, degraded) files of two folders, matched by their names, in order.
+def match_pairs(hq: Path, lq: Path) -> tuple[FileList, FileList]:
+    """(originals, degraded): files of two folders, matched by their names, in the same order.
 
     The extension does not count. Raises UserError for a file without its partner, or with two.
     """
-    sides = []
-    for folder in (hq, lq):
-        names: dict[Path, Path] = {}
-        for path in find_images(folder):
-            key = path.relative_to(folder).with_suffix("")
-            if key in names:
-                raise UserError(f"{path}: {names[key].name} has the same name; keep one of them")
-            names[key] = path
-        sides.append(names)
-    originals, degraded = sides
-    for mine, other, folder in ((originals, degraded, lq), (degraded, originals, hq)):
-        lonely = sorted(mine.keys() - other.keys())
+    originals, degraded = _by_stem(hq), _by_stem(lq)
+    for mine, other, folder, absent in (
+        (originals, degraded, hq, lq),
+        (degraded, originals, lq, hq),
+    ):
+        lonely = mine.keys() - other.keys()
         if lonely:
             raise UserError(
-                f"{mine[lonely[0]]}: no image of this name in {folder} "
+                f"{folder / mine[min(lonely, key=_parts)]}: no image of this name in {absent} "
                 f"({len(lonely)} without a partner); add it or remove this one"
             )
-    return [(originals[key], degraded[key]) for key in sorted(originals)]
+    stems = sorted(originals, key=_parts)
+    return (
+        FileList.of(hq, (originals[stem] for stem in stems)),
+        FileList.of(lq, (degraded[stem] for stem in stems)),
+    )
+
+
+def _by_stem(folder: Path) -> dict[str, str]:
+    """Relative name without its extension -> with it, of each image below ``folder``."""
+    names: dict[str, str] = {}
+    for path in find_images(folder):
+        name = path.relative_to(folder)
+        stem = name.with_suffix("").as_posix()
+        if stem in names:
+            raise UserError(f"{path}: {names[stem]} has the same name; keep one of them")
+        names[stem] = name.as_posix()
+    return names
+
+
+def _parts(name: str) -> list[str]:
+    return name.split("/")

@@ -153,3 +153,17 @@ def gather(rows: np.ndarray) -> np.ndarray:
     if alone():
         return rows[None]
     return np.asarray(multihost_utils.process_allgather(rows))
+
+
+def gather_rows(rows: np.ndarray) -> np.ndarray:
+    """Every process's ``rows [n, width]``, one after another, as float32; ``n`` may differ.
+
+    A process without rows need not know their width.
+    """
+    if alone():
+        return rows
+    shapes = gather(np.asarray(rows.shape, np.int32))
+    room = np.zeros(shapes.max(axis=0), np.float32)
+    room[: len(rows), : rows.shape[1]] = rows
+    parts = zip(gather(room), shapes[:, 0], strict=True)
+    return np.concatenate([part[:count] for part, count in parts])

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int
 
+from elir_jax.errors import UserError
 from elir_jax.metrics.perceptual import Perceptual
 from elir_jax.metrics.psnr import psnr
 from elir_jax.metrics.ssim import ssim
@@ -132,10 +133,16 @@ def summarize(
 ) -> Evaluation:
     """The means over all hosts' ``tables`` ``[hosts, most, columns]``; ``named``: the columns.
 
-    An image without a figure (NaN) is left out of its mean, and so is a mean of no image.
+    An image without a figure (NaN) is left out of its mean, and so is a mean of no image. Raises
+    UserError where there is no image.
     """
     rows = tables.reshape(-1, tables.shape[-1])
     rows = rows[rows[:, 0] == 1, 1:]
+    if not len(rows):
+        raise UserError(
+            "none of the images to evaluate on can be used, as the log says of each; name others "
+            "with --config.data.eval_path"
+        )
     result: dict[str, dict[str, float]] = {stage: {} for stage, _ in named}
     for (stage, metric), values in zip(named, rows.T, strict=True):
         values = values[~np.isnan(values)]

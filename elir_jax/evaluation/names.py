@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-STAGES = {"latent_mmse": "latent MMSE"}
+STAGES = {"latent_mmse": "latent MMSE", "latent_mmse_noisy": "latent MMSE + noise"}
 
 Value = TypeVar("Value")
 

@@ -35,8 +35,9 @@ def write_page(
     ``title`` and ``notes`` are plain text, a note one paragraph. Whatever stages and metrics there
     are is shown, and a stage may lack a metric. Pictures are clipped to [0, 1].
     """
-    with whole_file(path) as part:
-        part.write_text(format_page(evaluation, title=title, notes=notes), encoding="utf-8")
+    text = format_page(evaluation, title=title, notes=notes)
+    with whole_file(path) as part:  # bytes of a file name that are no UTF-8 become escapes
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 

@@ -21,13 +21,14 @@ HEADER = 18
 def format_table(evaluation: Evaluation) -> str:
     """One row a stage, one column a metric; a figure that is not there is a dash."""
     metrics = {name: metric_named(name) for name in metric_names(evaluation.figures)}
-    rows = [f"{'stage':<14}" + "".join(f"{metric.heading:>11}" for metric in metrics.values())]
+    wide = 2 + max(map(len, ["stage", *evaluation.figures]))
+    rows = [f"{'stage':<{wide}}" + "".join(f"{metric.heading:>11}" for metric in metrics.values())]
     for stage, figures in evaluation.figures.items():
         shown = [
             format(figures[name], metric.form) if name in figures else "-"
             for name, metric in metrics.items()
         ]
-        rows.append(f"{stage:<14}" + "".join(f"{text:>11}" for text in shown))
+        rows.append(f"{stage:<{wide}}" + "".join(f"{text:>11}" for text in shown))
     return "\n".join(rows)
 
 
@@ -54,15 +55,19 @@ def draw_panels(names: Sequence[str], rows: Sequence[Sequence[AnyPixels]]) -> np
 
 def write_evaluation(
     workdir: Path, evaluation: Evaluation, *, title: str, notes: Sequence[str] = ()
-) -> tuple[Path, Path, Path]:
+) -> list[Path]:
     """Write ``metrics.json``, ``grid.png`` and ``report.html`` into ``evaluation``; their paths.
 
-    ``title`` and ``notes`` head the report.
+    ``title`` and ``notes`` head the report. There is no grid of no samples: those of several hosts
+    are the first one's, whose images may all have been left out.
     """
     folder = workdir / "evaluation"
     figures, grid = folder / "metrics.json", folder / "grid.png"
     with whole_file(figures) as part:
         part.write_text(json.dumps(evaluation.figures, indent=2) + "\n")
-    write_png(grid, draw_grid(evaluation.samples))
+    written = [figures]
+    if evaluation.samples:
+        write_png(grid, draw_grid(evaluation.samples))
+        written.append(grid)
     page = write_page(folder / "report.html", evaluation, title=title, notes=notes)
-    return figures, grid, page
+    return [*written, page]

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from elir_jax.flow.solvers import euler_trajectory
+from elir_jax.inference.noise import picture_key
 from elir_jax.inference.windows import (
     OnWindows,
     Plan,
@@ -48,15 +49,14 @@ class Programs(NamedTuple):
 def carry(
     networks: Networks, sampler: Sampler, params: Params, z_lq: Latent, eps: Latent, every: bool
 ) -> Float[Array, "b s lh lw lc"]:
-    """The restored latent; with ``every``, ``z_mmse`` and each Euler step's, the last restored."""
+    """The restored latent; with ``every``, those of ``sampler.latents``, the last restored."""
     z_mmse = networks.estimate(params["estimator"], z_lq)
+    z_0 = sampler.source(z_mmse, eps)
     states = euler_trajectory(
-        lambda z, t: networks.velocity(params["velocity"], z, t),
-        sampler.source(z_mmse, eps),
-        sampler.num_steps,
+        lambda z, t: networks.velocity(params["velocity"], z, t), z_0, sampler.num_steps
     )
-    found = jnp.concatenate([z_mmse[None], states]) if every else states[-1:]
-    return found.swapaxes(0, 1)
+    found = sampler.latents(z_mmse, z_0, list(states)) if every else [states[-1]]
+    return jnp.stack(found, axis=1)
 
 
 def padded_side(pixels: int, factor: int) -> int:
@@ -73,8 +73,9 @@ def restore_any_size(
     """Each image's restorations, one a latent of ``programs.carry``; images share a padded size.
 
     Images are floats in [0, 1], or integers that stand for them; results are not clipped.
-    ``factor`` divides the padded sides. The noise is a field over the padded picture, the same for
-    the same seed and size. The programs are those for ``batch`` images, however many there are.
+    ``factor`` divides the padded sides. The noise is a field over the padded picture that follows
+    from its pixels and the seed. The programs are those for ``batch`` images, however many there
+    are.
     """
     sides = {tuple(padded_side(n, factor) // FACTOR for n in image.shape[:2]) for image in images}
     (height, width), = sides  # fmt: skip
@@ -84,8 +85,9 @@ def restore_any_size(
 
     if height * width * FACTOR**2 > PIXELS_AT_ONCE:
         _give_back()
-    noise = jax.random.normal(jax.random.key(seed), z_lq.shape[1:])
-    eps = np.broadcast_to(np.asarray(noise), z_lq.shape)
+    eps = np.empty_like(z_lq)
+    for noise, image in zip(eps, images, strict=True):
+        noise[:] = jax.random.normal(picture_key(seed, image), noise.shape)
     whole = plan(height, width, LATENTS_AT_ONCE, OVERLAP, factor // FACTOR)
     latents = blend_in_windows(
         programs.carry, z_lq, eps, whole, _at_once(programs.devices, LATENTS_AT_ONCE, whole, batch)

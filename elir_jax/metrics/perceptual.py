@@ -8,7 +8,7 @@ CPU.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +63,11 @@ class Perceptual:
         self._notes: dict[str, str] = {}
 
     @property
+    def figures(self) -> tuple[str, ...]:
+        """``names``, and ``fid`` if there is something to compare with."""
+        return self.names if self._fid is None else (*self.names, "fid")
+
+    @property
     def notes(self) -> list[str]:
         return list(self._notes.values())
 
@@ -106,20 +111,33 @@ class Perceptual:
         except Exception as error:  # a full disk, or PyTorch out of memory: the others go on
             self._lose_fid(stage, error)
 
-    def finish(self) -> dict[str, float]:
-        """FID of each stage over all images added; without those that :attr:`notes` tells of."""
-        figures = {}
-        for stage, features in list(self._features.items()):
+    def finish(
+        self, stages: Sequence[str], gather: Callable[[Features], Features] = lambda rows: rows
+    ) -> dict[str, float]:
+        """FID of each stage over all images added; without those that :attr:`notes` tells of.
+
+        ``gather``: this process's features -> those of all processes, all of which call it for the
+        same ``stages``.
+        """
+        figures: dict[str, float] = {}
+        if self._fid is None:
+            return figures
+        for stage in stages:
+            lost = np.array([[f"fid {stage}" in self._notes]], np.float32)
+            mine = self._features.get(stage, [np.zeros((0, 0), np.float32)])
+            lost, features = gather(lost), gather(np.concatenate(mine))
             try:
-                found = describe(np.concatenate(features))
-                figures[stage] = frechet_distance(found, self._fid.reference)
+                if lost.any():
+                    raise ValueError("a part of the images has no features")
+                figures[stage] = frechet_distance(describe(features), self._fid.reference)
             except (ValueError, np.linalg.LinAlgError) as error:
                 self._lose_fid(stage, error)
         return figures
 
     def _lose_fid(self, stage: str, error: Exception) -> None:
         self._features.pop(stage, None)
-        self._notes[f"fid {stage}"] = f"fid: not to be had of the stage {stage} ({_line(error)})"
+        line = f"fid: not to be had of the stage {stage} ({_line(error)})"
+        self._notes.setdefault(f"fid {stage}", line)  # the first reason counts
 
 
 NOTHING = Perceptual({}, None)  # no metric at all

@@ -2,8 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from elir_jax.running.stopping import StopRequest
 from elir_jax.types import Batch
@@ -11,13 +10,23 @@ from elir_jax.types import Batch
 POLL = 0.05  # seconds
 
 
+@runtime_checkable
+class Batches(Protocol):
+    """Batches, and an end to what makes them."""
+
+    def __next__(self) -> Batch: ...
+
+    def close(self) -> None: ...
+
+
 class Feeding:
     """The next batch of ``data``, made while the step runs.
 
-    Use as a context manager. What ``data`` raises, :meth:`take` raises in its turn.
+    Use as a context manager. What ``data`` raises, :meth:`take` raises in its turn. On the way out
+    ``data`` is closed, so that its workers end; by the thread, since it may be waiting for them.
     """
 
-    def __init__(self, data: Iterator[Batch]):
+    def __init__(self, data: Batches):
         self._data = data
         self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(1)
         self._closed = threading.Event()
@@ -56,3 +65,4 @@ class Feeding:
                     break
                 except queue.Full:
                     continue
+        self._data.close()

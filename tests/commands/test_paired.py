@@ -44,7 +44,8 @@ def write_pairs(folder):
 def test_figures_are_means_over_whole_pictures(restorer, tmp_path):
     pairs = write_pairs(tmp_path)
     result = evaluate_pairs(restorer, tmp_path / "lq", tmp_path / "hq")
-    assert tuple(result.figures) == ("input", "latent_mmse", "step_1", "restored")
+    stages = ("input", "latent_mmse", "latent_mmse_noisy", "step_1", "restored")
+    assert tuple(result.figures) == stages
     wanted = np.mean([float(psnr(noisy, x)[0]) for x, noisy in pairs])
     np.testing.assert_allclose(result.figures["input"]["psnr"], wanted, atol=1e-4)
     restored = []
@@ -55,6 +56,26 @@ def test_figures_are_means_over_whole_pictures(restorer, tmp_path):
     wanted = np.mean([float(psnr(y, x)[0]) for y, (x, _) in zip(restored, pairs, strict=True)])
     np.testing.assert_allclose(result.figures["restored"]["psnr"], wanted, atol=1e-4)
     assert [sample.name for sample in result.samples] == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_evaluating_restores_a_picture_as_restoring_does(restorer, tmp_path):
+    """Noise included: each picture's own, by its pixels, not by its place or its size."""
+    write_pairs(tmp_path)
+    found = evaluate_pairs(restorer, tmp_path / "lq", tmp_path / "hq").samples
+    for i in (0, 3):
+        with Image.open(tmp_path / "lq" / f"{i}.png") as picture:
+            restored = restorer(np.asarray(picture), seed=0)
+        np.testing.assert_allclose(
+            restored / 255, found[i].stages["restored"].clip(0, 1), atol=3e-3
+        )
+
+
+def test_pictures_of_one_size_have_noise_of_their_own(restorer):
+    pictures = [np.full((32, 32, 3), value, np.uint8) for value in (100, 101)]
+    noises = []
+    for mean, noisy, *_ in restorer.stages(pictures, 0, every=True):
+        noises.append((noisy - mean).ravel())
+    assert abs(np.corrcoef(noises)[0, 1]) < 0.3
 
 
 def test_the_report_shows_pictures_of_different_sizes(restorer, tmp_path):

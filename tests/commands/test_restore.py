@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from identity import CONFIG, write_identity
+from making import png_chunk
 from PIL import Image, ImageOps
 
 from elir_jax.commands import frame, restore
@@ -306,6 +308,24 @@ def test_a_picture_that_changes_while_it_waits_is_named(identity, tmp_path, caps
     monkeypatch.setattr(restore_all, "read_shape", lambda path: (48, 70))
     assert restore.main(options(identity, source, output=tmp_path / "out")) == 1
     assert "its header says another size" in capsys.readouterr().err
+
+
+def test_a_picture_of_too_many_pixels_is_left_out_unless_asked_for(identity, tmp_path, capsys):
+    write(tmp_path / "a.png")
+    call = options(identity, tmp_path / "a.png", output=tmp_path / "out")
+    assert restore.main([*call, "--max-pixels", "2879"]) == 1  # it has 60x48
+    assert "60x48 pixels are more than 2879; cut it up, or raise --max" in capsys.readouterr().err
+    assert restore.main([*call, "--max-pixels", "2880"]) == 0
+    assert restore.main([*call, "--overwrite", "--max-pixels", "2880", "--upscale", "2"]) == 1
+    assert "120x96 pixels are more than 2880" in capsys.readouterr().err
+
+
+def test_a_small_file_may_not_ask_for_gigabytes_by_default(identity, tmp_path, capsys):
+    size = struct.pack(">IIBBBBB", 2**14 + 1, 2**14, 8, 2, 0, 0, 0)
+    chunks = png_chunk(b"IHDR", size) + png_chunk(b"IDAT", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    assert restore.main(options(identity, tmp_path / "a.png", output=tmp_path / "out")) == 1
+    assert "16385x16384 pixels are more than 268435456" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", ["-1", "99999999999999999999", "x"])

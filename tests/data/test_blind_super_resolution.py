@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 from drawing import rng, within_four_errors
-from elir_jax.data.degradations.tasks.tasks import blind_super_resolution as module
-from elir_jax.data.degradations.tasks.tasks.blind_super_resolution import (
+
+from elir_jax.data.degradations import blind_super_resolution as module
+from elir_jax.data.degradations.blind_super_resolution import (
     FIRST_STAGE,
     MODES,
     SECOND_STAGE,

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 from drawing import rng, within_four_errors
-from elir_jax.data.degradations.tasks.tasks import blur_kernels as module
-from elir_jax.data.degradations.tasks.tasks.blind_super_resolution import FIRST_STAGE
-from elir_jax.data.degradations.tasks.tasks.blur_kernels import (
+from scipy.special import j1
+
+from elir_jax.data.degradations import blur_kernels as module
+from elir_jax.data.degradations.blind_super_resolution import FIRST_STAGE
+from elir_jax.data.degradations.blur_kernels import (
     SHAPES,
     choose_kind,
     draw_beta,
@@ -16,7 +18,6 @@ from elir_jax.data.degradations.tasks.tasks.blur_kernels import (
     random_sinc_kernel,
     sinc_kernel,
 )
-from scipy.special import j1
 
 
 def test_isotropic_kernel_is_the_closed_form_gaussian():

@@ -5,21 +5,24 @@ import io
 import cv2
 import numpy as np
 import pytest
-from elir_jax.data.degradations.tasks.tasks.blind_face_restoration import BlindFaceRestoration
-from elir_jax.data.degradations.tasks.tasks.filters import (
+from drawing import rng, within_four_errors
+from PIL import Image
+
+from elir_jax.data.degradations import blind_face_restoration
+from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
+from elir_jax.data.degradations.filters import (
     blur_down,
     resize_bicubic,
     resize_bilinear,
     resize_nearest,
 )
-from elir_jax.data.degradations.tasks.tasks.tasks import (
+from elir_jax.data.degradations.tasks import (
     Colorization,
     Denoising,
     Identity,
     Inpainting,
     SuperResolution,
 )
-from PIL import Image
 
 
 def gaussian_blur(x, sigma):
@@ -35,10 +38,6 @@ ALL = [
     Inpainting(eight_bit=True), Colorization(eight_bit=True),
     BlindFaceRestoration(share=(1 / 32, 1.2), eight_bit=True),
 ]  # fmt: skip
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
 
 
 @pytest.mark.parametrize("degrade", ALL, ids=repr)
@@ -163,6 +162,56 @@ def test_face_degradation_equals_its_steps_one_by_one():
     )
     decoded = np.asarray(Image.open(buffer)).astype(np.float32) / 255
     np.testing.assert_allclose(fixed(rng(), NOISE), resize_bilinear(decoded, 64, 96), atol=1e-6)
+
+
+def drawn(monkeypatch, degrade, side=1200, count=600):
+    """What ``degrade`` drew, a row a seed: blur, noise, JPEG quality, small side over full side."""
+    rows = []
+
+    def blur_down(x, sigma, height, width):
+        rows.append({"blur": sigma, "share": height / side})
+        return np.zeros((height, width, 3), np.float32)
+
+    def add_noise(rng, x, sigma):
+        rows[-1]["noise"] = sigma * 255
+        return x
+
+    def jpeg(pixels, quality):
+        rows[-1]["quality"] = quality
+        return pixels
+
+    for operation in (blur_down, add_noise, jpeg):
+        monkeypatch.setattr(blind_face_restoration, operation.__name__, operation)
+    image = np.zeros((side, 2, 3), np.float32)
+    for seed in range(count):
+        degrade(rng(seed), image)
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def uniform(values, low, high):
+    """Whether values are spread evenly over [low, high], and reach both ends but for 2 %."""
+    near = 0.02 * (high - low)
+    ends = low <= values.min() <= low + near and high - near <= values.max() <= high
+    quarters, _ = np.histogram(values, 4, (low, high))
+    mean_error = 4 * (high - low) / np.sqrt(12 * len(values))
+    mean = abs(values.mean() - (low + high) / 2) <= mean_error
+    return ends and mean and within_four_errors(quarters, [1 / 4] * 4)
+
+
+@pytest.mark.parametrize("share", [(), (1 / 32, 1.2)], ids=["the paper's", "the release's"])
+def test_face_degradation_draws_each_strength_evenly_from_its_range(monkeypatch, share):
+    """Equation 10's ranges by default; the release draws the share of the side instead."""
+    seen = drawn(monkeypatch, BlindFaceRestoration(share=share))
+    assert uniform(seen["blur"], 0.1, 12.0)
+    assert uniform(seen["noise"], 0.0, 15.0)
+    assert {30, 100} <= set(seen["quality"]) and uniform(seen["quality"], 29.5, 100.5)
+    if share:
+        assert uniform(seen["share"], 1 / 32, 1.2)
+    else:  # the side is a whole number of pixels: the factor is known to 1 %
+        factors = np.clip(1 / seen["share"], 1, 12)
+        assert uniform(factors, 1.0, 12.0)
+    several = np.corrcoef(list(seen.values())) - np.eye(4)
+    assert np.abs(several).max() < 4 / np.sqrt(600)  # drawn independently
 
 
 def test_face_noise_has_its_standard_deviation():

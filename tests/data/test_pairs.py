@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 import pytest
-from elir_jax.data.degradations.tasks.tasks.tasks import Denoising, Identity
 
+from elir_jax.data.degradations.tasks import Denoising, Identity
 from elir_jax.data.pairs import PairMaker, evaluation_pairs
 from elir_jax.errors import UserError
 from elir_jax.pictures.images import centre, to_float
@@ -53,7 +53,63 @@ def test_resize_brings_the_short_side_to_size():
     with pytest.raises(UserError, match="x: 48x15 pixels are too few, 16x16"):
         maker.random(rng(), PIXELS[:15], "x")
     with pytest.raises(ValueError, match="fit"):
-        PairMaker(Identity(), 32, fit="pad")
+        PairMaker(Identity(), 32, fit="stretch")
+
+
+def seen_by(degrade_of, **how):
+    """A maker of padded pairs, and the list of what it degrades."""
+    seen = []
+
+    def degrade(rng, hq):
+        seen.append(hq)
+        return degrade_of(hq)
+
+    return PairMaker(degrade, **({"size": 256, "fit": "pad"} | how)), seen
+
+
+@pytest.mark.parametrize("height, width", [(300, 180), (500, 180), (700, 640), (1, 1)])
+def test_a_padded_pair_is_cut_from_a_degraded_window_of_400(height, width):
+    """Marked by its place in the window, the degraded image shows where the pair was cut."""
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    places = np.arange(400 * 400, dtype=np.float32).reshape(400, 400, 1).repeat(3, 2)
+    maker, seen = seen_by(lambda hq: places)
+    corners = set()
+    for seed in range(8):
+        x_hq, x_lq = maker.random(np.random.default_rng(seed), image, "x")
+        assert seen[-1].shape == (400, 400, 3) and x_hq.shape == x_lq.shape == (256, 256, 3)
+        top, left = divmod(int(x_lq[0, 0, 0]), 400)
+        np.testing.assert_array_equal(x_lq, places[top : top + 256, left : left + 256])
+        np.testing.assert_array_equal(x_hq, seen[-1][top : top + 256, left : left + 256])
+        corners.add((top, left))
+    assert len(corners) > 4
+    x_hq, x_lq = maker.central(rng(), image, "x")
+    np.testing.assert_array_equal(x_lq, places[72:-72, 72:-72])
+    np.testing.assert_array_equal(x_hq, seen[-1][72:-72, 72:-72])
+
+
+def test_a_small_image_is_mirrored_to_400_and_its_middle_stays_the_middle():
+    image = np.random.default_rng(0).integers(0, 256, (300, 181, 3), np.uint8)
+    maker, seen = seen_by(lambda hq: hq)
+    maker.central(rng(), image, "x")
+    wide = np.pad(image, ((50, 50), (109, 110), (0, 0)), "reflect")
+    np.testing.assert_array_equal(seen[0], to_float(wide))
+    enough = image[:270, :].repeat(2, axis=1)[:, :280]
+    x_hq, _ = maker.central(rng(), enough, "x")
+    np.testing.assert_array_equal(x_hq, to_float(np.ascontiguousarray(centre(enough, 256))))
+
+
+def test_given_pairs_are_padded_and_cut_alike():
+    maker, seen = seen_by(lambda hq: hq)
+    for make in (maker.random, maker.central):
+        x_hq, x_lq = make(rng(), (PIXELS, 255 - PIXELS), "x")
+        np.testing.assert_allclose(x_hq + x_lq, 1.0, atol=1e-6)
+    assert not seen
+
+
+def test_a_crop_above_400_is_degraded_whole():
+    maker, seen = seen_by(lambda hq: hq, size=512)
+    x_hq, _ = maker.random(rng(), PIXELS, "x")
+    assert seen[0].shape == x_hq.shape == (512, 512, 3)
 
 
 def test_evaluation_takes_centres_with_noise_of_their_own(caplog):

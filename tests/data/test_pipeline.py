@@ -4,6 +4,7 @@ import hashlib
 import io
 import itertools
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from elir_jax.data.degradations.tasks.tasks.blind_face_restoration import BlindFaceRestoration
-from elir_jax.data.degradations.tasks.tasks.tasks import Denoising
 from PIL import Image
 
+from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
+from elir_jax.data.degradations.tasks import Denoising
 from elir_jax.data.pairs import PairMaker
 from elir_jax.data.pipeline import Feed, TrainingBatches
 from elir_jax.data.sources import ImageFiles
@@ -260,10 +261,50 @@ def test_a_broken_image_in_a_worker_is_named(photographs, tmp_path):
         list(itertools.islice(feed_of(ImageFiles([*photographs, broken]), workers=1), 15))
 
 
+def test_closed_batches_go_on_where_they_were():
+    data, whole = feed_of(Numbers()), batches(2)
+    assert equal(next(data), whole[0])
+    data.close()
+    assert equal(next(data), whole[1])
+
+
+def test_closed_batches_have_no_workers():
+    data, before = feed_of(Numbers(), workers=1), len(multiprocessing.active_children())
+    next(data)
+    assert len(multiprocessing.active_children()) == before + 1
+    data.close()
+    assert len(multiprocessing.active_children()) == before
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_nothing_but_unusable_images_ends_the_run(tmp_path, on_error):
+    """A blank sample in their place would be trained on."""
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path in paths:
+        path.write_text("no image")
+    match = "not a readable image" if on_error == "raise" else "2 images behind it, of 3, are all"
+    with pytest.raises(UserError, match=match):
+        next(feed_of(ImageFiles(paths), on_error=on_error, max_bad_share=1.0))
+
+
+def test_a_hundred_unusable_images_in_a_row_end_the_run(monkeypatch):
+    class OneGood(Numbers):
+        def __len__(self):
+            return 300
+
+        def __getitem__(self, index):
+            if index:
+                raise UserError("unusable")
+            return super().__getitem__(index)
+
+    with pytest.raises(UserError, match=r"number \d+ and the 99 images behind it, of 300"):
+        list(itertools.islice(feed_of(OneGood(), on_error="skip", max_bad_share=1.0), 20))
+
+
 WORKERS = """
 import sys, time
 from absl import flags
-from elir_jax.data.degradations.tasks.tasks.tasks import Denoising
+from elir_jax.data.degradations.tasks import Denoising
 from elir_jax.data.pairs import PairMaker
 from elir_jax.data.pipeline import Feed, TrainingBatches
 from elir_jax.data.sources import EmbeddedPhotographs

@@ -189,8 +189,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(images, tmp_path, capsys):
 
 FULL = """
 import resource, sys
+from elir_jax.commands import prepare  # first: under the limit its bytecode would be cut short
+assert sys.dont_write_bytecode
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # writes fail beyond, as if full
-from elir_jax.commands import prepare
 sys.exit(prepare.main(sys.argv[1:]))
 """
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from elir_jax.devices.mesh import parallel_map
+from elir_jax.errors import UserError
 from elir_jax.evaluation.evaluate import columns, measure, measure_pairs, share_of, summarize
 from elir_jax.evaluation.present import format_table, write_evaluation
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
@@ -84,6 +85,19 @@ def test_the_table_the_file_and_the_picture(tmp_path):
     np.testing.assert_allclose(
         pixel, 255 * np.clip(result.samples[1].stages["input"][8, 12], 0, 1), atol=1
     )
+
+
+def test_no_usable_image_is_a_mistake():
+    with pytest.raises(UserError, match="none of the images to evaluate on"):
+        summarize(np.zeros((2, 3, 9)), columns(NAMES, NOTHING), [])
+
+
+def test_a_host_without_samples_writes_the_others_figures(tmp_path):
+    rows, _ = table(4)
+    evaluation = summarize(rows[None], columns(NAMES, NOTHING), [])
+    written = write_evaluation(tmp_path, evaluation, title="no samples")
+    assert [path.name for path in written] == ["metrics.json", "report.html"]
+    assert json.loads(written[0].read_text()) == run(4).figures
 
 
 def test_perceptual_figures_stand_beside_and_an_image_without_one_is_left_out():

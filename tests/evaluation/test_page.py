@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -86,6 +87,13 @@ def test_names_titles_and_notes_are_text_not_markup():
     assert [text for _, text in found.find("th", scope="row")] == [NASTY, "<i>"]
     labels = [a["aria-label"] for a, _ in found.find("input")]
     assert labels == [f"Divider between the two pictures of {NASTY}"]
+
+
+def test_a_name_that_is_no_utf8_is_written_with_escapes(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    path = write_page(tmp_path / "page.html", Evaluation({}, [sample(name)]), title=name)
+    (title,) = Page(path.read_text(encoding="utf-8")).texts("h1")
+    assert title == r"caf\udce9.png"
 
 
 def test_the_best_of_each_column_is_marked_by_its_own_direction():

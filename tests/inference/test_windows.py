@@ -9,6 +9,7 @@ import pytest
 import small
 
 from elir_jax.inference import whole_pictures as any_size
+from elir_jax.inference.noise import picture_key
 from elir_jax.inference.whole_pictures import Programs, carry, padded_side, restore_any_size
 from elir_jax.inference.windows import (
     blend_in_windows,
@@ -138,23 +139,27 @@ def programs(sampler, every=False):
     return Programs(on_host(ENCODE), on_host(jax.jit(carried)), on_host(DECODE), 1)
 
 
-def test_restoration_is_the_samplers_with_one_noise_field():
+def test_restoration_is_the_samplers_with_each_pictures_own_noise():
     images = [photograph(64, 48, seed) for seed in range(3)]
     sampler = Sampler(2, 0.1)
     results = restore_any_size(programs(sampler), images, 5, 16, batch=2)
-    keys = jnp.stack([jax.random.key(5)] * 3)
+    keys = jnp.stack([picture_key(5, image) for image in images])
     wanted = restore(NETS, sampler, PARAMS, FROZEN, jnp.stack(images), keys)
     np.testing.assert_allclose(np.stack([r[0] for r in results]), wanted, atol=1e-5)
+    again = restore_any_size(programs(sampler), images[2:0:-1], 5, 16, batch=2)
+    np.testing.assert_allclose(again[1][0], results[1][0], atol=1e-5)
 
 
 def test_stages_are_the_posterior_mean_and_every_step():
     image = photograph(64, 48)
     (every,) = restore_any_size(programs(Sampler(2, 0.1), True), [image], 0, 16, batch=1)
     (last,) = restore_any_size(programs(Sampler(2, 0.1)), [image], 0, 16, batch=1)
-    assert len(every) == 3 and len(last) == 1
+    assert len(every) == 4 and len(last) == 1
     np.testing.assert_allclose(every[-1], last[0], atol=1e-6)
-    mean = DECODE(NETS.estimate(PARAMS["estimator"], ENCODE(image[None])))
-    np.testing.assert_allclose(every[0], mean[0], atol=1e-5)
+    z = NETS.estimate(PARAMS["estimator"], ENCODE(image[None]))
+    np.testing.assert_allclose(every[0], DECODE(z)[0], atol=1e-5)
+    noisy = z + 0.1 * jax.random.normal(picture_key(0, image), z.shape)
+    np.testing.assert_allclose(every[1], DECODE(noisy)[0], atol=1e-5)
 
 
 def test_a_picture_in_windows_equals_the_picture_at_once(monkeypatch):

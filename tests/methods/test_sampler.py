@@ -30,14 +30,20 @@ def test_restoration_is_algorithm_1():
     np.testing.assert_allclose(restored, images[-1], atol=1e-5)
     sampler = Sampler(3, 0.1)
     stages = restoration_stages(NETS, sampler, PARAMS, FROZEN, X, KEYS)
-    assert sampler.stage_names == ("input", "latent_mmse", "step_1", "step_2", "step_3", "restored")
+    assert sampler.stage_names == (
+        "input", "latent_mmse", "latent_mmse_noisy", "step_1", "step_2", "step_3", "restored",
+    )  # fmt: skip
     assert set(stages) == set(sampler.stage_names)
     np.testing.assert_array_equal(stages["input"], X)
     for i, image in enumerate(images):
         np.testing.assert_allclose(stages[f"step_{i + 1}"], image, atol=1e-5)
     np.testing.assert_array_equal(stages["restored"], stages["step_3"])
-    mean = NETS.decode(FROZEN["decoder"], posterior_mean(NETS, PARAMS, FROZEN, X))
-    np.testing.assert_allclose(stages["latent_mmse"], mean, atol=1e-6)
+    z = posterior_mean(NETS, PARAMS, FROZEN, X)
+    noisy = z + 0.1 * jnp.stack([jax.random.normal(key, z.shape[1:]) for key in KEYS])
+    for stage, latent in (("latent_mmse", z), ("latent_mmse_noisy", noisy)):
+        wanted = NETS.decode(FROZEN["decoder"], latent)
+        np.testing.assert_allclose(stages[stage], wanted, atol=1e-6)
+    assert np.abs(stages["latent_mmse"] - stages["latent_mmse_noisy"]).max() > 1e-3
 
 
 def test_an_images_restoration_does_not_depend_on_its_neighbours():
@@ -48,6 +54,7 @@ def test_an_images_restoration_does_not_depend_on_its_neighbours():
 
 def test_without_noise_keys_do_not_matter():
     sampler = Sampler(2, 0.1, noise=False)
+    assert "latent_mmse_noisy" not in sampler.stage_names
     first = restore(NETS, sampler, PARAMS, FROZEN, X, KEYS)
     second = restore(NETS, sampler, PARAMS, FROZEN, X, KEYS[::-1])
     np.testing.assert_array_equal(first, second)

@@ -91,7 +91,7 @@ def test_without_pyiqa_nothing_is_had_and_one_line_says_how(monkeypatch):
     assert line.endswith("pip install -r requirements-metrics.txt")
     assert perceptual.names == () and perceptual.measure(X, REFERENCE) == {}
     perceptual.add("restored", X)
-    assert perceptual.finish() == {} and perceptual.notes == []
+    assert perceptual.finish(["restored"]) == {} and perceptual.notes == []
 
 
 def test_not_installed_is_told_from_broken(tmp_path, monkeypatch):
@@ -163,7 +163,7 @@ def test_fid_of_the_reference_itself_is_zero(stand, photographs):
     for image in np.concatenate([X, REFERENCE]):
         perceptual.add("restored", image[None])
     perceptual.add("input", X)
-    figures = perceptual.finish()
+    figures = perceptual.finish(["input", "restored"])
     assert figures["restored"] == pytest.approx(0, abs=1e-6) and figures["input"] > 0.1
     options = stand.features_options[-1]
     assert options["model"] == "inception" and options["mode"] == "clean"
@@ -178,7 +178,7 @@ def test_fid_takes_saved_statistics(stand, photographs, tmp_path):
     for reference in (photographs, saved):
         perceptual, _ = open_perceptual(reference)
         perceptual.add("restored", X)
-        figures.append(perceptual.finish()["restored"])
+        figures.append(perceptual.finish(["restored"])["restored"])
     assert figures[0] == pytest.approx(figures[1])
 
 
@@ -191,7 +191,7 @@ def test_a_stage_whose_fid_fails_leaves_the_others_alone(stand, photographs, mon
         perceptual.add("full disk", X)
     perceptual.add("full disk", X)
     perceptual.add("restored", X)
-    assert list(perceptual.finish()) == ["restored"]
+    assert list(perceptual.finish(["full disk", "one image", "restored"])) == ["restored"]
     assert perceptual.notes == [
         "fid: not to be had of the stage full disk (disk full)",
         "fid: not to be had of the stage one image (a covariance needs at least 2 images, got 1)",

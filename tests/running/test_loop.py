@@ -1,15 +1,17 @@
 """The loop: resuming, stopping, and what ends a run."""
 
-import itertools
 import json
 import os
 import signal
+import struct
 import time
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from running import Numbers, count_up
+from tensorboardX.proto.event_pb2 import Event
 
 from elir_jax.errors import UserError
 from elir_jax.running.failure import NotFinite, keep_for_inspection
@@ -100,8 +102,32 @@ def test_rows_after_the_last_checkpoint_are_not_kept_twice(workdir):
     assert [row["step"] for row in read_metrics(workdir.folder)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_curves_are_drawn_of_what_was_logged(workdir):
+def test_curves_are_drawn_of_what_was_logged(workdir, monkeypatch):
     assert draw_curves(workdir.folder) is None
     workdir.run(3)
-    assert draw_curves(workdir.folder).stat().st_size > 1000
-    assert next(itertools.chain((workdir.folder / "tensorboard").iterdir()), None) is not None
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: drawn.append((figure, path)))
+    path = draw_curves(workdir.folder)
+    ((figure, written),) = drawn
+    assert path == written == workdir.folder / "loss.png"
+    (axes,) = figure.axes
+    assert {line.get_label(): line.get_xydata().tolist() for line in axes.lines} == {
+        "loss": [[1, 1], [2, 2], [3, 3]]
+    }
+    assert axes.get_yscale() == "log"
+
+
+def test_tensorboard_has_what_was_logged(workdir):
+    workdir.run(3)
+    (file,) = (workdir.folder / "tensorboard").iterdir()
+    content, rows = file.read_bytes(), {}
+    while content:  # length, its checksum, event, its checksum
+        (length,) = struct.unpack("<Q", content[:8])
+        event = Event.FromString(content[12 : 12 + length])
+        for value in event.summary.value:
+            rows.setdefault(event.step, {})[value.tag] = value.simple_value
+        content = content[16 + length :]
+    logged = {row.pop("step"): row for row in read_metrics(workdir.folder)}
+    assert sorted(logged) == [1, 2, 3] and rows.keys() == logged.keys()
+    for step, row in logged.items():
+        assert rows[step] == pytest.approx(row, rel=1e-6)

@@ -38,6 +38,8 @@ def files(folder):
 
 
 def python(code, *arguments, **environment):
+    """Run ``code``. It writes no bytecode: what tests do to the disk would damage it for good."""
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=ROOT,

@@ -1,5 +1,7 @@
 """A run of a model of one number, for the tests of loop, checkpoints and stopping."""
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +28,7 @@ class Numbers:
 
     def __init__(self):
         self.position = 0
+        self.closed = threading.Event()
 
     def __iter__(self):
         return self
@@ -34,6 +37,9 @@ class Numbers:
         self.position += 1
         nothing = np.zeros((2, 8, 8, 3), np.float32)
         return Batch(nothing, nothing, record=np.full(2, self.position), slot=np.arange(2))
+
+    def close(self):
+        self.closed.set()
 
     def get_state(self):
         return {"samples": self.position}

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from elir_jax.data.degradations.tasks.tasks.filters import (
+from elir_jax.data.degradations.filters import (
     add_noise,
     blur_down,
     jpeg,

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from elir_jax.data.degradations.tasks.tasks.blur_kernels import (
+from elir_jax.data.degradations.blur_kernels import (
     SHAPES,
     Kernel,
     random_kernel,
     random_sinc_kernel,
 )
-from elir_jax.data.degradations.tasks.tasks.filters import jpeg
+from elir_jax.data.degradations.filters import jpeg
 from elir_jax.pictures.images import AnyPixels, FloatPixels, to_float, to_uint8
 
 Resized = Float32[np.ndarray, "{height} {width} 3"]

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from elir_jax.data.degradations.tasks.tasks.filters import add_noise, resize_bicubic, resize_nearest
+from elir_jax.data.degradations.filters import add_noise, resize_bicubic, resize_nearest
 from elir_jax.pictures.images import FloatPixels, to_float, to_uint8
 
 UP = {"bicubic": resize_bicubic, "nearest": resize_nearest}

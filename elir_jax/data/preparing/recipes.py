@@ -96,7 +96,8 @@ def _pairs(folder: Path) -> list[Entry]:
     _check_folder(folder)
     if not holds_pairs(folder):
         raise UserError(f"{folder}: wants two folders inside, {' and '.join(PAIR_FOLDERS)}")
-    return [Entry(_name(pair[0], folder / PAIR_FOLDERS[0]), pair) for pair in find_pairs(folder)]
+    pairs = zip(*find_pairs(folder), strict=True)
+    return [Entry(_name(pair[0], folder / PAIR_FOLDERS[0]), pair) for pair in pairs]
 
 
 def _check_folder(folder: Path) -> None:

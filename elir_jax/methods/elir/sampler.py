@@ -1,6 +1,7 @@
 """ELIR's sampler (Algorithm 1): encode, estimate, add noise, M Euler steps, decode."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,12 @@ class Sampler:
     def stage_names(self) -> tuple[str, ...]:
         """The stages of :func:`restoration_stages`, in the order of Table 3."""
         steps = (f"step_{m + 1}" for m in range(self.num_steps))
-        return ("input", "latent_mmse", *steps, "restored")
+        noisy = ("latent_mmse_noisy",) if self.noise else ()
+        return ("input", "latent_mmse", *noisy, *steps, "restored")
+
+    def latents(self, z_mmse: Latent, z_0: Latent, states: Sequence[Latent]) -> list[Latent]:
+        """Those of ``stage_names`` but the first and the last, which repeats the last step's."""
+        return [z_mmse, *([z_0] if self.noise else []), *states]
 
     def source(self, z_mmse: Latent, eps: Latent) -> Latent:
         """``z_0``: the posterior mean, with the unit noise ``eps`` unless ``noise`` is off."""
@@ -72,17 +78,13 @@ def restoration_stages(
 ) -> dict[str, Image]:
     """Every stage of ``sampler.stage_names`` as an image; ``restored`` is the last step's."""
     z_mmse = posterior_mean(networks, params, frozen, x_lq)
+    z_0 = sampler.source(z_mmse, unit_noise(keys, z_mmse))
     states = euler_trajectory(
-        lambda z, t: networks.velocity(params["velocity"], z, t),
-        sampler.source(z_mmse, unit_noise(keys, z_mmse)),
-        sampler.num_steps,
+        lambda z, t: networks.velocity(params["velocity"], z, t), z_0, sampler.num_steps
     )
-
-    def decode(z):
-        return networks.decode(frozen["decoder"], z)
-
-    steps = [decode(states[m]) for m in range(sampler.num_steps)]
-    return dict(zip(sampler.stage_names, [x_lq, decode(z_mmse), *steps, steps[-1]], strict=True))
+    latents = sampler.latents(z_mmse, z_0, list(states))
+    images = [networks.decode(frozen["decoder"], z) for z in latents]
+    return dict(zip(sampler.stage_names, [x_lq, *images, images[-1]], strict=True))
 
 
 def latent_trajectories(

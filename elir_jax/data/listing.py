@@ -1,0 +1,119 @@
+"""Long lists of image files in little memory, which other processes read without a copy.
+
+The names stand one after another in an anonymous file in memory, behind them where each begins. A
+process that such a list is sent to maps the same file: all of them together hold one copy.
+"""
+
+import array
+import bisect
+import dataclasses
+import logging
+import mmap
+import os
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Sequence, Set
+from pathlib import Path
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+
+class FileList(Sequence[Path]):
+    """Files below ``folder``, in the order of their names relative to it."""
+
+    def __init__(self, folder: Path, count: int, content: int):
+        """``content``: descriptor of a file of names and starts; it is this list's from here on."""
+        self._folder, self._count, self._content = folder, count, content
+        weakref.finalize(self, os.close, content)
+        self._map = mmap.mmap(content, 0, access=mmap.ACCESS_READ)
+        starts = len(self._map) - 8 * (count + 1)
+        self._starts = np.frombuffer(self._map, np.int64, count + 1, starts)
+
+    @classmethod
+    def of(cls, folder: Path, names: Iterable[str]) -> "FileList":
+        """The list of ``names``, relative to ``folder``."""
+        starts, content = array.array("q", [0]), _anonymous_file()
+        with os.fdopen(content, "wb", closefd=False) as file:
+            for name in names:
+                starts.append(starts[-1] + file.write(os.fsencode(name)))
+            file.write(starts)
+        return cls(folder, len(starts) - 1, content)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Path:
+        index = range(self._count)[index]
+        first, last = self._starts[index : index + 2].tolist()
+        return self._folder / os.fsdecode(self._map[first:last])
+
+    def __reduce__(self):
+        shared = f"/proc/{os.getpid()}/fd/{self._content}"  # Linux: while this process runs
+        if os.path.exists(shared):
+            return _mapped, (self._folder, self._count, shared)
+        return FileList.of, (self._folder, [str(p.relative_to(self._folder)) for p in self])
+
+
+def _mapped(folder: Path, count: int, shared: str) -> FileList:
+    return FileList(folder, count, os.open(shared, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _anonymous_file() -> int:
+    """The descriptor of a file without a name, which goes with the last process that has it."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("names")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def walk(folder: str, extensions: Set[str], below: str = "") -> Iterator[str]:
+    """Names, relative to ``folder``, of the files with these extensions in any letter case.
+
+    In the order of sorted paths. Nothing but links is looked at for its kind: folders tell it with
+    the name. Links to folders are not followed; a folder that cannot be read is left out, and named
+    in the log.
+    """
+    names, folders = [], set()
+    try:
+        with os.scandir(os.path.join(folder, below)) as entries:
+            for entry in entries:
+                dot = entry.name.rfind(".")
+                if entry.is_dir(follow_symlinks=False):
+                    folders.add(entry.name)
+                elif dot < 1 or entry.name[dot:].lower() not in extensions or not _is_file(entry):
+                    continue
+                names.append(entry.name)
+    except PermissionError as error:
+        logger.warning("left out: %s cannot be read (%s)", error.filename, error.strerror)
+        return
+    names.sort()
+    for name in names:
+        if name in folders:
+            yield from walk(folder, extensions, f"{below}{name}/")
+        else:
+            yield below + name
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
+class AllBut(Sequence[int]):
+    """The numbers below ``total``, in order, without the sorted few that are ``left_out``."""
+
+    total: int
+    left_out: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.total - len(self.left_out)
+
+    def __getitem__(self, index: int) -> int:
+        index = range(len(self))[index]
+        before = range(len(self.left_out))
+        return index + bisect.bisect_right(before, index, key=lambda j: self.left_out[j] - j)

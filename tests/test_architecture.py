@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"types", "errors", "whole_file"},
     {"data", "models", "flow", "metrics"},
-    {"objectives", "inference"},
+    {"objectives", "inference", "device_degradations"},
     {"training", "evaluation"},
     {"build"},
     {"restorer"},

@@ -1,0 +1,57 @@
+"""Every degradation of the configurations on the device: shapes, ranges, keys."""
+
+import importlib
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from photographs import as_float, embedded
+
+from elir_jax.build.data import DEGRADATIONS
+from elir_jax.device_degradations.tasks import COUNTERPARTS, degrade, degrade_batch, on_device
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "common")
+
+
+def settings_of(task, variant=""):
+    config = importlib.import_module(f"configs.{task}").get_config(variant)
+    name = config.degradation.name
+    return DEGRADATIONS[name](**config.degradation.get(name, {})), config.data.size
+
+
+def test_every_degradation_of_the_host_has_a_counterpart():
+    assert set(COUNTERPARTS) == set(DEGRADATIONS.values())
+
+
+def test_what_has_no_counterpart_is_refused():
+    with pytest.raises(TypeError, match="str has no counterpart"):
+        on_device("blur")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_configuration_degrades_at_its_full_size(task):
+    settings, size = settings_of(task)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
+    x = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    lq = jax.eval_shape(lambda k, x: degrade_batch(on_device(settings), k, x), keys, x)
+    assert lq.shape == x.shape and lq.dtype == x.dtype
+
+
+@pytest.mark.parametrize("task", [t for t in TASKS if t not in ("autoencoder", "quickstart")])
+def test_pictures_are_images_and_follow_from_their_key(task):
+    device = on_device(settings_of(task)[0])
+    x = jnp.asarray(as_float(embedded("astronaut", 96, 96))[:, :80])
+    keys = jax.random.split(jax.random.key(0), 3)[jnp.array([0, 1, 2, 0])]
+    batch = jax.jit(lambda k, x: degrade_batch(device, k, x))
+    lq = np.asarray(batch(keys, jnp.stack([x] * 4)))
+    assert lq.shape == (4, 96, 80, 3) and lq.min() >= 0 and lq.max() <= 1
+    np.testing.assert_array_equal(lq[0], lq[3])
+    assert len({picture.tobytes() for picture in lq}) == 3
+    if task == "blind_super_resolution":
+        return  # compiling it again would take most of this file's time
+    alone = np.asarray(jax.jit(lambda k, x: degrade(device, k, x))(keys[1], x))
+    # Another order of sums may move a pixel across a rounding, which JPEG spreads over a block.
+    assert np.mean(np.abs(alone - lq[1]) > 1e-5) < 0.02

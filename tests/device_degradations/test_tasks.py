@@ -55,3 +55,27 @@ def test_pictures_are_images_and_follow_from_their_key(task):
     alone = np.asarray(jax.jit(lambda k, x: degrade(device, k, x))(keys[1], x))
     # Another order of sums may move a pixel across a rounding, which JPEG spreads over a block.
     assert np.mean(np.abs(alone - lq[1]) > 1e-5) < 0.02
+
+
+def products(jaxpr):
+    """Every product of floats in a program, with those of the programs inside it."""
+    for equation in jaxpr.eqns:
+        product = equation.primitive.name in ("dot_general", "conv_general_dilated")
+        if product and jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
+            yield equation
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from products(inner)
+
+
+@pytest.mark.parametrize("task, least", [("bfr", 4), ("blind_super_resolution", 8)])
+def test_products_are_of_full_precision_on_every_device(task, least):
+    """Matrix units would round the pixels to bfloat16; a CPU cannot show that."""
+    device = on_device(settings_of(task)[0])
+    program = jax.make_jaxpr(lambda k, x: degrade(device, k, x))
+    x = jnp.zeros((64, 64, 3))
+    found = list(products(program(jax.random.key(0), x).jaxpr))
+    assert len(found) >= least
+    highest = (jax.lax.Precision.HIGHEST,) * 2
+    assert all(equation.params["precision"] == highest for equation in found)

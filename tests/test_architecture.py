@@ -15,7 +15,7 @@ FLOORS = [
     {"types", "errors", "files"},
     {"flow", "networks", "metrics", "pictures", "assets"},
     {"losses", "data", "training", "inference"},
-    {"devices", "evaluation", "methods"},
+    {"devices", "evaluation", "methods", "device_degradations"},
     {"weights"},
     {"running"},
     {"compose"},

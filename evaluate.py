@@ -29,7 +29,6 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     frame.say(f"{workdir}: {what}")
     perceptual, missing = hosts.agreed(lambda: open_perceptual(_fid_reference()))
     evaluation = run.evaluate(*weights, perceptual)
-    evaluation = evaluation._replace(trajectories=run.trajectories(*weights, evaluation.samples))
     if options.first:
         _report(evaluation, workdir, f"{workdir.name}: {what}", [*missing, *perceptual.notes])
     return 0
@@ -39,12 +38,12 @@ def pairs(config: ConfigDict | None, workdir: Path | None) -> int | None:
     """Evaluate on two folders; the report goes to ``--workdir`` (runs/CHECKPOINT-on-LQ)."""
     if not (FLAGS.lq or FLAGS.hq):
         return None
-    cli.refuse_to_join("--lq --hq")
+    frame.refuse_to_join("--lq --hq")
     for name in ("lq", "hq", "checkpoint"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; --lq DIR --hq DIR --checkpoint WORKDIR|FILE")
-    from elir_jax.commands.paired import evaluate_pairs
     from elir_jax.commands.picture_files import check_output
+    from elir_jax.evaluation.folders import evaluate_folders
     from elir_jax.metrics.perceptual import open_perceptual
     from elir_jax.restorer import Restorer
 
@@ -55,7 +54,7 @@ def pairs(config: ConfigDict | None, workdir: Path | None) -> int | None:
     restorer = Restorer.load(checkpoint, config)
     print(f"{checkpoint}: {restorer.title}", flush=True)
     perceptual, missing = open_perceptual(_fid_reference())
-    evaluation = evaluate_pairs(restorer, lq, Path(FLAGS.hq), perceptual=perceptual)
+    evaluation = evaluate_folders(restorer.restoring(), lq, Path(FLAGS.hq), perceptual=perceptual)
     _report(evaluation, place, f"{FLAGS.lq}: {restorer.title}", [*missing, *perceptual.notes])
     return 0
 

@@ -1,28 +1,18 @@
 """Restoration from Python: ``Restorer.load(path)``, then ``restorer(images, seed=0)``."""
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import numpy as np
 
 from elir_jax.compose.restoration import Restoration, build_restoration, read_config
-from elir_jax.devices.mesh import parallel_map, replicate
-from elir_jax.inference.whole_pictures import Programs, carry, padded_side, restore_any_size
+from elir_jax.compose.restoring import restoring, whole_pictures
+from elir_jax.devices.mesh import replicate
+from elir_jax.evaluation.measure import Restoring
+from elir_jax.inference.grouping import Group, group
 from elir_jax.inference.windows import Stored
 from elir_jax.pictures.images import AnyPixels, to_uint8
-
-MOST_PIXELS = 2048 * 2048  # of the pictures that are held at once, where there is more than one
-
-
-class Group(NamedTuple):
-    """Images that are restored together."""
-
-    numbers: list[int]
-    batch: int  # how many the programs are made for
-    small: bool  # whether there is room for another group beside it
 
 
 class Restorer:
@@ -34,29 +24,8 @@ class Restorer:
 
     def __init__(self, restoration: Restoration):
         self.title, self.method = restoration.title, restoration.method
-        networks, self.sampler = self.method.networks, self.method.sampler
-        self._weights = replicate((restoration.params, restoration.frozen))
-
-        def encode(weights, x):
-            params, frozen = weights
-            return networks.encode(params.get("encoder", frozen["encoder"]), x)
-
-        def carried(weights, latents, every):
-            return carry(networks, self.sampler, weights[0], *latents, every)
-
-        def decode(weights, z):
-            return networks.decode(weights[1]["decoder"], z)
-
-        encode, decode = self._mapped(encode), self._mapped(decode)
-        self._programs = [
-            Programs(
-                encode,
-                self._mapped(functools.partial(carried, every=every)),
-                decode,
-                jax.local_device_count(),
-            )
-            for every in (False, True)
-        ]
+        self.weights = replicate((restoration.params, restoration.frozen))
+        self.pictures = whole_pictures(self.method.parts)
 
     @classmethod
     def load(
@@ -95,27 +64,20 @@ class Restorer:
             return restored[0] if array.ndim == 3 else np.stack(restored)
         given = [_checked(np.asarray(image)) for image in images]
         results: list = [None] * len(given)
-        for group in self.groups([image.shape[:2] for image in given], len(given)):
-            results_of = self.stages([given[i] for i in group.numbers], seed, group.batch)
-            for i, (restored,) in zip(group.numbers, results_of, strict=True):
+        for some in self.groups([image.shape[:2] for image in given], len(given)):
+            results_of = self.stages([given[i] for i in some.numbers], seed, some.batch)
+            for i, (restored,) in zip(some.numbers, results_of, strict=True):
                 as_given = given[i].dtype == np.uint8
                 results[i] = to_uint8(restored) if as_given else np.clip(restored, 0, 1)
         return results
 
+    def restoring(self, seed: int = 0) -> Restoring:
+        """What evaluation wants of a method, with these weights."""
+        return restoring(self.method, seed)(self.weights)
+
     def groups(self, sizes: Sequence[tuple[int, int]], most: int) -> list[Group]:
         """Images to restore together: padded to one size, at most ``most``, of bounded pixels."""
-        alike: dict[tuple[int, int], list[int]] = {}
-        for i, size in enumerate(sizes):
-            height, width = (padded_side(side, self.method.factor) for side in size)
-            alike.setdefault((height, width), []).append(i)
-        groups = []
-        for (height, width), numbers in sorted(alike.items()):
-            together = max(1, min(most, MOST_PIXELS // (height * width)))
-            batch = -(-len(numbers) // -(-len(numbers) // together))  # even groups waste less
-            small = height * width * batch <= MOST_PIXELS
-            for first in range(0, len(numbers), batch):
-                groups.append(Group(numbers[first : first + batch], batch, small))
-        return groups
+        return group(sizes, most, self.pictures.padded_side)
 
     def stages(
         self, images: Sequence[Stored], seed: int, batch: int | None = None, every=False
@@ -124,17 +86,13 @@ class Restorer:
 
         ``images`` are of one padded size; the programs are those for ``batch`` of them.
         """
-        return restore_any_size(
-            self._programs[every], images, seed, self.method.factor, batch or len(images)
-        )
+        found = self.pictures.restore(self.weights, images, seed, batch or len(images), every)
+        return [list(one.stages) if every else [one.restored] for one in found]
 
     @property
     def stage_names(self) -> tuple[str, ...]:
-        """What :meth:`stages` gives with ``every``: posterior mean, with noise, each Euler step."""
-        return self.sampler.stage_names[1:-1]
-
-    def _mapped(self, fn):
-        return functools.partial(parallel_map(fn), self._weights)
+        """What :meth:`stages` gives with ``every``: the posterior mean, then each Euler step."""
+        return self.pictures.stage_names
 
 
 def _checked(image: np.ndarray) -> Stored:

@@ -24,8 +24,6 @@ Time = Float[Array, " b"]
 SampleKeys = Key[Array, " b"]
 Scalar = Float[Array, ""]
 Params = Any  # a tree of arrays, as flax.linen makes it
-# (parameters, frozen parameters, degraded images, keys) -> an image a stage, by name
-Stages = Callable[[Params, Params, Image, SampleKeys], dict[str, Image]]
 
 
 class Batch(NamedTuple):

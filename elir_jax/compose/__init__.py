@@ -9,33 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from elir_jax.compose.autoencoder import build_autoencoder_training
 from elir_jax.compose.data import build_data
 from elir_jax.compose.elir import build_elir
 from elir_jax.compose.fields import choose, make, plain
-from elir_jax.devices import hosts
+from elir_jax.compose.restoring import restoring
 from elir_jax.devices.mesh import (
     check_batch,
-    parallel_map,
     parallel_step,
     replicate,
 )
 from elir_jax.errors import UserError
-from elir_jax.evaluation.evaluate import (
-    Evaluation,
-    Sample,
-    columns,
-    measure,
-    measure_pairs,
-    noise_keys,
-    share_of,
-    summarize,
-)
+from elir_jax.evaluation.measure import Evaluation
 from elir_jax.methods.method import Method
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
+from elir_jax.running.evaluating import HeldOut, evaluate_held_out
 from elir_jax.running.loop import Plan
 from elir_jax.running.run import Run
 from elir_jax.training.optim import AdamW, Ema
@@ -54,10 +44,9 @@ METHODS: dict[str, Callable[[ConfigDict], Method]] = {
 def build(config: ConfigDict) -> Run:
     """Everything that training and evaluating this configuration needs. Raises UserError."""
     method = choose(METHODS, "method", config.method)(config)
-    check_ranges(config, method.factor)
+    check_ranges(config, method.multiple)
     found = build_data(config)
     optimizer, step = build_step(config, method)
-    measure_batch = parallel_map(measure(method.stages, config.seed))
 
     def data():
         check_batch(config.batch_size, config.accumulate)
@@ -86,40 +75,19 @@ def build(config: ConfigDict) -> Run:
     def converted(workdir: Path) -> tuple[Params, Params]:
         return for_inference(method, read_weights(workdir), workdir / WEIGHTS)
 
+    held_out = HeldOut(
+        found.evaluation,
+        len(found.held_out),
+        config.evaluation.batch_size,
+        config.evaluation.num_samples,
+    )
+    by_weights = restoring(method, config.seed)
+
     def evaluate_weights(
         params: Params, frozen: Params, perceptual: Perceptual = NOTHING
     ) -> Evaluation:
-        hosts.check_same(" ".join(perceptual.figures), "set of perceptual metrics")
-        total = len(found.held_out)
-        numbers = share_of(total, jax.process_index(), jax.process_count())
-        weights = method.for_inference(params), frozen
-        table, samples = hosts.agreed(
-            lambda: measure_pairs(
-                found.evaluation(numbers),
-                measure_batch,
-                replicate(weights),
-                method.stage_names,
-                batch_size=min(config.evaluation.batch_size, total) * jax.local_device_count(),
-                most=len(share_of(total, 0, jax.process_count())),
-                num_samples=config.evaluation.num_samples,
-                perceptual=perceptual,
-            )
-        )
-        named = columns(method.stage_names, perceptual)
-        evaluation = summarize(hosts.gather(table), named, samples)
-        for stage, fid in perceptual.finish(method.stage_names, hosts.gather_rows).items():
-            evaluation.figures[stage]["fid"] = fid
-        return evaluation
-
-    def trajectories(params: Params, frozen: Params, samples: list[Sample]) -> np.ndarray | None:
-        if method.trajectories is None or not samples:
-            return None
-        numbers = np.array([sample.number for sample in samples], np.int32)
-        x_hq = np.stack([sample.original for sample in samples])
-        x_lq = np.stack([sample.stages["input"] for sample in samples])
-        weights = method.for_inference(params), frozen
-        keys = noise_keys(config.seed, numbers)
-        return np.asarray(jax.jit(method.trajectories)(*weights, x_hq, x_lq, keys))
+        weights = replicate((method.for_inference(params), frozen))
+        return evaluate_held_out(held_out, by_weights(weights), perceptual)
 
     return Run(
         config=plain(config) | {"training_images": found.fingerprint(config.data.path)},
@@ -130,7 +98,6 @@ def build(config: ConfigDict) -> Run:
         image_name=found.source.name,
         plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
         evaluate=evaluate_weights,
-        trajectories=trajectories,
         converted=converted,
         converted_like=lambda: inference_shapes(method),
         export=lambda state, workdir: method.export(state.ema, workdir),

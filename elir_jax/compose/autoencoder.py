@@ -11,10 +11,10 @@ from elir_jax.compose.fields import choose, make
 from elir_jax.devices.mesh import AXIS
 from elir_jax.errors import UserError
 from elir_jax.methods.autoencoder.objective import AutoencoderObjective, autoencoder_objective
+from elir_jax.methods.autoencoder.parts import autoencoder_parts
 from elir_jax.methods.method import Method
 from elir_jax.networks.autoencoder import Autoencoder, apply_fn
 from elir_jax.networks.linear_autoencoder import LinearAutoencoder, embed
-from elir_jax.networks.taesd import FACTOR
 from elir_jax.types import Params
 from elir_jax.weights.hub import download
 from elir_jax.weights.own import FILE as WEIGHTS
@@ -77,9 +77,6 @@ def build_autoencoder_training(config: ConfigDict) -> Method:
     def init(key, weights):
         return (trained.init(key) if linear else pretrained_autoencoder(weights, trained, key)), {}
 
-    def reconstruct(params, frozen, x, keys):
-        return decode(params["decoder"], encode(params["encoder"], x))
-
     def export(params, workdir):
         path = workdir / "autoencoder.safetensors"
         if linear:
@@ -91,10 +88,8 @@ def build_autoencoder_training(config: ConfigDict) -> Method:
         init=init,
         collapse=lambda params: params,
         objective=autoencoder_objective(encode, decode, objective, AXIS),
-        restore=reconstruct,
-        stages=lambda *inputs: {"restored": reconstruct(*inputs)},
-        stage_names=("restored",),
         for_inference=lambda params: params,
-        factor=FACTOR,
+        parts=autoencoder_parts(encode, decode),
+        shows_input=False,
         export=export,
     )

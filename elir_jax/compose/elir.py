@@ -1,7 +1,5 @@
 """The method ELIR: networks, objective and sampler of a configuration."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -9,18 +7,13 @@ from ml_collections import ConfigDict
 
 from elir_jax.compose.autoencoder import build_autoencoder, pretrained_autoencoder
 from elir_jax.compose.fields import make
+from elir_jax.flow.sampler import Sampler
 from elir_jax.methods.elir.networks import init_latent_flow, latent_flow
 from elir_jax.methods.elir.objective import ElirObjective, elir_objective
-from elir_jax.methods.elir.sampler import (
-    Sampler,
-    latent_trajectories,
-    restoration_stages,
-    restore,
-)
+from elir_jax.methods.elir.parts import elir_parts, target_part
 from elir_jax.methods.method import Method
 from elir_jax.networks.layers import Form, collapse
 from elir_jax.networks.rrdb import RRDBNet
-from elir_jax.networks.taesd import FACTOR
 from elir_jax.networks.unet import UNet
 from elir_jax.networks.winograd import transform_kernels
 from elir_jax.types import Networks, Params
@@ -66,14 +59,9 @@ def build_elir(config: ConfigDict) -> Method:
         init=init,
         objective=elir_objective(trained, objective),
         collapse=collapse_trained,
-        restore=functools.partial(restore, collapsed, sampler),
-        stages=functools.partial(restoration_stages, collapsed, sampler),
-        stage_names=sampler.stage_names,
         for_inference=for_inference,
-        factor=FACTOR * velocity.factor,
-        networks=collapsed,
-        sampler=sampler,
-        trajectories=functools.partial(latent_trajectories, collapsed, sampler),
+        parts=elir_parts(collapsed, sampler, velocity.factor),
+        target=target_part(collapsed),
     )
 
 

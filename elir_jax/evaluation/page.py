@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from elir_jax.evaluation.evaluate import Evaluation, Sample
+from elir_jax.evaluation.measure import Evaluation, Sample
 from elir_jax.evaluation.names import metric_named, metric_names, titled
 from elir_jax.evaluation.plots import Plot, plot_figures, plot_trajectories
 from elir_jax.files import whole_file

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from elir_jax.evaluation.evaluate import Evaluation, Sample
+from elir_jax.evaluation.measure import Evaluation, Sample
 from elir_jax.evaluation.names import metric_named, metric_names, stage_title
 from elir_jax.evaluation.page import write_page
 from elir_jax.files import whole_file

@@ -1,115 +1,227 @@
-"""Restoration of pictures of any size, with bounded memory (Algorithm 1, in three programs).
+"""Restoration of pictures of any size, with bounded memory, by a method's list of parts.
 
-Encoder and decoder run in windows and leave no seams (:mod:`elir_jax.inference.windows`). Estimator
-and velocity, whose normalisation sees the whole picture, run once on the whole latent, which is 64
-times smaller. Only where that is too large too, they run in windows that blend. A picture is padded
-by mirroring to one of few sizes, so that few programs are compiled, and cut back afterwards.
+A picture is padded by mirroring to one of few sizes, so that few programs are compiled, and cut
+back afterwards. Local parts run in windows and leave no seams; parts that must see everything run
+once on the whole picture; if that is too large, or if they are made for one size, they run in
+windows that blend (:mod:`elir_jax.inference.windows`). Neighbours in the list that see everything
+are one program. The result follows from a picture's pixels, the weights and the seed alone.
 """
 
 import contextlib
 import ctypes
+import functools
+import itertools
+import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float32
 
-from elir_jax.flow.solvers import euler_trajectory
 from elir_jax.inference.noise import picture_key
-from elir_jax.inference.windows import (
-    OnWindows,
-    Plan,
-    Stored,
-    blend_in_windows,
-    decode_in_windows,
-    encode_in_windows,
-    plan,
+from elir_jax.inference.parts import (
+    Local,
+    Part,
+    Whole,
+    least_side,
+    multiple_of,
+    shown_stages,
+    shows_restoration,
 )
-from elir_jax.methods.elir.sampler import Sampler
-from elir_jax.networks.taesd import FACTOR
-from elir_jax.pictures.images import AnyPixels
-from elir_jax.types import Latent, Networks, Params
+from elir_jax.inference.windows import (
+    Layout,
+    Stored,
+    blend_windows,
+    join_windows,
+    lay_out,
+    lay_out_fixed,
+)
+from elir_jax.types import Params
 
-PIXELS_AT_ONCE = 1024 * 1024  # in the encoder and the decoder, on a device
-LATENTS_AT_ONCE = 1024 * 640  # in the estimator and the U-Net, on a device
-OVERLAP = 32  # latents that blended windows see beyond the seam between them
+LARGE = 1024 * 1024  # pixels; above, freed memory is given back between parts
 
-
-class Programs(NamedTuple):
-    """The networks over all local devices, from host to host; rows are images or windows."""
-
-    encode: OnWindows
-    carry: Callable[[tuple], np.ndarray]  # of (z_lq, eps), as :func:`carry`
-    decode: OnWindows
-    devices: int
+Weights = tuple[Params, Params]  # trained and frozen
+Segment = tuple[Part, ...]  # parts that run as one program
+Outputs = list[list[Float32[np.ndarray, "_ _ _"]]]  # of each image
 
 
-def carry(
-    networks: Networks, sampler: Sampler, params: Params, z_lq: Latent, eps: Latent, every: bool
-) -> Float[Array, "b s lh lw lc"]:
-    """The restored latent; with ``every``, those of ``sampler.latents``, the last restored."""
-    z_mmse = networks.estimate(params["estimator"], z_lq)
-    z_0 = sampler.source(z_mmse, eps)
-    states = euler_trajectory(
-        lambda z, t: networks.velocity(params["velocity"], z, t), z_0, sampler.num_steps
-    )
-    found = sampler.latents(z_mmse, z_0, list(states)) if every else [states[-1]]
-    return jnp.stack(found, axis=1)
+class Restoration(NamedTuple):
+    """What became of one picture; images are floats, about [0, 1], not clipped."""
+
+    restored: np.ndarray
+    stages: tuple[np.ndarray, ...] = ()  # those that the parts show, in order
+    states: tuple[np.ndarray, ...] = ()  # what the noisy part gave: the flow's states
 
 
-def padded_side(pixels: int, factor: int) -> int:
-    """The side that a picture's is padded to: ``factor`` times 1 to 8, or four sizes an octave."""
-    step = factor
-    while pixels > 8 * step:
-        step *= 2
-    return -(-pixels // step) * step
+class _Job(NamedTuple):
+    """The pictures of one call."""
+
+    weights: Weights
+    side: tuple[int, int]  # the padded size, in pixels
+    sizes: list[tuple[int, int]]
+    batch: int
+    seed: int
+    images: Sequence[Stored]
 
 
-def restore_any_size(
-    programs: Programs, images: Sequence[Stored], seed: int, factor: int, batch: int
-) -> list[list[AnyPixels]]:
-    """Each image's restorations, one a latent of ``programs.carry``; images share a padded size.
+class WholePictures:
+    """A list of parts over all local devices; compiled programs are kept.
 
-    Images are floats in [0, 1], or integers that stand for them; results are not clipped.
-    ``factor`` divides the padded sides. The noise is a field over the padded picture that follows
-    from its pixels and the seed. The programs are those for ``batch`` images, however many there
-    are.
+    ``mapped`` makes a function of (weights, rows) run over ``devices`` devices, from host to host.
     """
-    sides = {tuple(padded_side(n, factor) // FACTOR for n in image.shape[:2]) for image in images}
-    (height, width), = sides  # fmt: skip
-    windows = plan(height, width, PIXELS_AT_ONCE // FACTOR**2)
-    at_once = _at_once(programs.devices, PIXELS_AT_ONCE // FACTOR**2, windows, batch)
-    z_lq = encode_in_windows(programs.encode, images, windows, at_once)
 
-    if height * width * FACTOR**2 > PIXELS_AT_ONCE:
-        _give_back()
-    eps = np.empty_like(z_lq)
-    for noise, image in zip(eps, images, strict=True):
-        noise[:] = jax.random.normal(picture_key(seed, image), noise.shape)
-    whole = plan(height, width, LATENTS_AT_ONCE, OVERLAP, factor // FACTOR)
-    latents = blend_in_windows(
-        programs.carry, z_lq, eps, whole, _at_once(programs.devices, LATENTS_AT_ONCE, whole, batch)
-    )
+    def __init__(self, parts: Sequence[Part], mapped: Callable[[Callable], Callable], devices: int):
+        self.parts, self._devices = tuple(parts), devices
+        self.stage_names = shown_stages(parts)
+        self._multiple, self._least = multiple_of(parts), least_side(parts)
+        self._segments = segments(parts)
+        self._program = functools.cache(
+            lambda segment, every: mapped(functools.partial(_run_segment, segment, every))
+        )
 
-    sizes = [image.shape[:2] for image in images]
-    stages = [
-        decode_in_windows(programs.decode, latents[:, stage], windows, at_once, sizes)
-        for stage in range(latents.shape[1])
-    ]
-    return [list(image) for image in zip(*stages, strict=True)]
+    def padded_side(self, pixels: int) -> int:
+        """The side that a picture's is padded to: 1 to 8 times what divides it, then four sizes an
+        octave."""
+        step = self._multiple
+        while pixels > 8 * step:
+            step *= 2
+        return max(-(-pixels // step) * step, -(-self._least // self._multiple) * self._multiple)
+
+    def restore(
+        self, weights: Weights, images: Sequence[Stored], seed: int, batch: int, every: bool = False
+    ) -> list[Restoration]:
+        """Each image's restoration, and with ``every`` its stages too.
+
+        ``weights`` are (params, frozen), on every device. ``images`` are floats in [0, 1], or
+        integers that stand for them, of one padded size. The programs are those for ``batch``
+        images, however many there are.
+        """
+        (side,) = {tuple(map(self.padded_side, image.shape[:2])) for image in images}
+        job = _Job(weights, side, [image.shape[:2] for image in images], batch, seed, images)
+        x, at, rest = list(images), Fraction(1), self._segments
+        shown: list[tuple[Part, Fraction, Outputs]] = []
+        while rest and not (every and self._is_shown(rest)):
+            segment, rest = rest[0], rest[1:]
+            outputs = self._run(segment, x, at, job, every=every, last=not rest)
+            x = [image[-1] for image in outputs]
+            for part in segment:
+                at *= part.scale
+            if every:
+                shown += _split(segment, at, outputs)
+        stages = self._render(shown, job)
+        states = _states(shown, len(images))
+        restored = x if not rest else [pictures[-1] for pictures in stages]
+        return [Restoration(*one) for one in zip(restored, stages, states, strict=True)]
+
+    def _is_shown(self, rest: Sequence[Segment]) -> bool:
+        """Whether all that is left to do is done by showing the last stage."""
+        left = [part for segment in rest for part in segment]
+        return shows_restoration(self.parts) and not any(part.shows for part in left)
+
+    def _render(self, shown, job: "_Job") -> list[tuple[np.ndarray, ...]]:
+        """Each image's stages as pictures, through the parts that each names."""
+        stages: list[tuple[np.ndarray, ...]] = [() for _ in job.sizes]
+        for part, at, outputs in shown:
+            through = [p for p in self.parts if p.name in part.through]
+            for number in (n for n, name in enumerate(part.shows) if name):
+                x, place = [image[number] for image in outputs], at
+                for other in through:
+                    last = other is through[-1]
+                    x = [o[-1] for o in self._run((other,), x, place, job, every=False, last=last)]
+                    place *= other.scale
+                if not through:
+                    x = [o[:h, :w] for o, (h, w) in zip(x, job.sizes, strict=True)]
+                stages = [(*found, one) for found, one in zip(stages, x, strict=True)]
+        return stages
+
+    def _run(self, segment: Segment, x, at: Fraction, job: "_Job", *, every, last) -> Outputs:
+        """A segment over all images; ``at`` is the number of input elements a pixel.
+
+        Outputs have the padded size; the ``last`` segment's have the picture's own, in pixels.
+        """
+        height, width = (int(length * at) for length in job.side)
+        if height * width > LARGE:
+            _give_back()
+        scale = math.prod((part.scale for part in segment), start=at)
+        padded = tuple(int(length * scale) for length in job.side)
+        sizes = job.sizes if last and scale == 1 else [padded] * len(x)
+        program = self._program(segment, every and any(part.shows for part in segment))
+        call = functools.partial(program, job.weights)
+        reach = segment[0].reach
+        if isinstance(reach, Local):
+            scale = segment[0].scale
+            units = (int(1 / scale), 1) if scale < 1 else (1, int(scale))
+            layout = lay_out(height // units[0], width // units[0], reach.at_once, reach.halo)
+            at_once = self._at_once(reach.at_once, layout, job.batch)
+            return join_windows(call, x, layout, units, at_once, sizes)
+        if isinstance(reach, Whole):
+            multiple = math.lcm(*(part.reach.multiple for part in segment))
+            layout = lay_out(height, width, reach.at_once, reach.overlap, multiple)
+        else:
+            layout = lay_out_fixed(height, width, reach.size, reach.overlap)
+        arguments = [x]
+        if any(part.noisy for part in segment):
+            shape = height, width, x[0].shape[-1]
+            keys = (picture_key(job.seed, image) for image in job.images)
+            arguments.append([np.asarray(jax.random.normal(key, shape)) for key in keys])
+        at_once = self._at_once(reach.at_once, layout, job.batch)
+        return blend_windows(call, arguments, layout, at_once, sizes)
+
+    def _at_once(self, most: int, layout: Layout, batch: int) -> int:
+        """The number of windows per call; no call is ever empty."""
+        height, width = layout.window
+        total = batch * len(layout.rows) * len(layout.columns)
+        calls = -(-total // (self._devices * max(1, most // (height * width))))
+        return -(-total // calls)
+
+
+def segments(parts: Sequence[Part]) -> list[Segment]:
+    """The parts by program: neighbours that must see everything are one."""
+    groups = itertools.groupby(enumerate(parts), lambda p: isinstance(p[1].reach, Whole) or -p[0])
+    return [tuple(part for _, part in group) for _, group in groups]
+
+
+def _run_segment(segment: Segment, every: bool, weights: Weights, rows):
+    """(b, outputs, h, w, c): the last output; with ``every``, all that the parts show before it."""
+    params, frozen = weights
+    x, *noise = rows
+    shown: list = []
+    for part in segment:
+        outputs = part.apply(params, frozen, x, noise[0] if part.noisy else None)
+        x = outputs[-1]
+        shown += list(outputs) if part.shows else []
+    if not every:
+        shown = [x]
+    elif not segment[-1].shows:
+        shown.append(x)
+    return jnp.stack(shown, axis=1)
+
+
+def _split(
+    segment: Segment, at: Fraction, outputs: Outputs
+) -> list[tuple[Part, Fraction, Outputs]]:
+    """Each part that shows something, with its own outputs."""
+    found, first = [], 0
+    for part in segment:
+        if part.shows:
+            stop = first + len(part.shows)
+            found.append((part, at, [image[first:stop] for image in outputs]))
+            first = stop
+    return found
+
+
+def _states(shown, images: int) -> list[tuple[np.ndarray, ...]]:
+    """Each image's outputs of the noisy part."""
+    for part, _, outputs in shown:
+        if part.noisy:
+            return [tuple(image) for image in outputs]
+    return [()] * images
 
 
 def _give_back() -> None:
     """Give freed memory back to the system: glibc keeps what a program's temporaries took."""
     with contextlib.suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _at_once(devices: int, most: int, plan: Plan, batch: int) -> int:
-    """Windows a call: as many as the devices take, of which no call has none."""
-    height, width = plan.window
-    total = batch * len(plan.rows) * len(plan.columns)
-    calls = -(-total // (devices * max(1, most // (height * width))))
-    return -(-total // calls)

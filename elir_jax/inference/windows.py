@@ -1,9 +1,10 @@
-"""Pictures of any size: windows that overlap, run a few at a time, put together without seams.
+"""Windows over pictures: they overlap, run a few at a time and join without seams.
 
-Encoder and decoder are plain convolutions: an output sees ``HALO`` latents around it and no more.
-So windows that overlap by twice that, each giving the part around which it sees all, give what the
-whole picture gives, to rounding. At the picture's edges windows end where it ends, and the networks
-pad there as they do the whole. Lengths and places along a side are in latents of ``FACTOR`` pixels.
+A local part's output sees a bounded neighbourhood, its halo. So windows that overlap by twice the
+halo, each giving the part around which it sees all, give what the whole picture gives, to rounding.
+At the picture's edges windows end where it ends, and the networks pad there as they do the whole.
+Other parts run in windows whose results blend. Lengths along a side are in units: elements of the
+coarser of a part's input and output. This file knows no network.
 """
 
 import itertools
@@ -13,14 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int, UInt8, UInt16
 
-from elir_jax.networks.taesd import FACTOR, HALO
-from elir_jax.pictures.images import AnyPixels, to_float
+from elir_jax.pictures.images import to_float
 
-# A network over all windows of a call, from host to host.
-OnWindows = Callable[[Float32[np.ndarray, "n _ _ _"]], Float32[np.ndarray, "n _ _ _"]]
+# A part over all windows of a call, from host to host: a tuple of [n, h, w, c] -> [n, s, h, w, c].
+OnWindows = Callable[[tuple[np.ndarray, ...]], Float32[np.ndarray, "n s _ _ _"]]
 # Images of several sizes, as integers perhaps, which are floats window by window only.
-Stored = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"] | AnyPixels
-Latents = Float32[np.ndarray, "b lh lw c"]
+Stored = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"] | Float32[np.ndarray, "_ _ _"]
 
 
 class Cut(NamedTuple):
@@ -32,8 +31,8 @@ class Cut(NamedTuple):
     last: int
 
 
-class Plan(NamedTuple):
-    """Windows of one shape over ``height`` x ``width`` latents."""
+class Layout(NamedTuple):
+    """Windows of one shape over a picture."""
 
     rows: list[Cut]
     columns: list[Cut]
@@ -45,23 +44,38 @@ class Plan(NamedTuple):
         return row.stop - row.start, column.stop - column.start
 
 
-def plan(height: int, width: int, most: int, halo: int = HALO, multiple: int = 1) -> Plan:
-    """The windows of at most ``most`` latents that together are the least work.
+def lay_out(height: int, width: int, most: int, halo: int, multiple: int = 1) -> Layout:
+    """The windows of at most ``most`` units that together are the least work.
 
     ``multiple`` divides the sides of the windows; it must divide ``height`` and ``width``. Raises
-    ValueError where windows so small could not reach over their halo.
+    ValueError if windows so small could not reach over their halo.
     """
-    plans = []
+    layouts = []
     for rows in _counts(height, halo, multiple):
         for columns in _counts(width, halo, multiple):
             area = _window(height, rows, halo, multiple) * _window(width, columns, halo, multiple)
             if area <= most:
-                plans.append((rows * columns * area, rows, columns))
+                layouts.append((rows * columns * area, rows, columns))
                 break  # more of them only see more twice
-    if not plans:
-        raise ValueError(f"no windows of {most} latents over {height}x{width}, halo {halo}")
-    _, rows, columns = min(plans)
-    return Plan(_cut(height, rows, halo, multiple), _cut(width, columns, halo, multiple))
+    if not layouts:
+        raise ValueError(f"no windows of {most} units over {height}x{width}, halo {halo}")
+    _, rows, columns = min(layouts)
+    return Layout(
+        _cut(height, rows, _window(height, rows, halo, multiple)),
+        _cut(width, columns, _window(width, columns, halo, multiple)),
+    )
+
+
+def lay_out_fixed(height: int, width: int, size: int, overlap: int) -> Layout:
+    """The fewest windows of ``size`` that overlap by at least twice ``overlap``.
+
+    Raises ValueError if the picture is smaller than a window.
+    """
+    if min(height, width) < size or size <= 2 * overlap:
+        raise ValueError(f"no windows of {size} over {height}x{width}, overlap {overlap}")
+    counts = (1 + -(-(length - size) // (size - 2 * overlap)) for length in (height, width))
+    rows, columns = counts
+    return Layout(_cut(height, rows, size), _cut(width, columns, size))
 
 
 def _window(length: int, count: int, halo: int, multiple: int) -> int:
@@ -77,8 +91,7 @@ def _counts(length: int, halo: int, multiple: int):
         count += 1
 
 
-def _cut(length: int, count: int, halo: int, multiple: int) -> list[Cut]:
-    window = _window(length, count, halo, multiple)
+def _cut(length: int, count: int, window: int) -> list[Cut]:
     room = length - window
     starts = [room * i // max(count - 1, 1) for i in range(count)]
     # The seam between neighbours lies in the middle of what both see.
@@ -89,73 +102,81 @@ def _cut(length: int, count: int, halo: int, multiple: int) -> list[Cut]:
     ]
 
 
-def encode_in_windows(
-    encode: OnWindows, images: Sequence[Stored], plan: Plan, at_once: int
-) -> Latents:
-    """Latents of images that are padded to one size: beyond its edges each is mirrored.
-
-    ``encode`` is given ``at_once`` windows a call, always: a last call is filled up.
-    """
-    z: Latents | None = None
-    for some in _calls(plan, len(images), at_once):
-        parts = encode(_stack([_mirrored(images[i], *cuts) for i, *cuts in some], at_once))
-        if z is None:
-            sides = plan.rows[-1].stop, plan.columns[-1].stop
-            z = np.empty((len(images), *sides, parts.shape[-1]), np.float32)
-        for (i, row, column), part in zip(some, parts, strict=False):
-            z[i, row.first : row.last, column.first : column.last] = part[_given(row, column)]
-    assert z is not None
-    return z
-
-
-def decode_in_windows(
-    decode: OnWindows, z: Latents, plan: Plan, at_once: int, sizes: Sequence[tuple[int, int]]
-) -> list[AnyPixels]:
-    """Images of these heights and widths: the top left of what the latents decode to."""
-    images = [np.empty((*size, 3), np.float32) for size in sizes]
-    for some in _calls(plan, len(z), at_once):
-        parts = decode(_stack([z[i][_place(*cuts)] for i, *cuts in some], at_once))
-        for (i, row, column), part in zip(some, parts, strict=False):
-            top, left = row.first * FACTOR, column.first * FACTOR
-            room = images[i][top : row.last * FACTOR, left : column.last * FACTOR]
-            room[:] = part[_given(row, column, FACTOR)][: room.shape[0], : room.shape[1]]
-    return images
-
-
-def blend_in_windows(
-    carry: Callable[[tuple[Latents, Latents]], Float32[np.ndarray, "n s _ _ _"]],
-    z: Latents,
-    eps: Latents,
-    plan: Plan,
+def join_windows(
+    call: OnWindows,
+    images: Sequence[Stored],
+    layout: Layout,
+    units: tuple[int, int],
     at_once: int,
-) -> Float32[np.ndarray, "b s lh lw c"]:
-    """What ``carry`` makes of latents and noise, where their networks see the whole window.
+    sizes: Sequence[tuple[int, int]],
+) -> list[list[Float32[np.ndarray, "_ _ _"]]]:
+    """What a local part gives: a list of outputs for each image, cut to the image's ``sizes``.
 
-    Windows then differ where they overlap; their results pass into each other linearly.
+    ``units`` are the elements that a unit has along a side of the input and of the output. Images
+    are mirrored beyond their edges up to the layout's sides. ``call`` is given ``at_once`` windows
+    a call, always: a last call is filled up.
     """
-    total, weights = None, np.zeros((*z.shape[1:3], 1), np.float32)
-    ramps = {cut: _ramp(cut) for cuts in plan for cut in cuts}
-    for row, column in itertools.product(plan.rows, plan.columns):
+    unit_in, unit_out = units
+    results: list[list[np.ndarray]] = []
+    for some in _calls(layout, len(images), at_once):
+        windows = [_mirrored(images[i], row, column, unit_in) for i, row, column in some]
+        parts = call((_stack(windows, at_once),))
+        if not results:
+            shape = parts.shape[1], parts.shape[-1]
+            results = [
+                [np.empty((*size, shape[1]), np.float32) for _ in range(shape[0])] for size in sizes
+            ]
+        for (i, row, column), outputs in zip(some, parts, strict=False):
+            top, left = row.first * unit_out, column.first * unit_out
+            given = _given(row, column, unit_out)
+            for image, output in zip(results[i], outputs, strict=True):
+                room = image[top : row.last * unit_out, left : column.last * unit_out]
+                room[:] = output[given][: room.shape[0], : room.shape[1]]
+    return results
+
+
+def blend_windows(
+    call: OnWindows,
+    images: Sequence[Sequence[Stored]],
+    layout: Layout,
+    at_once: int,
+    sizes: Sequence[tuple[int, int]],
+) -> list[list[Float32[np.ndarray, "_ _ _"]]]:
+    """What a part that sees its whole window gives; overlapping results blend linearly.
+
+    ``images`` holds one sequence for each argument of ``call``. See :func:`join_windows`.
+    """
+    side = layout.rows[-1].stop, layout.columns[-1].stop
+    weights = np.zeros((*side, 1), np.float32)
+    ramps = {cut: _ramp(cut) for cuts in layout for cut in cuts}
+    for row, column in itertools.product(layout.rows, layout.columns):
         weights[_place(row, column)] += np.multiply.outer(ramps[row], ramps[column])[..., None]
-    for some in _calls(plan, len(z), at_once):
-        windows = (_stack([a[i][_place(*cuts)] for i, *cuts in some], at_once) for a in (z, eps))
-        parts = carry(tuple(windows))
-        if total is None:
-            total = np.zeros((len(z), parts.shape[1], *z.shape[1:]), np.float32)
+    totals: list[np.ndarray] = []
+    for some in _calls(layout, len(images[0]), at_once):
+        windows = (
+            _stack([_mirrored(argument[i], *cuts, 1) for i, *cuts in some], at_once)
+            for argument in images
+        )
+        parts = call(tuple(windows))
+        if not totals:
+            shape = parts.shape[1], *side, parts.shape[-1]
+            totals = [np.zeros(shape, np.float32) for _ in images[0]]
         for (i, row, column), part in zip(some, parts, strict=False):
             share = np.multiply.outer(ramps[row], ramps[column])[..., None]
-            total[i][:, *_place(row, column)] += part * (share / weights[_place(row, column)])
-    assert total is not None
-    return total
+            totals[i][:, *_place(row, column)] += part * (share / weights[_place(row, column)])
+    return [
+        [output[:height, :width] for output in total]
+        for total, (height, width) in zip(totals, sizes, strict=True)
+    ]
 
 
 def _stack(windows: list[np.ndarray], at_once: int) -> np.ndarray:
     return np.stack(windows + windows[-1:] * (at_once - len(windows)))
 
 
-def _calls(plan: Plan, images: int, at_once: int):
+def _calls(layout: Layout, images: int, at_once: int):
     """(image, row, column) of every window, at most ``at_once`` a call."""
-    jobs = list(itertools.product(range(images), plan.rows, plan.columns))
+    jobs = list(itertools.product(range(images), layout.rows, layout.columns))
     for first in range(0, len(jobs), at_once):
         yield jobs[first : first + at_once]
 
@@ -164,20 +185,24 @@ def _place(row: Cut, column: Cut) -> tuple[slice, slice]:
     return slice(row.start, row.stop), slice(column.start, column.stop)
 
 
-def _given(row: Cut, column: Cut, scale: int = 1) -> tuple[slice, slice]:
-    """The part of a window that it gives, in latents times ``scale``."""
+def _given(row: Cut, column: Cut, unit: int) -> tuple[slice, slice]:
+    """The part of a window that it gives, in elements."""
     sides = ((cut.first - cut.start, cut.last - cut.start) for cut in (row, column))
-    top, left = (slice(first * scale, last * scale) for first, last in sides)
+    top, left = (slice(first * unit, last * unit) for first, last in sides)
     return top, left
 
 
-def _mirrored(image: Stored, row: Cut, column: Cut) -> AnyPixels:
+def _mirrored(image: Stored, row: Cut, column: Cut, unit: int) -> Float32[np.ndarray, "_ _ _"]:
     """A window of the image; beyond the edges it is mirrored, again and again if it is small."""
-    rows, columns = (
-        _mirror(np.arange(cut.start * FACTOR, cut.stop * FACTOR), length)
-        for cut, length in zip((row, column), image.shape[:2], strict=True)
-    )
-    window = image[rows[:, None], columns]
+    cuts = [(cut.start * unit, cut.stop * unit) for cut in (row, column)]
+    if all(stop <= length for (_, stop), length in zip(cuts, image.shape[:2], strict=True)):
+        window = image[cuts[0][0] : cuts[0][1], cuts[1][0] : cuts[1][1]]
+    else:
+        rows, columns = (
+            _mirror(np.arange(start, stop), length)
+            for (start, stop), length in zip(cuts, image.shape[:2], strict=True)
+        )
+        window = image[rows[:, None], columns]
     return window if window.dtype == np.float32 else to_float(window)
 
 

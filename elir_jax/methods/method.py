@@ -1,4 +1,4 @@
-"""What one way of training is made of; training and evaluation know methods by this alone."""
+"""What one way of training and restoring is made of; other rooms know methods by this alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,26 +6,25 @@ from typing import NamedTuple
 
 import jax
 
-from elir_jax.methods.elir.sampler import Sampler
+from elir_jax.inference.parts import Part, multiple_of
 from elir_jax.training.step import Objective
-from elir_jax.types import Image, Networks, Params, SampleKeys, Stages
+from elir_jax.types import Params
 
 
 class Method(NamedTuple):
-    """What distinguishes one way of training from another."""
+    """What distinguishes one way of training and restoring from another."""
 
     # (key, name of the pretrained weights) -> (trained, frozen) parameters
     init: Callable[[jax.Array, str], tuple[Params, Params]]
     objective: Objective  # of ``collapse(params)``
     collapse: Callable[[Params], Params]  # trained parameters -> those that training computes with
-    restore: Callable[[Params, Params, Image, SampleKeys], Image]  # by inference parameters
-    stages: Stages  # the same, step by step
-    stage_names: tuple[str, ...]
-    for_inference: Callable[[Params], Params]  # trained parameters -> inference parameters
-    factor: int  # what must divide the images' height and width
-    # What restores pictures of any size: networks of inference parameters, and the sampler.
-    networks: Networks | None = None
-    sampler: Sampler | None = None
-    # (parameters, frozen, x_hq, x_lq, keys) -> latents along the flow; None where nothing flows
-    trajectories: Callable[..., jax.Array] | None = None
+    for_inference: Callable[[Params], Params]  # trained parameters -> those that parts compute with
+    parts: tuple[Part, ...]  # of the restoration, in order
+    target: Part | None = None  # original -> where the flow should end; None if nothing flows
+    shows_input: bool = True  # whether the degraded picture differs from the original
     export: Callable[[Params, Path], list[Path]] = lambda params, workdir: []  # averaged weights
+
+    @property
+    def multiple(self) -> int:
+        """What must divide the sides of a picture, in pixels."""
+        return multiple_of(self.parts)

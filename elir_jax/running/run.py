@@ -4,11 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from elir_jax.data.pipeline import TrainingBatches
 from elir_jax.devices.mesh import StepFn
-from elir_jax.evaluation.evaluate import Evaluation, Sample
+from elir_jax.evaluation.measure import Evaluation
 from elir_jax.running.loop import Plan
 from elir_jax.training.state import TrainState
 from elir_jax.types import Params
@@ -25,8 +23,6 @@ class Run(NamedTuple):
     image_name: Callable[[int], str]  # of a training image, by its number
     plan: Plan
     evaluate: Callable[..., Evaluation]  # of averaged and frozen weights, and perceptual metrics
-    # Latent ones of an evaluation's samples, by the same weights; None where there are none.
-    trajectories: Callable[[Params, Params, list[Sample]], np.ndarray | None]
     converted: Callable[[Path], tuple[Params, Params]]  # both, from a workdir's converted weights
     converted_like: Callable[[], tuple[Params, Params]]  # their shapes
     export: Callable[[TrainState, Path], list[Path]]  # files for others to use, once trained

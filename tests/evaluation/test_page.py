@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elir_jax.evaluation.evaluate import Evaluation, Sample
+from elir_jax.evaluation.measure import Evaluation, Sample
 from elir_jax.evaluation.page import format_page, write_page
 from elir_jax.evaluation.plots import plot_figures, plot_trajectories
 from elir_jax.pictures.images import to_uint8

@@ -21,7 +21,7 @@ PATIENCE = 240  # seconds
 LOADED = ["elir_jax.commands.restore_pictures", "elir_jax.commands.conversion",
           "elir_jax.parity.recording",
           "elir_jax.running.starting", "elir_jax.running.loop", "elir_jax.evaluation.present",
-          "elir_jax.data.preparing.writing", "elir_jax.commands.paired"]  # fmt: skip
+          "elir_jax.data.preparing.writing", "elir_jax.evaluation.folders"]  # fmt: skip
 REACHED = "reached: "
 
 

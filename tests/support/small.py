@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from elir_jax.methods.elir.networks import init_latent_flow, latent_flow
 from elir_jax.networks.autoencoder import Autoencoder
@@ -35,6 +36,12 @@ def _init(seed):
     params = init_latent_flow(second, 4, ESTIMATOR, VELOCITY)
     params["encoder"] = AUTOENCODER.init(third)["encoder"]
     return params, frozen
+
+
+def mapped(fn):
+    """A part's program on one device, from host to host."""
+    program = jax.jit(fn)
+    return lambda weights, rows: np.asarray(program(weights, rows))
 
 
 def batch(rows: int = 8, seed: int = 0) -> Batch:

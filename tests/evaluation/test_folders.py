@@ -8,8 +8,8 @@ import pytest
 from identity import CONFIG, write_identity
 from PIL import Image
 
-from elir_jax.commands.paired import evaluate_pairs
 from elir_jax.errors import UserError
+from elir_jax.evaluation.folders import evaluate_folders
 from elir_jax.evaluation.present import write_evaluation
 from elir_jax.metrics.psnr import psnr
 from elir_jax.restorer import Restorer
@@ -43,7 +43,7 @@ def write_pairs(folder):
 
 def test_figures_are_means_over_whole_pictures(restorer, tmp_path):
     pairs = write_pairs(tmp_path)
-    result = evaluate_pairs(restorer, tmp_path / "lq", tmp_path / "hq")
+    result = evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")
     stages = ("input", "latent_mmse", "latent_mmse_noisy", "step_1", "restored")
     assert tuple(result.figures) == stages
     wanted = np.mean([float(psnr(noisy, x)[0]) for x, noisy in pairs])
@@ -61,7 +61,7 @@ def test_figures_are_means_over_whole_pictures(restorer, tmp_path):
 def test_evaluating_restores_a_picture_as_restoring_does(restorer, tmp_path):
     """Noise included: each picture's own, by its pixels, not by its place or its size."""
     write_pairs(tmp_path)
-    found = evaluate_pairs(restorer, tmp_path / "lq", tmp_path / "hq").samples
+    found = evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq").samples
     for i in (0, 3):
         with Image.open(tmp_path / "lq" / f"{i}.png") as picture:
             restored = restorer(np.asarray(picture), seed=0)
@@ -80,7 +80,7 @@ def test_pictures_of_one_size_have_noise_of_their_own(restorer):
 
 def test_the_report_shows_pictures_of_different_sizes(restorer, tmp_path):
     write_pairs(tmp_path)
-    result = evaluate_pairs(restorer, tmp_path / "lq", tmp_path / "hq")
+    result = evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")
     figures, grid, page = write_evaluation(tmp_path, result, title="pairs")
     assert json.loads(figures.read_text()) == result.figures
     with Image.open(grid) as picture:
@@ -93,7 +93,7 @@ def test_a_smaller_input_is_enlarged(restorer, tmp_path):
     with Image.open(tmp_path / "lq" / "0.png") as picture:
         small = picture.resize((24, 20))
     small.save(tmp_path / "lq" / "0.png")
-    result = evaluate_pairs(restorer, tmp_path / "lq", tmp_path / "hq")
+    result = evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")
     assert result.samples[0].stages["restored"].shape == (40, 48, 3)
 
 
@@ -101,11 +101,11 @@ def test_mistakes_name_the_file(restorer, tmp_path):
     write_pairs(tmp_path)
     (tmp_path / "lq" / "2.png").unlink()
     with pytest.raises(UserError, match=r"hq/2\.png: no image of this name in .*lq"):
-        evaluate_pairs(restorer, tmp_path / "lq", tmp_path / "hq")
+        evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")
     Image.new("RGB", (40, 64)).save(tmp_path / "lq" / "2.png")
     with pytest.raises(UserError, match=r"lq/2\.png: 40x64 pixels, its original 32x64"):
-        evaluate_pairs(restorer, tmp_path / "lq", tmp_path / "hq")
+        evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")
     for side in ("hq", "lq"):
         Image.new("RGB", (10, 40)).save(tmp_path / side / "2.png")
     with pytest.raises(UserError, match=r"2\.png: SSIM needs 11x11"):
-        evaluate_pairs(restorer, tmp_path / "lq", tmp_path / "hq")
+        evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")

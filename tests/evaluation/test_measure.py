@@ -2,15 +2,22 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from elir_jax.devices.mesh import parallel_map
 from elir_jax.errors import UserError
-from elir_jax.evaluation.evaluate import columns, measure, measure_pairs, share_of, summarize
+from elir_jax.evaluation.measure import (
+    Pair,
+    Restoring,
+    columns,
+    measure_groups,
+    share_of,
+    summarize,
+    trajectories,
+)
 from elir_jax.evaluation.present import format_table, write_evaluation
+from elir_jax.inference.whole_pictures import Restoration
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
 
 NAMES = ("input", "latent_mmse", "step_1", "restored")
@@ -27,22 +34,27 @@ def pairs(numbers=range(COUNT)):
         yield i, f"image {i}", x, x + 0.1 * noise
 
 
-def stages(params, frozen, x, keys):
-    noise = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:]))(keys)
-    noisy = x + params["sigma"] * noise
-    return {"input": x, "latent_mmse": 0.5 * x, "step_1": noisy, "restored": noisy}
+def restore(images, batch):
+    """A restoration whose noise follows from the picture alone."""
+    found = []
+    for x in images:
+        noise = np.random.default_rng(int(1e6 * abs(x[0, 0, 0]))).standard_normal(x.shape)
+        noisy = (x + 0.05 * noise).astype(np.float32)
+        found.append(Restoration(noisy, (0.5 * x, noisy), (x, noisy)))
+    return found
+
+
+RESTORING = Restoring(restore, lambda x_hq: x_hq, ("latent_mmse", "step_1"), lambda side: side)
+
+
+def groups(batch_size, numbers):
+    every = [Pair(*pair) for pair in pairs(numbers)]
+    return ((every[i : i + batch_size], batch_size) for i in range(0, len(every), batch_size))
 
 
 def table(batch_size, numbers=range(COUNT), most=COUNT, perceptual=NOTHING):
-    return measure_pairs(
-        pairs(numbers),
-        parallel_map(measure(stages, seed=0)),
-        ({"sigma": np.float32(0.05)}, {}),
-        NAMES,
-        batch_size=batch_size,
-        most=most,
-        num_samples=2,
-        perceptual=perceptual,
+    return measure_groups(
+        groups(batch_size, numbers), RESTORING, most=most, num_samples=2, perceptual=perceptual
     )
 
 
@@ -121,3 +133,15 @@ def test_perceptual_figures_stand_beside_and_an_image_without_one_is_left_out():
     assert "too bright" in perceptual.notes[0]
     table_text = format_table(summarize(rows[None], columns(NAMES, perceptual), samples))
     assert "darkness" in table_text.splitlines()[0]
+
+
+def test_trajectories_are_the_flows_states_and_their_target():
+    _, samples = table(4)
+    found = trajectories(samples)
+    assert found.shape == (2, 3, 16 * 24 * 3)
+    (_, _, x_hq, x_lq), *_ = pairs()
+    np.testing.assert_array_equal(found[0, 0], x_lq.ravel())
+    np.testing.assert_array_equal(found[0, -1], x_hq.ravel())
+    cut = samples[0]._replace(states=tuple(state[1:] for state in samples[0].states))
+    assert trajectories([cut, samples[1]]) is None
+    assert trajectories([]) is None

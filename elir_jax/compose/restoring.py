@@ -1,0 +1,40 @@
+"""A method's restorations over all local devices, as evaluation wants them."""
+
+from collections.abc import Sequence
+
+import jax
+
+from elir_jax.devices.mesh import parallel_map
+from elir_jax.evaluation.measure import Restoring
+from elir_jax.inference.parts import Part
+from elir_jax.inference.whole_pictures import Weights, WholePictures
+from elir_jax.methods.method import Method
+
+
+def whole_pictures(parts: Sequence[Part]) -> WholePictures:
+    """Pictures of any size by these parts, over all local devices."""
+    return WholePictures(parts, parallel_map, jax.local_device_count())
+
+
+def restoring(method: Method, seed: int):
+    """``weights -> Restoring``; the programs are compiled once, whatever the weights."""
+    pictures = whole_pictures(method.parts)
+    target = None if method.target is None else whole_pictures([method.target])
+
+    def by_weights(weights: Weights) -> Restoring:
+        def restore(images, batch):
+            return pictures.restore(weights, images, seed, batch, every=True)
+
+        def target_of(x_hq):
+            (found,) = target.restore(weights, [x_hq], seed, 1)
+            return found.restored
+
+        return Restoring(
+            restore,
+            None if target is None else target_of,
+            pictures.stage_names,
+            pictures.padded_side,
+            method.shows_input,
+        )
+
+    return by_weights

@@ -1,0 +1,72 @@
+"""Figures of restored pictures against their originals: two folders, no configuration of data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from elir_jax.data.pairs import enlarge
+from elir_jax.data.sources import match_pairs
+from elir_jax.errors import UserError
+from elir_jax.evaluation.measure import (
+    Evaluation,
+    Pair,
+    Restoring,
+    columns,
+    measure_groups,
+    summarize,
+)
+from elir_jax.inference.grouping import group
+from elir_jax.metrics.perceptual import NOTHING, Perceptual
+from elir_jax.pictures.anybody import read_shape
+from elir_jax.pictures.images import AnyPixels, read_image, to_float
+
+BATCH = 8  # pictures at once
+SAMPLES = 4  # pictures in the report
+LEAST = 11  # pixels; the similarity's window
+
+
+def evaluate_folders(
+    restoring: Restoring, lq: Path, hq: Path, *, perceptual: Perceptual = NOTHING
+) -> Evaluation:
+    """Every picture of ``lq`` restored whole, at each stage, against its namesake in ``hq``.
+
+    One that is smaller than its original by a whole factor is enlarged first, by Pillow's bicubic.
+    Raises UserError if a picture has no partner, cannot be read, is too small or of another shape
+    than its original.
+    """
+    paths = list(zip(*match_pairs(hq, lq), strict=True))
+    sizes = [read_shape(original) for original, _ in paths]
+    for (original, _), size in zip(paths, sizes, strict=True):
+        if min(size) < LEAST:
+            raise UserError(f"{original}: SSIM needs {LEAST}x{LEAST} pixels; leave it out")
+
+    def groups() -> Iterator[tuple[list[Pair], int]]:
+        with tqdm(total=len(paths), unit="picture") as bar:
+            for some in group(sizes, BATCH, restoring.padded_side):
+                yield (
+                    [Pair(i, paths[i][0].name, *_read(*paths[i])) for i in some.numbers],
+                    some.batch,
+                )
+                bar.update(len(some.numbers))
+
+    table, samples = measure_groups(
+        groups(), restoring, most=len(paths), num_samples=SAMPLES, perceptual=perceptual
+    )
+    evaluation = summarize(table[None], columns(restoring.stage_names, perceptual), samples)
+    for stage, fid in perceptual.finish(restoring.stage_names).items():
+        evaluation.figures[stage]["fid"] = fid
+    return evaluation
+
+
+def _read(original: Path, degraded: Path) -> tuple[AnyPixels, AnyPixels]:
+    x_hq, x_lq = read_image(original), read_image(degraded)
+    (height, width), (h, w) = x_hq.shape[:2], x_lq.shape[:2]
+    if height % h or width % w or height // h != width // w:
+        raise UserError(
+            f"{degraded}: {w}x{h} pixels, its original {width}x{height}; they must be of one size, "
+            f"or the original larger by a whole factor"
+        )
+    if x_lq.shape != x_hq.shape:
+        x_lq = enlarge(x_lq, height, width)
+    return to_float(x_hq), to_float(x_lq)

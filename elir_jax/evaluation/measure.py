@@ -1,0 +1,190 @@
+"""Pairs x stages x metrics: the mean of each metric over the pictures, for each stage.
+
+The one path of every evaluation: held-out images during and after training, and folders of
+anybody's pictures. A picture's noise follows from its pixels and the seed, metrics are taken
+picture by picture, and what fills up a batch is left out: the figures do not depend on the batch,
+the order or the number of devices and hosts.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from elir_jax.errors import UserError
+from elir_jax.inference.whole_pictures import Restoration
+from elir_jax.metrics.perceptual import Perceptual
+from elir_jax.metrics.psnr import psnr
+from elir_jax.metrics.ssim import ssim
+from elir_jax.pictures.images import AnyPixels, FloatPixels
+
+METRICS = {"psnr": psnr, "ssim": ssim}
+LARGEST = 768  # pixels a side of a sample in the report: its middle
+
+
+class Pair(NamedTuple):
+    """A degraded picture and its original, floats in [0, 1]."""
+
+    number: int  # its place among all pictures
+    name: str
+    x_hq: AnyPixels
+    x_lq: AnyPixels
+
+
+class Sample(NamedTuple):
+    """One picture at every stage, for the report."""
+
+    name: str
+    stages: dict[str, np.ndarray]
+    original: FloatPixels
+    number: int = 0
+    states: tuple[np.ndarray, ...] = ()  # of the flow, and where it should end
+
+
+class Evaluation(NamedTuple):
+    """Mean figures, ``figures[stage][metric]``, and a few samples.
+
+    ``trajectories`` ``[samples, M + 2, dims]`` are the samples' latents: ``z_0``, the state after
+    each Euler step, and the target ``z_hq``; None if nothing moves or samples differ in size.
+    """
+
+    figures: dict[str, dict[str, float]]
+    samples: list[Sample]
+    trajectories: np.ndarray | None = None
+
+
+class Restoring(NamedTuple):
+    """How a method restores what is measured."""
+
+    restore: Callable[[Sequence[AnyPixels], int], list[Restoration]]  # pictures, batch
+    target: Callable[[AnyPixels], np.ndarray] | None  # original -> where the flow should end
+    shown: tuple[str, ...]  # the stages that a restoration brings
+    padded_side: Callable[[int], int]  # in pixels; pictures of equal padded sides go together
+    shows_input: bool = True  # whether the degraded picture is a stage of its own
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Every stage, in order; the last one is the restoration."""
+        return (*(("input",) if self.shows_input else ()), *self.shown, "restored")
+
+    def by_stage(self, x_lq: AnyPixels, found: Restoration) -> dict[str, AnyPixels]:
+        """The picture at every stage."""
+        first = (x_lq,) if self.shows_input else ()
+        return dict(zip(self.stage_names, (*first, *found.stages, found.restored), strict=True))
+
+
+def share_of(total: int, index: int, count: int) -> range:
+    """The numbers of ``total`` images that process ``index`` of ``count`` works on: one run."""
+    most = -(-total // count)
+    return range(min(index * most, total), min((index + 1) * most, total))
+
+
+def measure_groups(
+    groups: Iterable[tuple[Sequence[Pair], int]],
+    restoring: Restoring,
+    *,
+    most: int,
+    num_samples: int,
+    perceptual: Perceptual,
+) -> tuple[np.ndarray, list[Sample]]:
+    """(figures, samples) of groups of pairs; a group is of one padded size, with its batch.
+
+    The figures have ``most`` rows, the most pictures that any host has; the first column is 1 for a
+    picture, the others are those of :func:`columns`. ``perceptual`` measures too. The samples are
+    the first ``num_samples`` pictures by number.
+    """
+    named = columns(restoring.stage_names, perceptual)
+    table = np.zeros((most, 1 + len(named)), np.float32)
+    samples: list[Sample] = []
+    row = 0
+    for pairs, batch in groups:
+        results = restoring.restore([pair.x_lq for pair in pairs], batch)
+        for pair, found in zip(pairs, results, strict=True):
+            stages = restoring.by_stage(pair.x_lq, found)
+            table[row] = [1, *_figures(stages, pair.x_hq, named, perceptual)]
+            row += 1
+            samples.append(Sample(pair.name, stages, pair.x_hq, pair.number, found.states))
+        samples = sorted(samples, key=lambda sample: sample.number)[:num_samples]
+    return table, [_shown(sample, restoring.target) for sample in samples]
+
+
+@jax.jit
+def _by_image(x, x_hq):
+    return {name: metric(x[None], x_hq[None])[0] for name, metric in METRICS.items()}
+
+
+def _figures(stages: dict[str, AnyPixels], x_hq: AnyPixels, named, perceptual) -> list:
+    seen = measure_perceptually(
+        perceptual, {stage: x[None] for stage, x in stages.items()}, x_hq[None]
+    )
+    found = {
+        stage: _by_image(x, x_hq) | {name: value[0] for name, value in seen[stage].items()}
+        for stage, x in stages.items()
+    }
+    return [found[stage][metric] for stage, metric in named]
+
+
+def _shown(sample: Sample, target) -> Sample:
+    """The sample with the end of its flow, and the middle of its pictures."""
+    states = sample.states
+    if states and target is not None:
+        states = (*states, target(sample.original))
+    stages = {stage: _middle(x) for stage, x in sample.stages.items()}
+    return sample._replace(stages=stages, original=_middle(sample.original), states=states)
+
+
+def _middle(x: AnyPixels) -> AnyPixels:
+    top, left = (max(0, (side - LARGEST) // 2) for side in x.shape[:2])
+    return x[top : top + LARGEST, left : left + LARGEST].copy()
+
+
+def trajectories(samples: Sequence[Sample]) -> np.ndarray | None:
+    """``[samples, M + 2, dims]``, or None if the samples' states are not of one shape."""
+    shapes = {tuple(state.shape for state in sample.states) for sample in samples}
+    if len(shapes) != 1 or not (sizes := set(*shapes)) or len(sizes) > 1:
+        return None
+    return np.stack([np.stack(s.states).reshape(len(s.states), -1) for s in samples])
+
+
+def measure_perceptually(
+    perceptual: Perceptual, images: dict[str, np.ndarray], originals: np.ndarray
+) -> dict[str, dict[str, np.ndarray]]:
+    """``figures[stage][metric]`` by image; FID's features are kept for the end."""
+    figures: dict[str, dict[str, np.ndarray]] = {}
+    before = None
+    for stage, x in images.items():
+        # The last step is the restoration: neighbours that are equal are looked at once.
+        again = before is not None and np.array_equal(images[before], x)
+        figures[stage] = figures[before] if again else perceptual.measure(x, originals)
+        perceptual.add(stage, x)
+        before = stage
+    return figures
+
+
+def summarize(
+    tables: np.ndarray, named: Sequence[tuple[str, str]], samples: list[Sample]
+) -> Evaluation:
+    """The means over all hosts' ``tables`` ``[hosts, most, columns]``; ``named``: the columns.
+
+    An image without a figure (NaN) is left out of its mean, and so is a mean of no image. Raises
+    UserError where there is no image.
+    """
+    rows = tables.reshape(-1, tables.shape[-1])
+    rows = rows[rows[:, 0] == 1, 1:]
+    if not len(rows):
+        raise UserError(
+            "none of the images to evaluate on can be used, as the log says of each; name others "
+            "with --config.data.eval_path"
+        )
+    result: dict[str, dict[str, float]] = {stage: {} for stage, _ in named}
+    for (stage, metric), values in zip(named, rows.T, strict=True):
+        values = values[~np.isnan(values)]
+        if len(values):
+            result[stage][metric] = float(values.mean(dtype=np.float64))
+    return Evaluation(result, samples, trajectories(samples))
+
+
+def columns(stage_names: Sequence[str], perceptual: Perceptual) -> list[tuple[str, str]]:
+    """(stage, metric) of every figure by image."""
+    return [(stage, metric) for stage in stage_names for metric in (*METRICS, *perceptual.names)]

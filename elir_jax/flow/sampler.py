@@ -1,0 +1,44 @@
+"""Algorithm 1, stage 2: from a posterior mean, with noise, along the flow in M Euler steps."""
+
+import dataclasses
+from collections.abc import Callable
+
+from jaxtyping import Array, Float
+
+from elir_jax.flow.solvers import euler_trajectory
+from elir_jax.types import Time
+
+State = Float[Array, "b h w c"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """How a restoration is drawn.
+
+    ``num_steps`` is M; ``sigma_s`` the standard deviation of the source noise, in the units of the
+    state; without ``noise`` the flow starts at the posterior mean itself.
+    """
+
+    num_steps: int
+    sigma_s: float
+    noise: bool = True
+
+    def __post_init__(self):
+        if self.num_steps < 1:
+            raise ValueError(f"sampler: num_steps must be at least 1, got {self.num_steps}")
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of the states after each Euler step."""
+        return tuple(f"step_{m + 1}" for m in range(self.num_steps))
+
+    def source(self, mean: State, eps: State) -> State:
+        """``z_0``: the posterior mean, with the unit noise ``eps`` unless ``noise`` is off."""
+        return mean + self.sigma_s * eps if self.noise else mean
+
+    def states(
+        self, velocity: Callable[[State, Time], State], mean: State, eps: State
+    ) -> list[State]:
+        """``z_0`` and the state after each of the M Euler steps; the last is the restoration."""
+        z_0 = self.source(mean, eps)
+        return [z_0, *euler_trajectory(velocity, z_0, self.num_steps)]

@@ -1,0 +1,104 @@
+"""A restoration as an ordered list of parts: what each computes, sees and shows.
+
+A method (:mod:`elir_jax.methods`) gives the list. From it follow pictures of any size, the stages
+that an evaluation shows and the programs that an export writes: none of them knows a network.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from jaxtyping import Array, Float
+
+from elir_jax.types import Params
+
+Elements = Float[Array, "b h w c"]
+
+
+class Local(NamedTuple):
+    """A part whose output sees a bounded neighbourhood: windows give what the whole gives.
+
+    ``halo`` is the neighbourhood's reach to each side and ``at_once`` the most that a device
+    computes at a time, both in elements of the coarser of input and output.
+    """
+
+    halo: int
+    at_once: int
+
+
+class Whole(NamedTuple):
+    """A part that must see the whole picture; its sides must be multiples of ``multiple``.
+
+    Beyond ``at_once`` elements it runs in windows that overlap by twice ``overlap`` and blend.
+    """
+
+    multiple: int
+    overlap: int
+    at_once: int
+
+
+class Window(NamedTuple):
+    """A part that is made for one size: it always runs in ``size`` x ``size`` windows that blend.
+
+    Neighbours overlap by at least twice ``overlap``; ``at_once`` counts elements, as above.
+    """
+
+    size: int
+    overlap: int
+    at_once: int
+
+
+class Part(NamedTuple):
+    """One step of a restoration.
+
+    ``apply(params, frozen, x, eps)`` returns a sequence of outputs, the last of which is the next
+    part's input; ``eps`` is unit noise in the shape of ``x`` if ``noisy``, else None. ``scale`` is
+    the number of output elements per input element along a side. ``shows`` names the outputs that
+    an evaluation shows ("" for none), which become pictures by the later parts named ``through``.
+    """
+
+    name: str
+    apply: Callable[[Params, Params, Elements, Elements | None], Sequence[Elements]]
+    reach: Local | Whole | Window
+    scale: Fraction = Fraction(1)
+    noisy: bool = False
+    shows: tuple[str, ...] = ()
+    through: tuple[str, ...] = ()
+
+
+def shown_stages(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The names of all stages that the parts show, in order."""
+    return tuple(name for part in parts for name in part.shows if name)
+
+
+def shows_restoration(parts: Sequence[Part]) -> bool:
+    """Whether the last stage shown is the restoration itself, as ELIR's last Euler step."""
+    for number, part in reversed(list(enumerate(parts))):
+        if part.shows:
+            return bool(part.shows[-1]) and part.through == tuple(
+                p.name for p in parts[number + 1 :]
+            )
+    return False
+
+
+def multiple_of(parts: Sequence[Part]) -> int:
+    """What must divide the sides of a picture, in pixels."""
+    multiple, elements = 1, Fraction(1)  # elements a pixel, along a side
+    for part in parts:
+        if part.scale < 1:
+            multiple = math.lcm(multiple, int(1 / part.scale / elements))
+        if isinstance(part.reach, Whole):
+            multiple = math.lcm(multiple, int(part.reach.multiple / elements))
+        elements *= part.scale
+    return multiple
+
+
+def least_side(parts: Sequence[Part]) -> int:
+    """The least side of a padded picture, in pixels: a window of fixed size must fit."""
+    least, elements = 1, Fraction(1)
+    for part in parts:
+        if isinstance(part.reach, Window):
+            least = max(least, int(part.reach.size / elements))
+        elements *= part.scale
+    return least

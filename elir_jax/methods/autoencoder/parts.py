@@ -1,0 +1,45 @@
+"""The autoencoder's two parts, which are local; ELIR begins and ends with them."""
+
+from collections.abc import Callable
+from fractions import Fraction
+
+from elir_jax.inference.parts import Local, Part
+from elir_jax.networks.taesd import FACTOR, HALO
+from elir_jax.types import Image, Latent, Params
+
+PIXELS_AT_ONCE = 1024 * 1024  # in either network, on a device
+LOCAL = Local(HALO, PIXELS_AT_ONCE // FACTOR**2)
+
+
+def encode_part(
+    encode: Callable[[Params, Image], Latent],
+    encoder: Callable[[Params, Params], Params],
+    name: str = "encode",
+) -> Part:
+    """Image -> latent, by the weights that ``encoder(params, frozen)`` chooses."""
+
+    def apply(params, frozen, x, eps):
+        return [encode(encoder(params, frozen), x)]
+
+    return Part(name, apply, LOCAL, Fraction(1, FACTOR))
+
+
+def decode_part(
+    decode: Callable[[Params, Latent], Image], decoder: Callable[[Params, Params], Params]
+) -> Part:
+    """Latent -> image, by the weights that ``decoder(params, frozen)`` chooses."""
+
+    def apply(params, frozen, z, eps):
+        return [decode(decoder(params, frozen), z)]
+
+    return Part("decode", apply, LOCAL, Fraction(FACTOR))
+
+
+def autoencoder_parts(
+    encode: Callable[[Params, Image], Latent], decode: Callable[[Params, Latent], Image]
+) -> tuple[Part, ...]:
+    """Encode, decode; both are trained."""
+    return (
+        encode_part(encode, lambda params, frozen: params["encoder"]),
+        decode_part(decode, lambda params, frozen: params["decoder"]),
+    )

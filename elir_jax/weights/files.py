@@ -5,7 +5,7 @@ plain containers and refuses everything else, so that an untrusted file runs no 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ SUFFIXES = (SAFETENSORS, *PICKLES)
 
 
 def read_tensors(path: Path) -> Tensors:
-    """Name -> array, floating point ones as float32; tables of tensors inside are joined by dots.
+    """Name -> array, floating point ones as float32; tables and lists inside are joined by dots.
 
     Raises UserError where the file is absent, damaged, carries code, or needs torch and there is
     none.
@@ -42,13 +42,33 @@ def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None 
     ``metadata`` goes into safetensors only. Raises UserError where it cannot be written, or needs
     torch and there is none.
     """
+    if path.suffix.lower() in PICKLES:
+        write_tables(path, tensors)
+    else:
+        _replace(path, lambda unfinished: save_file(tensors, unfinished, metadata))
+
+
+def write_tables(path: Path, tables: Mapping) -> None:
+    """Write PyTorch's own file of tables and lists of arrays, numbers and strings.
+
+    Raises UserError where it cannot be written, or where there is no torch.
+    """
+    torch = _torch(path)
+
+    def tensors(value):
+        if isinstance(value, Mapping):
+            return {name: tensors(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [tensors(inner) for inner in value]
+        return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+
+    _replace(path, lambda unfinished: torch.save(tensors(tables), unfinished))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
-        if path.suffix.lower() in PICKLES:
-            torch = _torch(path)
-            torch.save({n: torch.from_numpy(np.array(a)) for n, a in tensors.items()}, unfinished)
-        else:
-            save_file(tensors, unfinished, metadata)
+        write(unfinished)
         os.replace(unfinished, path)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be written ({error})") from error
@@ -93,6 +113,8 @@ def _flatten(torch, content: Mapping, prefix: str = "") -> Tensors:
             ).numpy()
         elif isinstance(value, Mapping):
             tensors |= _flatten(torch, value, f"{prefix}{name}.")
+        elif isinstance(value, list) and all(isinstance(v, torch.Tensor) for v in value):
+            tensors |= _flatten(torch, dict(enumerate(value)), f"{prefix}{name}.")
     return tensors
 
 

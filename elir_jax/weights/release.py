@@ -126,15 +126,20 @@ def release_name(path: str) -> tuple[str, Order]:
     raise KeyError(path)
 
 
-def from_release(source: Source, like: Params) -> Params:
+Naming = Callable[[str], tuple[str, Order]]
+
+
+def from_release(source: Source, like: Params, named: Naming = release_name) -> Params:
     """Our parameters from the release's tensors; ``like`` says which are wanted and their shapes.
+
+    ``named`` is the table of names and layouts: another one reads another project's tensors.
 
     Raises UserError, naming them as their file does, for tensors that are missing, not known or of
     another shape.
     """
     places = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(like):
-        name, order = release_name(jax.tree_util.keystr(path, simple=True, separator="/"))
+        name, order = named(jax.tree_util.keystr(path, simple=True, separator="/"))
         places[name] = order, leaf.shape
     problems = {
         "missing": places.keys() - source.tensors.keys(),
@@ -161,10 +166,10 @@ def from_release(source: Source, like: Params) -> Params:
     return jax.tree.unflatten(jax.tree.structure(like), values)
 
 
-def to_release(params: Params) -> Tensors:
+def to_release(params: Params, named: Naming = release_name) -> Tensors:
     """The release's tensors from our parameters; the inverse of :func:`from_release`."""
     tensors = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name, layout = release_name(jax.tree_util.keystr(path, simple=True, separator="/"))
+        name, layout = named(jax.tree_util.keystr(path, simple=True, separator="/"))
         tensors[name] = np.ascontiguousarray(layout.to_release(np.asarray(leaf)))
     return tensors

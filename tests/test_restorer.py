@@ -71,5 +71,3 @@ def test_weights_want_a_configuration_and_a_network_of_their_own(folder):
         Restorer.load(folder)
     with pytest.raises(UserError, match="weights of another network"):
         Restorer.load(folder, "configs/bfr.py")
-    with pytest.raises(UserError, match="nothing that restores"):
-        Restorer.load(folder, "configs/autoencoder.py:tiny")

@@ -10,7 +10,10 @@ from test_configs import load
 
 from elir_jax import compose
 from elir_jax.compose.data import build_data
+from elir_jax.devices import hosts
 from elir_jax.errors import UserError
+from elir_jax.metrics.frechet import describe, frechet_distance
+from elir_jax.metrics.perceptual import Fid, Perceptual
 from elir_jax.networks.layers import collapse
 from elir_jax.networks.winograd import transform_kernels
 from elir_jax.weights.own import write_weights
@@ -68,3 +71,24 @@ def test_the_training_images_are_told_by_a_digest_of_their_names(tmp_path):
     text = "\n".join(f"/{name}" for name in ["b.png", "c.png", "größe/a.png"])
     wanted = {"images": 3, "names": hashlib.sha256(text.encode()).hexdigest()[:16]}
     assert build_data(config).fingerprint(config.data.path) == wanted
+
+
+def test_fid_is_taken_over_the_features_of_all_hosts(tmp_path, monkeypatch):
+    """What another host has is played; :mod:`test_gather` has how it comes here."""
+    rng = np.random.default_rng(0)
+    here, there = [], rng.standard_normal((5, 3)).astype(np.float32)
+
+    def features(folder):
+        here.append(rng.standard_normal((len(list(folder.iterdir())), 3)).astype(np.float32))
+        return here[-1]
+
+    def gather_rows(rows):
+        return rows if rows.shape == (1, 1) else np.concatenate([rows, there])
+
+    monkeypatch.setattr(hosts, "gather_rows", gather_rows)
+    run = build.build(load("autoencoder", "tiny"))
+    state = run.init_state(tmp_path)
+    reference = describe(there)
+    measured = run.evaluate(state.ema, state.frozen, Perceptual({}, Fid(features, reference)))
+    wanted = frechet_distance(describe(np.concatenate([*here, there])), reference)
+    assert measured.figures["restored"]["fid"] == pytest.approx(wanted) and here

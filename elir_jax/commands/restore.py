@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         "--compare", action="store_true", help="also NAME.compare.png: before, after"
     )
     parser.add_argument("--intermediate", action="store_true",
-                        help="also NAME.steps.png: every Euler step")  # fmt: skip
+                        help="also NAME.steps.png: every stage")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="make what is there already anew")
     options = parser.parse_args(argv)
 

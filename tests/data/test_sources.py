@@ -60,6 +60,8 @@ def test_the_training_images_are_sent_to_workers_in_a_few_bytes(folder):
     train, _ = split(open_source(folder), str(folder), held_out=2)
     if Path("/proc/self/fd").exists():
         assert len(pickle.dumps(train)) < 700
+    many, _ = split(EmbeddedPhotographs(["x"] * 100_000), "many", held_out=16)
+    assert len(many) == 99_984 and len(pickle.dumps(many.numbers)) < 300
     again = pickle.loads(pickle.dumps(train))
     assert [again.name(i) for i in range(5)] == [train.name(i) for i in range(5)]
 

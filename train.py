@@ -14,7 +14,7 @@ from elir_jax import cli
 def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
     """Train to the configuration's last step, then evaluate the averaged weights."""
     from elir_jax.build import build
-    from elir_jax.build.resume import begin
+    from elir_jax.build.resume import begin, how_it_starts
     from elir_jax.evaluation.present import format_table, write_evaluation
     from elir_jax.training import hosts
     from elir_jax.training.failure import NotFinite, keep_for_inspection
@@ -30,11 +30,12 @@ def main(config: ConfigDict, workdir: Path, options: cli.Options) -> int:
         state, position = begin(run, workdir, options.allow_config_change)
         if position is not None:
             data.set_state(position)
-            cli.say(f"resuming {workdir} at step {int(state.step)}")
+        step = int(state.step)
+        cli.say(how_it_starts(workdir, step, position is not None, config.num_steps))
         cli.say(f"training in {workdir} on {hosts.devices()}; the first step compiles")
         with open_writers(
             workdir,
-            start=int(state.step),
+            start=step,
             num_steps=config.num_steps,
             batch_size=config.batch_size,
             keep=config.keep_checkpoints,

@@ -27,7 +27,10 @@ class Sampler:
 
     @property
     def stage_names(self) -> tuple[str, ...]:
-        """The stages of :func:`restoration_stages`, in the order of Table 3."""
+        """The stages of :func:`restoration_stages`, in Table 3's order; its noisy mean is left out.
+
+        It would cost one more decoded image a picture, in each evaluation.
+        """
         steps = (f"step_{m + 1}" for m in range(self.num_steps))
         return ("input", "latent_mmse", *steps, "restored")
 

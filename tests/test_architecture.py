@@ -21,7 +21,10 @@ FLOORS = [
     {"cli", "paired"},
 ]
 # Commands (python -m elir_jax.ROOM.NAME) and the files that only they use stand above all floors.
-COMMANDS = {f"interop/{name}.py" for name in ("convert", "compare", "golden", "checkout", "table")}
+COMMANDS = {
+    f"interop/{name}.py"
+    for name in ("convert", "compare", "golden", "checkout", "table", "recording", "trajectory")
+}
 COMMANDS |= {f"data/{name}.py" for name in ("prepare", "preview", "recipes", "writing")}
 COMMANDS |= {"restore.py", "restore_all.py", "restore_files.py"}
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -55,6 +55,16 @@ def test_bands_are_cut_where_they_should_be(monkeypatch):
     )
 
 
+@pytest.mark.parametrize("backend, pieces", [("cpu", 2 * 3), ("gpu", 1), ("tpu", 1)])
+def test_bands_are_traced_on_a_cpu_alone(monkeypatch, backend, pieces):
+    monkeypatch.setattr(convolution, "BAND", 40)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    x, kernel = jnp.ones((2, 12, 10, 4)), jnp.ones((3, 3, 4, 4))
+    program = str(jax.make_jaxpr(jax.grad(lambda k: conv3x3(x, k).sum()))(kernel))
+    # Forwards, the gradient of the image, and that of the kernel.
+    assert program.count("conv_general_dilated[") == 2 + pieces
+
+
 def test_the_gradient_keeps_the_precision_that_the_forward_pass_was_traced_with():
     def loss(x, kernel):
         with jax.default_matmul_precision("highest"):

@@ -2,11 +2,13 @@
 
 import errno
 import logging
+import os
 import random
 import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from running import new_state
 
@@ -19,7 +21,7 @@ from elir_jax.running.records.checkpoint import (
     read_averaged,
     read_newest,
 )
-from elir_jax.running.records.digests import Damaged, leaf_digests
+from elir_jax.running.records.digests import Damaged, leaf_digests, verify
 
 
 def saved_steps(folder):
@@ -149,6 +151,65 @@ def test_a_save_that_fails_is_told_and_the_one_before_stays_good(folder, monkeyp
         checkpoints.wait()
     checkpoints.close()
     assert read_newest(folder).step == 3
+
+
+def test_a_library_that_cannot_read_what_is_whole_is_named_and_the_checkpoint_stays(
+    folder, monkeypatch
+):
+    save(folder, 3, 5)
+
+    def unable(*_, **__):
+        raise ValueError("Too many open files")
+
+    monkeypatch.setattr(ocp.Checkpointer, "restore", unable)
+    with pytest.raises(UserError, match=r"5: every file .* orbax-checkpoint \d.*Too many open"):
+        read_newest(folder)
+    monkeypatch.undo()
+    assert read_newest(folder).step == 5
+
+
+def test_a_checkpoint_that_a_run_deletes_between_two_readings_gives_way_to_a_newer(
+    folder, monkeypatch
+):
+    save(folder, 3)
+
+    def verify_too_early(path):
+        verify(path)
+        if path.name == "3":  # the run saves another, and then deletes this one
+            (folder / "3").rename(folder / "old-3")
+            shutil.copytree(whole, folder / "7")
+
+    save(folder.with_name("elsewhere"), 7)
+    whole = folder.with_name("elsewhere") / "7"
+    monkeypatch.setattr(checkpoint, "verify", verify_too_early)
+    assert read_newest(folder).step == 7
+
+
+def test_a_checkpoint_has_its_name_only_once_it_is_on_the_disk(folder, monkeypatch):
+    done = []  # (what, path), in order
+    fsync, rename = os.fsync, os.rename
+
+    def note_fsync(number):
+        fsync(number)
+        done.append(("fsync", os.readlink(f"/proc/self/fd/{number}")))
+
+    def note_rename(source, target):
+        rename(source, target)
+        done.append(("rename", str(target)))
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    checkpoint.write(folder, 5, jax.device_get(new_state()), {"samples": 5}, {})
+    named = done.index(("rename", str(folder / "5")))
+    before = {path for what, path in done[:named] if what == "fsync"}
+    inside = [folder / "part-5", *(folder / "part-5" / p for p in relative(folder / "5"))]
+    assert len(inside) > 5 and {str(path) for path in inside} <= before
+    assert ("fsync", str(folder)) in done[named:]
+
+
+def relative(folder):
+    """All that lies in ``folder``, by its path from there."""
+    return [path.relative_to(folder) for path in folder.rglob("*")]
 
 
 def test_a_checkpoint_of_another_network_is_refused_by_name(folder):

@@ -60,7 +60,11 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def read(folder: Path) -> Saved:
-    """Read and verify one checkpoint. Raises Damaged."""
+    """Read and verify one checkpoint.
+
+    Raises Damaged where it is not what was written, or is deleted meanwhile. Raises UserError where
+    every file is whole and orbax cannot read them: another version may, so nothing is refused.
+    """
     verify(folder)
     try:
         run = json.loads((folder / "run.json").read_bytes())
@@ -74,10 +78,16 @@ def read(folder: Path) -> Saved:
             )
         leaves = leaves_by_path(tree)
         stored = run["leaves"]
-    except (OSError, MemoryError):  # the machine's trouble is no damage
-        raise
-    except Exception as error:  # whatever orbax may raise on what it does not understand
-        raise Damaged(str(error).partition("\n")[0] or type(error).__name__) from error
+    except Exception as error:  # whatever orbax and tensorstore may raise
+        if not folder.is_dir():
+            raise Damaged("it was deleted while it was read") from error
+        if isinstance(error, (OSError, MemoryError)):  # the machine's trouble is no damage
+            raise
+        raise UserError(
+            f"{folder}: every file is as it was written, but orbax-checkpoint {ocp.__version__} "
+            f"cannot read it ({_shortly(error)}); install the version that wrote it, or remove "
+            f"what stands in its way, and run the same command again"
+        ) from error
     if stored != leaf_digests(leaves):
         raise Damaged("its arrays are not what was written")
     return Saved(run["step"], leaves, tree, run["data"], run["config"])
@@ -261,5 +271,5 @@ def _handler() -> ocp.Checkpointer:
 def _shortly(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = str(error).partition("\n")[0]
+    text = str(error).partition("\n")[0] or type(error).__name__
     return "No space left on device" if "No space left" in str(error) else text[:200]

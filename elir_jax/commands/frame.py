@@ -26,8 +26,9 @@ from elir_jax.errors import DiskError, UserError
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_UNHEARD = 141
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
-        errno.ESTALE, errno.EMFILE, errno.ENFILE}  # fmt: skip
+# A disk or a machine that gives no more, whatever is asked of it.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE,
+        errno.ENFILE}  # fmt: skip
 ADDRESS = re.compile(r"(?P<option>-[^=]+=)?(?P<address>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 BEGAN = time.monotonic()
 
@@ -119,6 +120,8 @@ def told(command: Callable[[], int | None], argv: Sequence[str] | None = None) -
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_UNHEARD
+    except PermissionError as error:  # of one file, to read or to write; the others are as before
+        return fail(f"{error.filename or 'a file'}: {error.strerror}; change its rights")
     except OSError as error:
         if error.errno not in DISK:
             raise

@@ -19,6 +19,7 @@ FOLDER = "not_finite"
 class NotFinite(Exception):
     """Step ``step`` had the metrics ``bad``; ``state`` is the one before it, ``record`` its images.
 
+    Where ``update_norm`` alone is bad, the moments in ``state`` are those after the step.
     Every host raises it at the same step, with its own share of the images' numbers. ``position``
     is that of the state in the data.
     """
@@ -39,7 +40,7 @@ class NotFinite(Exception):
 def keep_for_inspection(
     error: NotFinite, workdir: Path, name_of: Callable[[int], str], config: dict
 ) -> UserError:
-    """Write what the step was made of, and the state before it; returns what to tell.
+    """Write what the step was made of, and ``error.state``; returns what to tell.
 
     ``not_finite/STEP-N/images.json`` names the images; beside it lies the state, as a checkpoint.
     """
@@ -54,8 +55,9 @@ def keep_for_inspection(
     numbers = ", ".join([*images][:16]) + (", ..." if len(images) > 16 else "")
     return UserError(
         f"step {error.step}: not finite: {', '.join(error.bad)}; images {numbers}{kept}; nothing "
-        f"of this step is in a checkpoint. Lower --config.optimizer.learning_rate, or compute in "
-        f"float32 (--config.dtype)"
+        f"of this step is in a checkpoint. The same command meets it again: lower "
+        f"--config.optimizer.learning_rate, or compute in float32 (--config.dtype), with "
+        f"--allow-config-change"
     )
 
 

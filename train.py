@@ -20,7 +20,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     from elir_jax.running.loop import fit
     from elir_jax.running.records.report import draw_curves
     from elir_jax.running.records.writers import open_writers
-    from elir_jax.running.starting import begin
+    from elir_jax.running.starting import begin, how_it_starts
     from elir_jax.running.stopping import StopRequest
 
     with StopRequest() as stop:
@@ -30,11 +30,12 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
         state, position = begin(run, workdir, options.allow_config_change)
         if position is not None:
             data.set_state(position)
-            frame.say(f"resuming {workdir} at step {int(state.step)}")
+        step = int(state.step)
+        frame.say(how_it_starts(workdir, step, position is not None, config.num_steps))
         frame.say(f"training in {workdir} on {hosts.devices()}; the first step compiles")
         with open_writers(
             workdir,
-            start=int(state.step),
+            start=step,
             num_steps=config.num_steps,
             batch_size=config.batch_size,
             keep=config.keep_checkpoints,

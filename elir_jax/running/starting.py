@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from elir_jax.devices import hosts
 from elir_jax.devices.mesh import replicate
 from elir_jax.errors import UserError
-from elir_jax.running.records.checkpoint import Saved, arrange, read_newest
+from elir_jax.running.records.checkpoint import Saved, arrange, read_newest, steps_in
 from elir_jax.running.records.workdir import lock
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.running.run import Run
@@ -23,6 +25,7 @@ FREE = {"num_steps", "accumulate", "rematerialize", "log_every", "checkpoint_eve
 ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
          "autoencoder.linear": False}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
+NONE = -1  # where a process sees no checkpoint
 
 
 def begin(
@@ -32,7 +35,8 @@ def begin(
 
     The position is None for a fresh start.
     Raises UserError, on every host, where another run holds the folder, where its checkpoints are
-    of another network or all damaged, and where the configuration is another and may not be.
+    of another network or all damaged, where the configuration is another and may not be, and where
+    another host sees a newer checkpoint than the first.
     """
     like = run.state_like()
     tree: Any = None
@@ -54,9 +58,39 @@ def begin(
     hosts.check_same(
         json.dumps([fixed, run.plan], sort_keys=True), "configuration, or other images"
     )
+    check_newest(workdir)
     position = hosts.decided_by_first(decide)
     state = replicate(hosts.tree_from_first(tree, like))
     return state, position
+
+
+def check_newest(workdir: Path) -> None:
+    """Raise UserError, on all, where another process sees a newer checkpoint than the first.
+
+    Only the first one's folder is read: a run whose processes changed places, or moved to other
+    machines, would otherwise start over without a word.
+    """
+    own = hosts.agreed(lambda: max(steps_in(workdir / FOLDER), default=NONE))
+    newest = hosts.gather(np.asarray(own, np.int32))
+    ahead = int(newest.argmax())
+    if newest[ahead] > newest[0]:
+        first = f"step {newest[0]}" if newest[0] > NONE else "none"
+        raise UserError(
+            f"{workdir}: process {ahead} sees a checkpoint of step {newest[ahead]}, process 0 sees "
+            f"{first}; put the folder where every host sees it, or copy it to process 0's host"
+        )
+
+
+def how_it_starts(workdir: Path, step: int, resumed: bool, num_steps: int) -> str:
+    """A line for people: from which step on a run trains."""
+    if not resumed:
+        return f"starting {workdir} at step 0: no checkpoint in it"
+    if step > num_steps:
+        return (
+            f"{workdir} is at step {step} already, beyond --config.num_steps={num_steps}: step "
+            f"{step} is what is evaluated"
+        )
+    return f"resuming {workdir} at step {step}"
 
 
 def averaged(run: Run, workdir: Path) -> tuple[int | None, Any]:

@@ -106,6 +106,35 @@ def test_the_same_images_elsewhere_go_on_and_others_are_refused(tmp_path):
         begin(run_with(**photographs(tmp_path / "other", "abd")), tmp_path, False)
 
 
+@pytest.mark.parametrize("second, words", [(9, "step 9, process 0 sees step 5"), (5, ""), (-1, "")])
+def test_a_newer_checkpoint_that_only_another_host_sees_is_no_fresh_start(
+    saved, monkeypatch, second, words
+):
+    both = lambda rows: np.stack([rows, np.full_like(rows, second)])  # noqa: E731
+    monkeypatch.setattr(starting.hosts, "gather", both)
+    monkeypatch.setattr(starting.hosts, "check_same", lambda *_: None)
+    if not words:
+        assert int(begin(run_with(), saved, False)[0].step) == 5
+        return
+    with pytest.raises(UserError, match=words):
+        begin(run_with(), saved, False)
+
+
+def test_a_host_that_sees_a_checkpoint_where_the_first_sees_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(starting.hosts, "gather", lambda rows: np.stack([rows, rows + 7]))
+    with pytest.raises(UserError, match="process 1 sees a checkpoint of step 6, process 0 sees n"):
+        starting.check_newest(tmp_path)
+
+
+def test_where_a_run_starts_is_said(tmp_path):
+    def said(*how):
+        return starting.how_it_starts(tmp_path, *how)
+
+    assert "at step 0" in said(0, False, 20)
+    assert said(20, True, 20) == f"resuming {tmp_path} at step 20"
+    assert "step 20 already, beyond --config.num_steps=10" in said(20, True, 10)
+
+
 def test_evaluation_takes_the_average_whatever_the_configuration_says_of_training(saved):
     step, (params, frozen) = averaged(run_with(seed=3), saved)
     assert step == 5 and set(params) == {"encoder", "decoder"} and frozen == {}

@@ -10,9 +10,14 @@ PATIENCE = 200  # seconds
 
 def losses(workdir):
     """The loss of every step from 1 on, each logged once."""
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
-    return np.array([row["loss"] for row in rows])
+    return np.array([row["loss"] for row in rows(workdir)])
+
+
+def rows(workdir):
+    """What was logged of every step from 1 on, each once."""
+    found = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in found] == list(range(1, len(found) + 1))
+    return found
 
 
 def wait_for_rows(workdir, process, count=2):

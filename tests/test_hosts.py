@@ -128,6 +128,7 @@ def test_evaluation_gives_the_same_figures_whatever_the_devices(runs, tmp_path):
         found.append(figures(workdir))
     end(*start_two(workdir, *options, script="evaluate.py"))
     found.append(figures(workdir))
+    # Every device works on two images at a time by the same program, whatever their number is.
     for metric in found[0]:
         values = [f[metric] for f in found]
         np.testing.assert_allclose(values, values[0], rtol=1e-6)

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from jax.flatten_util import ravel_pytree
 
 from elir_jax.methods.elir.networks import latent_flow
 from elir_jax.methods.elir.objective import Draw, ElirObjective, draw, elir_loss
+from elir_jax.networks.layers import collapse
 
 PARAMS, FROZEN = small.init()
 EMA, _ = small.init(seed=1)
@@ -98,18 +100,43 @@ def test_times_stay_below_one_minus_dt():
     assert float(terms["consistency"]) == 0
 
 
-def test_bfloat16_compute_gives_nearly_the_float32_loss():
+@pytest.fixture(scope="module")
+def in_both_types():
+    """The consistency loss with its gradient, computed in bfloat16 and in float32."""
     half = latent_flow(
         dataclasses.replace(small.AUTOENCODER, dtype=jnp.bfloat16),
-        small.ESTIMATOR.clone(dtype=jnp.bfloat16),
-        small.VELOCITY.clone(dtype=jnp.bfloat16),
+        small.ESTIMATOR.clone(form="plain", dtype=jnp.bfloat16),
+        small.VELOCITY.clone(form="plain", dtype=jnp.bfloat16),
     )
-    objective = ElirObjective(num_segments=3, flow="flow_matching")
-    loss, _ = elir_loss(half, objective, PARAMS, EMA, FROZEN, BATCH.x_hq, BATCH.x_lq, NOISE)
-    exact, _ = loss_of(PARAMS, flow="flow_matching")
-    assert loss.dtype == jnp.float32
-    assert float(loss) != float(exact)
-    np.testing.assert_allclose(loss, exact, rtol=2e-2)
+    # The network is its own target: the two velocities are as near each other as they can be.
+    objective = ElirObjective(num_segments=3, target="online")
+
+    def loss_of(networks):
+        def loss(params, frozen, batch, noise):
+            pair = batch.x_hq, batch.x_lq
+            return elir_loss(networks, objective, params, params, frozen, *pair, noise)
+
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+    return loss_of(half), loss_of(small.PLAIN_NETWORKS)
+
+
+@pytest.mark.parametrize("seed", [1, 3, 5])
+def test_bfloat16_gives_nearly_the_consistency_loss_of_float32_and_its_direction(
+    in_both_types, seed
+):
+    params, frozen = small.init(seed)
+    params = {name: collapse(tree) for name, tree in params.items()}
+    noise = draw(jax.random.split(jax.random.key(seed), 4), (4, 4, 4))
+    ((loss, terms), grads), ((exact, exact_terms), exact_grads) = (
+        fn(params, frozen, small.batch(4, seed), noise) for fn in in_both_types
+    )
+    assert loss.dtype == jnp.float32 and float(loss) != float(exact)
+    for name in ("consistency", "consistency_segment", "latent_mmse"):
+        np.testing.assert_allclose(terms[name], exact_terms[name], rtol=2e-2, err_msg=name)
+    for network in grads:
+        a, b = (ravel_pytree(tree[network])[0] for tree in (grads, exact_grads))
+        assert a @ b > 0.99 * jnp.linalg.norm(a) * jnp.linalg.norm(b), network
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def default() -> ConfigDict:
     config.objective.beta = 0.0  # the release's decoded-pixel term; the release uses 0.001
     config.objective.segment_weights = ()  # lambda_i; empty: all 1
     config.objective.flow = "consistency"  # consistency | flow_matching
-    config.objective.target = "ema"  # ema (equation 4) | online (the release)
+    config.objective.target = "ema"  # ema (below equation 4) | online (below equation 8)
     config.objective.mmse_space = "latent"  # latent (equation 6) | pixel (equation 11)
 
     config.optimizer = ConfigDict()  # AdamW

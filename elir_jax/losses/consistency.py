@@ -41,8 +41,9 @@ def consistency(
 ) -> Consistency:
     """Loss for times ``t`` in [0, 1 - dt] and K = ``len(segment_weights)`` segments.
 
-    ``target_velocity`` is the EMA copy (equation 4) or the network itself (the release); either
-    way it is under stop-gradient. ``segment_weights`` are the paper's lambda_i.
+    ``target_velocity`` is the EMA copy (below equation 4) or the network itself (below equation 8,
+    and the release); either way it is under stop-gradient. ``segment_weights`` are the paper's
+    lambda_i.
     """
     segment = segment_of(t, segment_weights.shape[0])
     weight = segment_weights[segment.index]

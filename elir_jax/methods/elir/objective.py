@@ -34,7 +34,7 @@ class ElirObjective:
     beta: float = 0.0  # weight of the release's decoded-pixel term
     segment_weights: tuple[float, ...] = ()  # lambda_i; empty: all 1
     flow: str = "consistency"  # or "flow_matching", the baseline of Figure 4
-    target: str = "ema"  # equation 4; or "online", as the release
+    target: str = "ema"  # below equation 4; or "online": below equation 8, and the release
     mmse_space: str = "latent"  # equation 6; or "pixel", equation 11
 
     def __post_init__(self):

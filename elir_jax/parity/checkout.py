@@ -16,17 +16,26 @@ from unittest import mock
 import numpy as np
 
 from elir_jax.errors import UserError
-from elir_jax.parity.recording import Arrays, kind_of
+from elir_jax.parity.arrays import Arrays
+from elir_jax.parity.probes import probes
+from elir_jax.parity.recording import kind_of
 from elir_jax.weights.layouts import Source
 from elir_jax.weights.sizes import Sizes
 
 LOSSES = ("fm_loss", "cfm_loss", "l2_fm_loss", "l2_fm_mse_loss", "l2_cfm_loss", "l2_cfm_mse_loss")
 SMALL = 10_000  # entries; gradients up to this size are recorded whole
 TRAJECTORY = 10  # updates
+# What comes before them, so that the decay, which ramps up over 2000 updates, is 0.92 there: at the
+# start of its ramp the average cannot be told from the parameters.
+EMA_UPDATES = 5000
 
 
 def default_settings(num_steps: int, sigma_s: float) -> dict:
-    """The release's training settings for K steps and a source noise."""
+    """Settings of both sides: the release's, for K steps and a source noise, but for AdamW's.
+
+    Its eps is large, so that entries of a gradient that are rounding are not divided by themselves;
+    its weight decay is, so that ten updates show it.
+    """
     return {
         "k_steps": num_steps,
         "sigma_s": sigma_s,
@@ -35,10 +44,11 @@ def default_settings(num_steps: int, sigma_s: float) -> dict:
         "dt": 0.05,
         "beta": 1e-3,
         "lr": 1e-4,
-        "weight_decay": 0.02,
+        "weight_decay": 1.0,
         "betas": [0.9, 0.999],
-        "eps": 1e-8,
+        "eps": 1e-4,
         "ema_decay": 0.999,
+        "ema_updates": EMA_UPDATES,
     }
 
 
@@ -140,9 +150,10 @@ class Checkout:
         loss("l2_cfm_loss", draws["loss_u"], draws["loss_eps"]).backward()
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
-                arrays[f"gradnorm_{self.kind}/{name}"] = parameter.grad.double().norm()
+                gradient = parameter.grad.numpy()
+                arrays[f"gradprobe_{self.kind}/{name}"] = probes(name, gradient)
                 if parameter.numel() <= SMALL:
-                    arrays[f"grad_{self.kind}/{name}"] = parameter.grad.numpy().copy()
+                    arrays[f"grad_{self.kind}/{name}"] = gradient.copy()
         return {
             name: self._array(a) for name, a in (arrays | self._trajectory(loss, draws)).items()
         }
@@ -157,7 +168,9 @@ class Checkout:
             eps=config["eps"],
             weight_decay=config["weight_decay"],
         )
-        average = self.average(model, "cpu", decay=config["ema_decay"])
+        average = self.average(
+            model, "cpu", decay=config["ema_decay"], updates=config["ema_updates"]
+        )
         values = []
         for u, eps in zip(draws["traj_u"], draws["traj_eps"], strict=True):
             optimizer.zero_grad()
@@ -167,10 +180,11 @@ class Checkout:
             average.update(model)
             values.append(float(value.detach()))
         arrays = {f"traj_loss_{self.kind}": np.array(values)}
-        for name, trained in (("traj", model), ("ema", average.model)):
-            for key, tensor in trained.state_dict().items():
-                arrays[f"{name}_norm_{self.kind}/{key}"] = tensor.double().norm()
-                arrays[f"{name}_sum_{self.kind}/{key}"] = tensor.double().sum()
+        averaged = average.model.state_dict()
+        for name, end in model.state_dict().items():
+            changes = {"traj": end.double() - start[name], "ema": averaged[name].double() - end}
+            for what, change in changes.items():
+                arrays[f"{what}probe_{self.kind}/{name}"] = probes(name, change.numpy())
         model.load_state_dict(start)
         return arrays
 

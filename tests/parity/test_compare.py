@@ -47,8 +47,8 @@ def test_our_golden_file_passes(checkpoints, form, tmp_path, capsys):
     stages = {row["stage"] for row in found["rows"]}
     assert {
         "encoder (lq)", "estimator", "velocity v3", "Euler state z4", "decoder", "time embedding",
-        "loss fm", "loss l2_cfm_mse", "gradient norm fmir.first_proj.weight", "trajectory losses",
-        "after norm enc.layers.0.weight", "EMA norm mmse.lrm.0.RDB1.conv1.block.0.weight",
+        "loss fm", "loss l2_cfm_mse", "gradient probes fmir.first_proj.weight", "trajectory losses",
+        "moved enc.layers.0.weight", "EMA - moved mmse.lrm.0.RDB1.conv1.block.0.weight",
     } <= stages  # fmt: skip
     assert f"{len(stages)} of {len(stages)} pass" in capsys.readouterr().out
 
@@ -62,14 +62,15 @@ def test_nudged_and_missing_values_fail_by_name(checkpoints, tmp_path, capsys):
         "pos_emb": "time embedding",
         "l2_fm_loss_flat": "loss l2_fm",
         "grad_flat/fmir.first_proj.bias": "gradient fmir.first_proj.bias",
-        "traj_norm_flat/enc.layers.0.bias": "after norm enc.layers.0.bias",
-        "ema_norm_flat/fmir.final_proj.bias": "EMA norm fmir.final_proj.bias",
+        "gradprobe_flat/fmir.final_proj.bias": "gradient probes fmir.final_proj.bias",
+        "trajprobe_flat/enc.layers.0.bias": "moved enc.layers.0.bias",
+        "emaprobe_flat/fmir.final_proj.bias": "EMA - moved fmir.final_proj.bias",
     }
     for name in nudged:
         arrays[name] = arrays[name].copy()
         arrays[name].flat[0] += 1e-3
-    del arrays["cfm_loss_flat"], arrays["gradnorm_flat/enc.layers.0.weight"]
-    arrays["ema_sum_flat/enc.layers.99.weight"] = np.zeros(())
+    del arrays["cfm_loss_flat"], arrays["gradprobe_flat/enc.layers.0.weight"]
+    arrays["emaprobe_flat/enc.layers.99.weight"] = np.zeros(3)
     path = tmp_path / "nudged.npz"
     np.savez(path, **arrays)
     weights = checkpoints / "flat.safetensors"
@@ -78,8 +79,8 @@ def test_nudged_and_missing_values_fail_by_name(checkpoints, tmp_path, capsys):
     assert {row["stage"] for row in found["rows"] if not row["passed"]} == {
         *nudged.values(),
         "loss cfm",
-        "gradient norm enc.layers.0.weight",
-        "EMA sum enc.layers.99.weight",
+        "gradient probes enc.layers.0.weight",
+        "EMA - moved enc.layers.99.weight",
     }
     assert "FAIL no key cfm_loss" in capsys.readouterr().out
 

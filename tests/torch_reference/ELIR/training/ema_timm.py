@@ -11,9 +11,9 @@ RAMP = 2000
 class ModelEMA:
     """Averages what is trained; ``model`` holds the result."""
 
-    def __init__(self, model, device, decay=0.999):
+    def __init__(self, model, device, decay=0.999, updates=0):
         self.model = copy.deepcopy(model).to(device).requires_grad_(False)
-        self.decay, self.updates = decay, 0
+        self.decay, self.updates = decay, updates
 
     @torch.no_grad()
     def update(self, model):

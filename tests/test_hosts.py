@@ -20,7 +20,10 @@ from elir_jax.running.records.checkpoint import read, steps_in
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/autoencoder.py:tiny"  # the quickest to compile, with a collective of its own
 STEPS = 20
-RATE = EPS = 1e-3  # the configuration's rate; an eps that keeps rounding small (tests/rounding.py)
+# A constant rate, and an eps that keeps rounding small (tests/support/rounding.py).
+RATE = EPS = 1e-3
+OPTIMIZER = {"learning_rate": RATE, "eps": EPS, "schedule": "constant", "warmup_steps": 0,
+             "clip_norm": 0.0}  # fmt: skip
 ERROR = reordered(4 * 64 * 64 * 3)  # values in a batch
 
 
@@ -30,7 +33,7 @@ def start(workdir, *options, script="train.py", devices=1, steps=STEPS):
     command = [sys.executable, script, "--config", CONFIG, f"--workdir={workdir}", *options]
     return subprocess.Popen(
         [*command, f"--config.num_steps={steps}", "--config.log_every=1",
-         f"--config.optimizer.learning_rate={RATE}", f"--config.optimizer.eps={EPS}"],
+         *(f"--config.optimizer.{field}={value}" for field, value in OPTIMIZER.items())],
         cwd=ROOT, env=dict(os.environ, XLA_FLAGS=flags), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

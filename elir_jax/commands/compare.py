@@ -20,9 +20,9 @@ from elir_jax.commands import frame
 from elir_jax.errors import UserError
 from elir_jax.flow.solvers import euler
 from elir_jax.networks.taesd import FACTOR
+from elir_jax.parity.arrays import Recording, read_arrays
 from elir_jax.parity.checkout import Checkout, default_settings, draw_noise
-from elir_jax.parity.golden import PIXELS, compare_golden, loss_rows, restoration_rows
-from elir_jax.parity.recording import Recording, read_arrays
+from elir_jax.parity.recording import PIXELS, compare_golden, loss_rows, restoration_rows
 from elir_jax.parity.table import Row, compare, print_table, write_json
 from elir_jax.pictures.images import read_image, to_float
 from elir_jax.weights.layouts import Source, open_source

@@ -2,7 +2,7 @@
 
 Its networks, losses and average are imported from where the user has them; nothing of them enters
 this project. What they compute is recorded under the names of docs/numerics.md, as
-``elir_jax.parity.golden`` compares them.
+``elir_jax.parity.recording`` compares them.
 """
 
 import copy
@@ -16,9 +16,9 @@ from unittest import mock
 import numpy as np
 
 from elir_jax.errors import UserError
-from elir_jax.parity.golden import kind_of
+from elir_jax.parity.arrays import Arrays
 from elir_jax.parity.probes import probes
-from elir_jax.parity.recording import Arrays
+from elir_jax.parity.recording import kind_of
 from elir_jax.weights.layouts import Source
 from elir_jax.weights.sizes import Sizes
 

@@ -1,90 +1,130 @@
-"""Recorded arrays, by name: read from a file, and asked for as rows of a comparison.
+"""Our numbers against recorded ones: every stage, loss, gradient and a training trajectory.
 
-They are laid out as in docs/numerics.md: ``*_over`` of expanded networks, ``*_flat`` of collapsed
-ones, ``/NAME`` of the release's tensor of that name.
+Each stage is fed the recorded input of that stage,
+so that an error is charged to the stage that makes it. Weights that are expanded are compared with
+the arrays ``*_over``, collapsed ones with ``*_flat``. All settings come from the arrays' ``config``
+and from the tensors.
 """
 
-import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
 from elir_jax.errors import UserError
-from elir_jax.parity.table import Row, Tolerance, compare, failed
+from elir_jax.flow.solvers import euler_trajectory
+from elir_jax.methods.elir.objective import Draw, ElirObjective, elir_loss
+from elir_jax.networks.layers import TIME_SCALE, time_embedding
+from elir_jax.parity.arrays import Arrays, Recording
+from elir_jax.parity.table import Row, Tolerance
+from elir_jax.parity.trajectory import gradient_rows, trajectory_rows
+from elir_jax.weights.layouts import Source
+from elir_jax.weights.release import from_release, to_release
+from elir_jax.weights.sizes import Sizes, read_sizes
 
-Arrays = dict[str, np.ndarray]
-
-
-def read_arrays(path: Path) -> Arrays:
-    """All arrays of an .npz file; pickled ones are refused. Raises UserError."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except Exception as error:  # whatever a damaged archive makes the reader raise
-        raise UserError(f"{path}: not an .npz file of plain arrays ({error})") from error
-
-
-class Recording:
-    """The arrays of one kind of network, asked for by name."""
-
-    def __init__(self, arrays: Arrays, kind: str):
-        self.arrays, self.kind = arrays, kind
-        try:
-            self.config = json.loads(str(self["config"]))
-        except ValueError as error:
-            raise UserError(f"config is not JSON: {error}") from error
-
-    def find(self, name: str) -> np.ndarray | None:
-        """The array of this kind, or the one of both kinds, or None."""
-        return self.arrays.get(f"{name}_{self.kind}", self.arrays.get(name))
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """The same; raises UserError where it is missing."""
-        array = self.find(name)
-        if array is None:
-            raise UserError(f"the golden file has no key {name} (or {name}_{self.kind})")
-        return array
-
-    def setting(self, *names: str):
-        """A value of the configuration; raises UserError where it is missing."""
-        value = self.config
-        for name in names:
-            if name not in value:
-                raise UserError(f"the golden file's config has no {'.'.join(names)}")
-            value = value[name]
-        return value
-
-    def by_parameter(self, name: str) -> Arrays:
-        """All of ``name/PARAMETER``."""
-        prefix = f"{name}_{self.kind}/"
-        return {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
-
-    def row(self, stage: str, ours, name: str, tolerance: Tolerance) -> Row:
-        """Compare with the array ``name``; a missing one fails."""
-        theirs = self.find(name)
-        if theirs is None:
-            return failed(stage, f"no key {name}", tolerance)
-        return compare(stage, ours, theirs, tolerance)
+LATENT = Tolerance(absolute=2e-5)
+PIXELS = Tolerance(absolute=1e-4)
+LOSS = Tolerance(relative=1e-5)
+GRADIENT = 1e-4  # of an entry, of the largest one
+# A time of [0, 1] may be recorded one unit in the last place (2^-24) from the one that was
+# embedded, and is multiplied by TIME_SCALE.
+EMBEDDING = Tolerance(absolute=TIME_SCALE * 2.0**-24 + 1e-6)
 
 
-def parameter_rows(
-    stage: str,
-    ours: Mapping[str, ArrayLike],
-    theirs: Mapping[str, ArrayLike],
-    tolerance: Callable[[str], Tolerance],
-) -> list[Row]:
-    """A row a parameter; one that only one side has fails."""
-    rows = []
-    for name in [*ours, *(theirs.keys() - ours.keys())]:
-        label = f"{stage} {name}"
-        if name not in ours:
-            rows.append(failed(label, "not a parameter of ours", Tolerance()))
-        elif name not in theirs:
-            rows.append(failed(label, "missing in the golden file", tolerance(name)))
-        else:
-            rows.append(compare(label, ours[name], theirs[name], tolerance(name)))
+def kind_of(sizes: Sizes) -> str:
+    """``over`` for expanded networks, ``flat`` for collapsed ones."""
+    return "flat" if sizes.velocity.form == "plain" else "over"
+
+
+def compare_golden(arrays: Arrays, source: Source, form: str = "collapsing") -> list[Row]:
+    """All rows; ``form`` says how expanded blocks are run. Raises UserError for lacking inputs."""
+    sizes = read_sizes(source)
+    if sizes.velocity is None:
+        raise UserError(f"{source.path}: an autoencoder alone; give a checkpoint of the release")
+    sizes = sizes.with_form(form)
+    golden = Recording(arrays, kind_of(sizes))
+    recorded = golden.setting("unet", "hid_channels"), golden.setting("mmse", "c_hid")
+    if recorded != (sizes.velocity.hidden, sizes.estimator.hidden):
+        raise UserError(
+            f"{source.path}: widths {(sizes.velocity.hidden, sizes.estimator.hidden)} of U-Net and "
+            f"estimator, but the golden file was made with {recorded}"
+        )
+    params = jax.tree.map(jnp.asarray, from_release(source, sizes.like()))
+    return [
+        *restoration_rows(golden, sizes, params),
+        *loss_rows(golden, sizes, params, GRADIENT),
+    ]
+
+
+def restoration_rows(golden: Recording, sizes: Sizes, params) -> list[Row]:
+    """Encoder, estimator, source, velocities, Euler states, decoder, time embedding."""
+    nets = sizes.networks()
+    num_steps, sigma_s = golden.setting("k_steps"), golden.setting("sigma_s")
+    latent = jax.jit(nets.encode)(params["encoder"], golden["lq"])
+    rows = [golden.row("encoder (lq)", latent, "latent", LATENT)]
+    z_mmse = jax.jit(nets.estimate)(params["estimator"], golden["latent"])
+    rows.append(golden.row("estimator", z_mmse, "mmse", LATENT))
+    z_0 = golden["mmse"] + np.float32(sigma_s) * golden["eps_infer"]
+    rows.append(golden.row("source z0", z_0, "z0", LATENT))
+
+    velocity = jax.jit(nets.velocity)
+
+    @jax.jit
+    def trajectory(params, z):
+        return euler_trajectory(lambda z, t: nets.velocity(params, z, t), z, num_steps)
+
+    states = trajectory(params["velocity"], golden["z0"])
+    for k in range(num_steps):
+        z = golden[f"z{k}"]
+        v = velocity(params["velocity"], z, jnp.full(z.shape[:1], k / num_steps))
+        rows.append(golden.row(f"velocity v{k}", v, f"v{k}", LATENT))
+        rows.append(golden.row(f"Euler state z{k + 1}", states[k], f"z{k + 1}", LATENT))
+    decoded = jax.jit(nets.decode)(params["decoder"], golden[f"z{num_steps}"])
+    rows.append(golden.row("decoder", decoded, "decoded", PIXELS))
+    embedding = time_embedding(jnp.asarray(golden["pos_emb_t"]), sizes.velocity.time_dim)
+    rows.append(golden.row("time embedding", embedding, "pos_emb", EMBEDDING))
     return rows
+
+
+def loss_rows(golden: Recording, sizes: Sizes, params, entry: float) -> list[Row]:
+    """The six losses, the gradients by parameter, ten steps of training and their average.
+
+    ``entry``: how far an entry of a gradient may be off, of the largest one.
+    """
+    objective = ElirObjective(
+        num_segments=golden.setting("k_steps"),
+        target="online",
+        **{name: golden.setting(name) for name in ("dt", "alpha", "sigma_s", "sigma_min")},
+    )
+    networks = sizes.networks()
+    pair = jnp.asarray(golden["hq"]), jnp.asarray(golden["lq"])
+    frozen = {part: params[part] for part in ("encoder", "decoder")}
+    trained = {part: params[part] for part in ("encoder", "estimator", "velocity")}
+
+    def loss_of(**changes):
+        changed = dataclasses.replace(objective, **changes)
+
+        def loss(trained, frozen, x_hq, x_lq, draw):
+            return elir_loss(networks, changed, trained, trained, frozen, x_hq, x_lq, draw)
+
+        return loss
+
+    draw = Draw(jnp.asarray(golden["loss_u"]), jnp.asarray(golden["loss_eps"]))
+    latent = jax.jit(networks.encode)(frozen["encoder"], pair[0])
+    rows = [golden.row("encoder (hq)", latent, "latent_hq", LATENT)]
+    for flow, name in (("flow_matching", "fm"), ("consistency", "cfm")):
+        without, with_pixel = loss_of(flow=flow), loss_of(flow=flow, beta=golden.setting("beta"))
+        both = jax.jit(lambda *given, a=without, b=with_pixel: (a(*given), b(*given)))
+        (loss, terms), (loss_pixel, _) = both(trained, frozen, *pair, draw)
+        rows.append(golden.row(f"loss {name}", terms[flow], f"{name}_loss", LOSS))
+        rows.append(golden.row(f"loss l2_{name}", loss, f"l2_{name}_loss", LOSS))
+        rows.append(golden.row(f"loss l2_{name}_mse", loss_pixel, f"l2_{name}_mse_loss", LOSS))
+
+    gradient = jax.jit(jax.value_and_grad(loss_of(), has_aux=True))
+    _, grads = gradient(trained, frozen, *pair, draw)
+    return [
+        *rows,
+        *gradient_rows(golden, to_release(grads), entry),
+        *trajectory_rows(golden, gradient, trained, frozen, pair),
+    ]

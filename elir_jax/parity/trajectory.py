@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from elir_jax.methods.elir.objective import Draw
+from elir_jax.parity.arrays import Arrays, Recording, parameter_rows
 from elir_jax.parity.probes import CERTAIN, probes
-from elir_jax.parity.recording import Arrays, Recording, parameter_rows
 from elir_jax.parity.table import Row, Tolerance
 from elir_jax.training.optim import AdamW, Ema, apply_gradients
 from elir_jax.weights.release import to_release
@@ -81,7 +81,7 @@ def trajectory_rows(golden: Recording, gradient, trained, frozen, pair) -> list[
         b2=golden.setting("betas")[1],
         eps=golden.setting("eps"),
         weight_decay=golden.setting("weight_decay"),
-    ).build()
+    ).build(len(golden["traj_u"]))
     ema_rule = Ema(golden.setting("ema_decay"), EMA_RAMP)
     before = golden.config.get("ema_updates", 0)
 

@@ -1,45 +1,49 @@
-"""The frame of the commands: what a mistake, a file's rights and a full disk become."""
-
-import errno
-import os
-import sys
+"""Addresses are no paths: whatever command they are given to refuses them in one line."""
 
 import pytest
 
-from elir_jax.commands import frame
+from elir_jax.commands import compare, convert, prepare, restore
+
+RESTORE = ["a.png", "--output", "out", "--checkpoint", "run"]
+PREPARE = ["folder", "--images", "images", "--data-dir", "data"]
+COMPARE = ["--golden", "a.npz", "--checkpoint", "b.pth", "--json", "c.json"]
 
 
-@pytest.fixture
-def left(monkeypatch):
-    """What was said where a process left at once."""
-    messages = []
-
-    def leave(message):
-        messages.append(message)
-        sys.exit(2)
-
-    monkeypatch.setattr(cli, "_leave", leave)
-    return messages
-
-
-def refuse(number):
-    raise OSError(number, os.strerror(number), "private.png")
-
-
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
-def test_a_file_that_may_not_be_read_is_one_line_and_no_failing_disk(number, left, capsys):
-    assert frame.told(lambda: refuse(number)) == 2 and not left
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: private.png: ") and "saved" not in line
-
-
-def test_a_full_disk_ends_the_process_at_once(left):
-    with pytest.raises(SystemExit):
-        frame.told(lambda: refuse(errno.ENOSPC))
-    assert left == ["private.png: No space left on device; what was saved is not lost"]
+@pytest.mark.parametrize(
+    "main, line",
+    [(restore.main, RESTORE), (prepare.main, PREPARE), (convert.main, ["src", "dst"]),
+     (compare.main, COMPARE)],
+    ids=["restore", "prepare", "convert", "compare"],
+)  # fmt: skip
+def test_every_path_of_every_command_is_refused_as_an_address(
+    main, line, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    paths = [i for i, word in enumerate(line) if word[0] != "-" and word != "folder"]
+    for i in paths:
+        option = line[i - 1] if i and line[i - 1][0] == "-" else ""
+        joined = [f"{option}=gs://bucket/run"] if option else ["gs://bucket/run"]
+        for words in (joined, [option, "gs://bucket/run"]) if option else (joined,):
+            first = i - 1 if option else i
+            assert main([*line[:first], *words, *line[i + 1 :]]) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1 and said.startswith(f"error: {option}")
+            assert "gs://bucket/run: not a path" in said and "mount it" in said
+    assert not list(tmp_path.iterdir())
 
 
-def test_other_trouble_is_no_mistake_of_the_users(left):
-    with pytest.raises(OSError):
-        frame.told(lambda: refuse(errno.ENOTEMPTY))
-    assert not left
+@pytest.mark.parametrize(
+    "word, refused",
+    [
+        ("--workdir=gs://bucket/run", True),
+        ("--config.data.path=s3://bucket/a=b", True),
+        ("--config.data.eval_path=https://host/x", True),
+        ("--config.autoencoder.weights=hub:owner/name", False),
+        ("--coordinator=host:1234", False),
+        ("--workdir=gs:/bucket", False),  # a folder that an older version made
+        ("--workdir=./gs://bucket", False),
+    ],
+)
+def test_only_addresses_are_refused(word, refused, capsys):
+    assert frame.told(lambda: 0, [word]) == (2 if refused else 0)
+    assert capsys.readouterr().err.startswith(f"error: {word}: not a path" if refused else "")

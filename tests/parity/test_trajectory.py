@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from elir_jax.parity.arrays import Recording
 from elir_jax.parity.probes import probes
-from elir_jax.parity.recording import Recording
 from elir_jax.parity.trajectory import update_rows, whole_rows
 from elir_jax.training.optim import Ema
 

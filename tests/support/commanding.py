@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 240  # seconds
 LOADED = ["elir_jax.commands.restore_pictures", "elir_jax.commands.conversion",
-          "elir_jax.parity.golden",
+          "elir_jax.parity.recording",
           "elir_jax.running.starting", "elir_jax.running.loop", "elir_jax.evaluation.present",
           "elir_jax.data.preparing.writing", "elir_jax.evaluation.folders"]  # fmt: skip
 REACHED = "reached: "
@@ -125,8 +125,9 @@ def _at_its_evaluation() -> None:
 
 def _at_its_comparison() -> None:
     """The files are read."""
+    from elir_jax.parity import recording
 
-    golden.compare_golden = _stop("comparison")
+    recording.compare_golden = _stop("comparison")
 
 
 UNTIL = {

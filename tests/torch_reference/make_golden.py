@@ -21,7 +21,7 @@ from elir_jax.weights.layouts import Source  # noqa: E402
 from elir_jax.weights.sizes import Sizes, read_sizes  # noqa: E402
 
 HEIGHT, WIDTH, BATCH, CHANNELS = 32, 48, 2, 4
-SMALL = 300  # entries; larger gradients are recorded by their norm alone
+SMALL = 300  # entries; larger gradients are recorded by their probes alone
 TARGET = HERE.parent / "golden" / "small.npz"
 
 

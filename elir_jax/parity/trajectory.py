@@ -47,7 +47,7 @@ def gradient_rows(golden: Recording, grads: Arrays, entry: float) -> list[Row]:
     ``entry``: how far an entry may be off, of the largest one.
     """
     ours = {name: np.asarray(grad, np.float64) for name, grad in grads.items()}
-    norms = {name: float(np.linalg.norm(grad)) for name, grad in ours.items()}
+    norms = {name: np.linalg.norm(grad) for name, grad in ours.items()}
     floor = {
         part: GRADIENT_FLOOR
         * float(np.linalg.norm([norms[n] for n in norms if n.startswith(part)]))
@@ -59,7 +59,7 @@ def gradient_rows(golden: Recording, grads: Arrays, entry: float) -> list[Row]:
 
     def of_norm(name):
         part = part_of(name)
-        return Tolerance(CERTAIN * (floor[part] + CHANGE[part] * norms[name]))
+        return Tolerance(CERTAIN * float(floor[part] + CHANGE[part] * norms[name]))
 
     recorded = golden.by_parameter("gradnorm")
     if recorded:

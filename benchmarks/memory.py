@@ -45,8 +45,10 @@ def kept_bytes(config, pairs: int) -> int:
 
     def kept(key, batch):
         params, frozen = method.init(key, "untrained")
-        params, keys = method.collapse(params), jax.random.split(key, pairs)
-        return jax.vjp(lambda p: method.objective(p, params, frozen, batch, keys)[0], params)[1]
+        params, keys = method.fold(params, frozen), jax.random.split(key, pairs)
+        return jax.vjp(
+            lambda p: method.objective(p, params, frozen, batch, keys, jnp.int32(0))[0], params
+        )[1]
 
     return size_of(jax.eval_shape(kept, jax.random.key(0), Batch(image, image, number, number)))
 

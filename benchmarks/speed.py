@@ -33,7 +33,7 @@ from elir_jax.devices.mesh import parallel_step, replicate  # noqa: E402
 from elir_jax.networks.layers import collapse  # noqa: E402
 from elir_jax.networks.unet import UNet  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
-from elir_jax.training.step import Order  # noqa: E402
+from elir_jax.training.step import StepRequest  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
 
 OURS = "ours"
@@ -111,7 +111,7 @@ class Bench:
 
     def restoration(self, size: int, rows: int) -> tuple[Callable, float]:
         """(a call that restores ``rows`` images with collapsed weights, its operations)."""
-        params = jax.block_until_ready(jax.jit(self.method.for_inference)(self.params))
+        params = jax.block_until_ready(jax.jit(self.method.for_inference)(self.params, self.frozen))
         keys, x = jax.random.split(jax.random.key(1), rows), images(rows, size)
         program = jax.jit(self.method.restore)
         flops = operations(program, params, self.frozen, x, keys)
@@ -137,12 +137,14 @@ class Bench:
 
         def call():
             nonlocal state, made
-            state, metrics, _ = mapped(state, batch, Order(made))
+            state, metrics, _ = mapped(state, batch, StepRequest(made))
             made += 1
             return metrics
 
         def one(state, batch):
-            pieces = jax.tree.map(lambda a: a[None], (batch, Order(state.step, *jnp.zeros(2))))
+            pieces = jax.tree.map(
+                lambda a: a[None], (batch, StepRequest(state.step, *jnp.zeros(2)))
+            )
             return jax.vmap(lambda b, o: step(state, b, o, axis_name="one"), axis_name="one")(
                 *pieces
             )

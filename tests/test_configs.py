@@ -18,7 +18,7 @@ from elir_jax.devices.mesh import AXIS
 from elir_jax.errors import UserError
 from elir_jax.networks.layers import collapse
 from elir_jax.training.state import create_state
-from elir_jax.training.step import Order
+from elir_jax.training.step import StepRequest
 from elir_jax.types import Batch
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -108,7 +108,7 @@ def trace(config, programs):
         return create_state(params, frozen, optimizer)
 
     def one_step(state, batch):
-        pieces = jax.tree.map(lambda a: a[None], (batch, Order(state.step, *jnp.zeros(2))))
+        pieces = jax.tree.map(lambda a: a[None], (batch, StepRequest(state.step, *jnp.zeros(2))))
         over_one = functools.partial(step, axis_name=AXIS)
         return jax.vmap(over_one, (None, 0, 0), None, axis_name=AXIS)(state, *pieces)
 
@@ -123,14 +123,13 @@ def trace(config, programs):
     )
     assert all(metric.shape == () for metric in metrics.values())
 
-    inference = jax.eval_shape(method.for_inference, state.ema)
+    inference = jax.eval_shape(method.for_inference, state.ema, state.frozen)
     side = config.evaluation.size
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
-    stages = jax.eval_shape(
-        method.stages, inference, state.frozen, jax.ShapeDtypeStruct((2, side, side, 3), "f4"), keys
-    )
-    assert set(stages) == set(method.stage_names)
-    assert all(stage.shape == (2, side, side, 3) for stage in stages.values())
+    image = x = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
+    for part in method.parts:
+        noise = x if part.noisy else None
+        x = jax.eval_shape(lambda *a, p=part: p.apply(*a)[-1], inference, state.frozen, x, noise)
+    assert x == image
     return numbers
 
 

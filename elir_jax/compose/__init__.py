@@ -86,7 +86,7 @@ def build(config: ConfigDict) -> Run:
     def evaluate_weights(
         params: Params, frozen: Params, perceptual: Perceptual = NOTHING
     ) -> Evaluation:
-        weights = replicate((method.for_inference(params), frozen))
+        weights = replicate((method.for_inference(params, frozen), frozen))
         return evaluate_held_out(held_out, by_weights(weights), perceptual)
 
     return Run(
@@ -106,8 +106,8 @@ def build(config: ConfigDict) -> Run:
 
 def inference_shapes(method: Method) -> tuple[Params, Params]:
     """Shapes of the (trained, frozen) parameters that the method restores with."""
-    shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), "untrained"))
-    return jax.eval_shape(lambda trees: tuple(map(method.for_inference, trees)), shapes)
+    params, frozen = _shapes(method)
+    return jax.eval_shape(method.for_inference, params, frozen), frozen
 
 
 def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Params]:
@@ -116,9 +116,15 @@ def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Pa
     Raises UserError where they are of another network.
     """
     params, frozen = inference_shapes(method)
-    given = method.for_inference(given)
-    check_weights(path, given, frozen | params)
-    return {name: given[name] for name in params}, {name: given[name] for name in frozen}
+    trained = {name: tree for name, tree in given.items() if name in _shapes(method)[0]}
+    found = {name: tree for name, tree in given.items() if name not in trained}
+    found |= method.for_inference(trained, given)
+    check_weights(path, found, frozen | params)
+    return {name: found[name] for name in params}, {name: found[name] for name in frozen}
+
+
+def _shapes(method: Method) -> tuple[Params, Params]:
+    return jax.eval_shape(lambda: method.init(jax.random.key(0), "untrained"))
 
 
 def check_ranges(config: ConfigDict, factor: int) -> None:
@@ -145,7 +151,7 @@ def build_step(config: ConfigDict, method: Method):
     step = functools.partial(
         train_step,
         objective=method.objective,
-        collapse=method.collapse,
+        fold=method.fold,
         optimizer=optimizer,
         ema=make(Ema, "ema", config.ema),
         seed=config.seed,

@@ -86,9 +86,9 @@ def build_autoencoder_training(config: ConfigDict) -> Method:
 
     return Method(
         init=init,
-        collapse=lambda params: params,
         objective=autoencoder_objective(encode, decode, objective, AXIS),
-        for_inference=lambda params: params,
+        fold=lambda params, frozen: params,
+        for_inference=lambda params, frozen: params,
         parts=autoencoder_parts(encode, decode),
         shows_input=False,
         export=export,

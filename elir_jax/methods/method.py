@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 
 from elir_jax.inference.parts import Part, multiple_of
-from elir_jax.training.step import Objective
+from elir_jax.training.step import Fold, Objective
 from elir_jax.types import Params
 
 
@@ -16,9 +16,9 @@ class Method(NamedTuple):
 
     # (key, name of the pretrained weights) -> (trained, frozen) parameters
     init: Callable[[jax.Array, str], tuple[Params, Params]]
-    objective: Objective  # of ``collapse(params)``
-    collapse: Callable[[Params], Params]  # trained parameters -> those that training computes with
-    for_inference: Callable[[Params], Params]  # trained parameters -> those that parts compute with
+    objective: Objective  # of ``fold(params, frozen)``
+    fold: Fold
+    for_inference: Fold  # (trained, frozen) parameters -> those that the parts compute with
     parts: tuple[Part, ...]  # of the restoration, in order
     target: Part | None = None  # original -> where the flow should end; None if nothing flows
     shows_input: bool = True  # whether the degraded picture differs from the original

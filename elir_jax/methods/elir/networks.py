@@ -1,12 +1,24 @@
 """ELIR's networks: encoder, estimator, velocity and decoder as one set of pure functions."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from elir_jax.networks.autoencoder import Autoencoder, apply_fn
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.unet import UNet
-from elir_jax.types import Networks, Params
+from elir_jax.types import Image, Latent, Params, Time
+
+
+class Networks(NamedTuple):
+    """The four networks as pure functions of (parameters, input)."""
+
+    encode: Callable[[Params, Image], Latent]
+    estimate: Callable[[Params, Latent], Latent]
+    velocity: Callable[[Params, Latent, Time], Latent]
+    decode: Callable[[Params, Latent], Image]
 
 
 def latent_flow(autoencoder: Autoencoder, estimator: RRDBNet, velocity: UNet) -> Networks:

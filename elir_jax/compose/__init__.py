@@ -45,7 +45,7 @@ def build(config: ConfigDict) -> Run:
     """Everything that training and evaluating this configuration needs. Raises UserError."""
     method = choose(METHODS, "method", config.method)(config)
     check_ranges(config, method.multiple)
-    found = build_data(config)
+    found = build_data(config, method.extra)
     optimizer, step = build_step(config, method)
 
     def data():

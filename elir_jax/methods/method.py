@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 
+from elir_jax.data.pairs import Extra, no_extra
 from elir_jax.inference.parts import Part, multiple_of
 from elir_jax.training.step import Fold, Objective
 from elir_jax.types import Params
@@ -21,6 +22,7 @@ class Method(NamedTuple):
     for_inference: Fold  # (trained, frozen) parameters -> those that the parts compute with
     parts: tuple[Part, ...]  # of the restoration, in order
     target: Part | None = None  # original -> where the flow should end; None if nothing flows
+    extra: Extra = no_extra  # what training data bring besides the pair
     shows_input: bool = True  # whether the degraded picture differs from the original
     export: Callable[[Params, Path], list[Path]] = lambda params, workdir: []  # averaged weights
 

@@ -296,14 +296,17 @@ def test_samples_and_steps_and_seeds_draw_different_noise():
     assert len(seen) == len(set(seen)) == 32
 
 
-def test_metrics_are_means_over_all_devices():
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_metrics_are_means_over_all_devices_and_extra_arrays_go_with_their_pairs(accumulate):
     def spy(params, ema, frozen, batch, keys, step):
-        return params["w"].sum(), {"slot": batch.slot.astype(jnp.float32).mean()}
+        apart = jnp.abs(batch.extra["mark"] - batch.slot).max()
+        return params["w"].sum(), {"slot": batch.slot.astype(jnp.float32).mean(), "apart": apart}
 
-    step = many_devices(parallel_step(step_with(objective=spy)))
+    step = many_devices(parallel_step(step_with(objective=spy, accumulate=accumulate)))
     state = replicate(create_state({"w": jnp.ones(2)}, {}, OPTIMIZER))
-    _, metrics = step(state, host(small.batch()))
-    assert float(metrics["slot"]) == np.arange(8).mean()
+    mark = np.arange(8, dtype=np.float32)
+    _, metrics = step(state, host(small.batch()._replace(extra={"mark": mark})))
+    assert float(metrics["slot"]) == np.arange(8).mean() and float(metrics["apart"]) == 0
     np.testing.assert_allclose(metrics["grad_norm"], np.sqrt(2), rtol=1e-6)
 
 

@@ -108,10 +108,16 @@ def default() -> ConfigDict:
     config.optimizer.schedule = "constant"  # constant | cosine: to 0 at the last step
     config.optimizer.warmup_steps = 0  # the rate rises linearly over so many steps
     config.optimizer.clip_norm = 0.0  # largest global norm of the gradients; 0: any
+    # Exceptions by top-level name of the trained parameters: {"encoder": {"learning_rate": 1e-5},
+    # "velocity": {"frozen": True}}.
+    config.optimizer.groups = ConfigDict()
 
     config.ema = ConfigDict()
     config.ema.decay = 0.999
-    config.ema.ramp_steps = 0.0  # the release's ramp: 2000
+    config.ema.ramp = (
+        "exponential"  # exponential, over ramp_steps | count: min(decay, (1+n)/(10+n))
+    )
+    config.ema.ramp_steps = 0.0  # 0: no ramp; the release's: 2000
 
     config.sampler = ConfigDict()
     config.sampler.num_steps = 0  # M; 0: as many as segments

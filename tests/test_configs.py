@@ -147,7 +147,7 @@ def test_bfr_is_the_papers_table_5():
     assert not degrade.eight_bit
     assert config.optimizer.to_dict() == {
         "learning_rate": 1e-4, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.02,
-        "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0,
+        "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0, "groups": {},
     }  # fmt: skip
     assert (config.ema.decay, config.objective.sigma_s, config.objective.sigma_min) == (
         0.999, 0.1, 1e-5,
@@ -176,6 +176,10 @@ def test_bfr_is_the_papers_table_5():
         ({"objective": {"target": "none"}}, ["objective", "ema", "online"]),
         ({"objective": {"dt": 1.5}}, ["objective", "dt"]),
         ({"ema": {"decay": 1.0}}, ["ema", "decay"]),
+        ({"ema": {"ramp": "linear"}}, ["ema", "exponential, count"]),
+        ({"ema": {"ramp": "count", "ramp_steps": 9.0}}, ["ema", "ramp_steps=0"]),
+        ({"optimizer": {"groups": {"decoder": {}}}}, ["optimizer.groups=decoder", "velocity"]),
+        ({"optimizer": {"groups": {"encoder": {"rate": 1}}}}, ["optimizer", "rate"]),
         ({"data": {"embedded": False}}, ["--config.data.path=FOLDER"]),
         ({"data": {"path": "/no/such/folder"}}, ["/no/such/folder", "no such folder"]),
     ],
@@ -204,7 +208,7 @@ def test_tasks_of_faces_are_the_papers_table_5(name):
     assert config.num_steps == round(300 * 70_000 / 128, -3)
     assert config.optimizer.to_dict() == {
         "learning_rate": 2e-4, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.02,
-        "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0,
+        "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0, "groups": {},
     }  # fmt: skip
     assert config.ema.decay == 0.999
 

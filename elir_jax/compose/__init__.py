@@ -65,12 +65,7 @@ def build(config: ConfigDict) -> Run:
         return create_state(params, frozen, optimizer)
 
     def state_like() -> TrainState:
-        try:
-            return jax.eval_shape(lambda: create_state(*new_parameters("untrained"), optimizer))
-        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-            raise UserError(
-                f"these networks cannot be built: {error}; check their sizes"
-            ) from error
+        return jax.eval_shape(lambda *trees: create_state(*trees, optimizer), *_shapes(method))
 
     def converted(workdir: Path) -> tuple[Params, Params]:
         return for_inference(method, read_weights(workdir), workdir / WEIGHTS)
@@ -124,7 +119,10 @@ def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Pa
 
 
 def _shapes(method: Method) -> tuple[Params, Params]:
-    return jax.eval_shape(lambda: method.init(jax.random.key(0), "untrained"))
+    try:
+        return jax.eval_shape(lambda: method.init(jax.random.key(0), "untrained"))
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise UserError(f"these networks cannot be built: {error}; check their sizes") from error
 
 
 def check_ranges(config: ConfigDict, factor: int) -> None:
@@ -146,7 +144,12 @@ def check_ranges(config: ConfigDict, factor: int) -> None:
 
 def build_step(config: ConfigDict, method: Method):
     """(optimizer, train step); the step still wants ``axis_name``."""
-    adamw = make(AdamW, "optimizer", config.optimizer)
+    fields = config.optimizer.to_dict()
+    if fields.get("groups"):
+        trained = _shapes(method)[0]
+        for name in fields["groups"]:
+            choose(trained, "optimizer.groups", name)
+    adamw = make(AdamW, "optimizer", fields)
     optimizer = make(adamw.build, "optimizer", {}, num_steps=config.num_steps)
     step = functools.partial(
         train_step,

@@ -335,6 +335,12 @@ def test_the_releases_ramp():
     np.testing.assert_allclose(Ema(decay=0.999).decay_at(jnp.int32(1)), 0.999)
 
 
+def test_the_ramp_by_count():
+    ema = Ema(decay=0.5, ramp="count")
+    found = [float(ema.decay_at(jnp.int32(n))) for n in (1, 2, 8, 100)]
+    np.testing.assert_allclose(found, [2 / 11, 3 / 12, 0.5, 0.5], rtol=1e-6)
+
+
 def test_it_overfits_one_batch(single):
     state, losses = create_state(*small.init(), OPTIMIZER), []
     for _ in range(60):

@@ -28,8 +28,10 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402
 from elir_jax import compose  # noqa: E402
 from elir_jax.compose.elir import inference_form  # noqa: E402
+from elir_jax.compose.fields import sizes  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.devices.mesh import parallel_step, replicate  # noqa: E402
+from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.networks.layers import collapse  # noqa: E402
 from elir_jax.networks.unet import UNet  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
@@ -90,7 +92,7 @@ class Bench:
 
     def __init__(self, config, repository: Path | None, expanded: bool):
         self.config, self.method = config, compose.METHODS[config.method](config)
-        init = jax.jit(lambda key: self.method.init(key, "untrained"))
+        init = jax.jit(lambda key: self.method.init(key, untrained))
         self.params, self.frozen = init(jax.random.key(0))
         self.torch = None
         if repository is not None:
@@ -116,7 +118,7 @@ class Bench:
         program = jax.jit(self.method.restore)
         flops = operations(program, params, self.frozen, x, keys)
         # The sampler's loop is counted once.
-        velocity, side = self.config.velocity.to_dict(), size // 8
+        velocity, side = sizes(self.config.velocity), size // 8
         velocity["form"] = inference_form(self.config.dtype)
         z = jnp.zeros((rows, side, side, self.config.autoencoder.latent_channels))
         one = operations(

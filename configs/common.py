@@ -67,8 +67,9 @@ def default() -> ConfigDict:
         }
     )
 
+    # Each network starts from its own ``weights``: untrained (or "") | embedded (the autoencoder) |
+    # hub:OWNER/NAME | a file of TAESD's or of the release | converted weights | a run's folder.
     config.autoencoder = ConfigDict()
-    # embedded | hub:OWNER/NAME | a file or folder of TAESD's | untrained (to measure speed)
     config.autoencoder.weights = "embedded"
     config.autoencoder.width = 32  # 32: the embedded one's; 64: TAESD's
     config.autoencoder.latent_channels = 16
@@ -76,11 +77,13 @@ def default() -> ConfigDict:
     config.autoencoder.trainable_encoder = True  # of the degraded image (Tables 4 and 8)
 
     config.estimator = ConfigDict()  # RRDB (section 7.1.1)
+    config.estimator.weights = ""
     config.estimator.hidden = 96
     config.estimator.num_blocks = 3
     config.estimator.form = "collapsing"  # collapsing | expanded | plain
 
     config.velocity = ConfigDict()  # U-Net (section 7.1.2)
+    config.velocity.weights = ""
     config.velocity.hidden = 128
     config.velocity.channel_multipliers = (1, 2, 1, 2)
     config.velocity.num_mid_blocks = 1
@@ -114,9 +117,7 @@ def default() -> ConfigDict:
 
     config.ema = ConfigDict()
     config.ema.decay = 0.999
-    config.ema.ramp = (
-        "exponential"  # exponential, over ramp_steps | count: min(decay, (1+n)/(10+n))
-    )
+    config.ema.ramp = "exponential"  # over ramp_steps | count: min(decay, (1 + n) / (10 + n))
     config.ema.ramp_steps = 0.0  # 0: no ramp; the release's: 2000
 
     config.sampler = ConfigDict()

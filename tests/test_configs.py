@@ -12,10 +12,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from elir_jax import compose
+from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
 from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
 from elir_jax.devices.mesh import AXIS
 from elir_jax.errors import UserError
+from elir_jax.methods.method import untrained
 from elir_jax.networks.layers import collapse
 from elir_jax.training.state import create_state
 from elir_jax.training.step import StepRequest
@@ -104,7 +106,7 @@ def trace(config, programs):
     batch = Batch(image, image, number, number)
 
     def init():
-        params, frozen = method.init(jax.random.key(0), "untrained")
+        params, frozen = method.init(jax.random.key(0), untrained)
         return create_state(params, frozen, optimizer)
 
     def one_step(state, batch):
@@ -267,7 +269,9 @@ def test_bfr_without_data_says_how_to_give_it():
 
 def test_embedded_weights_reach_the_frozen_and_the_trained_encoder():
     config = load("quickstart", "tiny")
-    params, frozen = compose.METHODS["elir"](config).init(jax.random.key(0), "embedded")
+    params, frozen = compose.METHODS["elir"](config).init(
+        jax.random.key(0), starting_weights(config)
+    )
     for ours, theirs in zip(
         jax.tree.leaves(params["encoder"]), jax.tree.leaves(frozen["encoder"]), strict=True
     ):

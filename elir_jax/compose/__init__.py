@@ -16,6 +16,7 @@ from elir_jax.compose.data import build_data
 from elir_jax.compose.elir import build_elir
 from elir_jax.compose.fields import choose, make, plain
 from elir_jax.compose.restoring import restoring
+from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.devices.mesh import (
     check_batch,
     parallel_step,
@@ -23,7 +24,7 @@ from elir_jax.devices.mesh import (
 )
 from elir_jax.errors import UserError
 from elir_jax.evaluation.measure import Evaluation
-from elir_jax.methods.method import Method
+from elir_jax.methods.method import Method, untrained
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
 from elir_jax.running.evaluating import HeldOut, evaluate_held_out
 from elir_jax.running.loop import Plan
@@ -52,11 +53,8 @@ def build(config: ConfigDict) -> Run:
         check_batch(config.batch_size, config.accumulate)
         return found.batches(jax.process_index(), jax.process_count())
 
-    def new_parameters(weights: str) -> tuple[Params, Params]:
-        return method.init(jax.random.key(config.seed), weights)
-
     def init_state(workdir: Path) -> TrainState:
-        params, frozen = new_parameters(config.autoencoder.weights)
+        params, frozen = method.init(jax.random.key(config.seed), starting_weights(config))
         if has_weights(workdir):
             given = read_weights(workdir)
             check_weights(workdir / WEIGHTS, given, frozen | params)
@@ -120,7 +118,7 @@ def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Pa
 
 def _shapes(method: Method) -> tuple[Params, Params]:
     try:
-        return jax.eval_shape(lambda: method.init(jax.random.key(0), "untrained"))
+        return jax.eval_shape(lambda: method.init(jax.random.key(0), untrained))
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise UserError(f"these networks cannot be built: {error}; check their sizes") from error
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 
@@ -12,11 +12,25 @@ from elir_jax.training.step import Fold, Objective
 from elir_jax.types import Params
 
 
+@runtime_checkable
+class Start(Protocol):
+    """What the networks of a section of the configuration start from.
+
+    ``init`` draws untrained parameters, by top-level name; the result has their names and shapes.
+    """
+
+    def __call__(self, section: str, init: Callable[[], Params]) -> Params: ...
+
+
+def untrained(section: str, init: Callable[[], Params]) -> Params:
+    """No file is read; enough for shapes."""
+    return init()
+
+
 class Method(NamedTuple):
     """What distinguishes one way of training and restoring from another."""
 
-    # (key, name of the pretrained weights) -> (trained, frozen) parameters
-    init: Callable[[jax.Array, str], tuple[Params, Params]]
+    init: Callable[[jax.Array, Start], tuple[Params, Params]]  # (trained, frozen) parameters
     objective: Objective  # of ``fold(params, frozen)``
     fold: Fold
     for_inference: Fold  # (trained, frozen) parameters -> those that the parts compute with

@@ -66,8 +66,10 @@ class AdamW:
         )
         own = {name: self._group(name) for name in self.groups}
         if own:
-            rules = {name: group and group.build(num_steps) for name, group in own.items()}
-            rules = {name: found or optax.set_to_zero() for name, found in rules.items()}
+            rules = {
+                name: group.build(num_steps) if group else optax.set_to_zero()
+                for name, group in own.items()
+            }
             rule = optax.multi_transform(rules | {OTHERS: rule}, self._labels)
         if not self.clip_norm:
             return rule

@@ -36,8 +36,17 @@ def init_latent_flow(
 ) -> Params:
     """Untrained ``{"estimator": ..., "velocity": ...}``."""
     first, second = jax.random.split(key)
+    return init_estimator(first, latent_channels, estimator) | init_velocity(
+        second, latent_channels, velocity
+    )
+
+
+def init_estimator(key: jax.Array, latent_channels: int, estimator: RRDBNet) -> Params:
+    """Untrained ``{"estimator": ...}``."""
+    return {"estimator": estimator.init(key, jnp.zeros((1, 8, 8, latent_channels)))["params"]}
+
+
+def init_velocity(key: jax.Array, latent_channels: int, velocity: UNet) -> Params:
+    """Untrained ``{"velocity": ...}``."""
     latent = jnp.zeros((1, 8, 8, latent_channels))
-    return {
-        "estimator": estimator.init(first, latent)["params"],
-        "velocity": velocity.init(second, latent, jnp.zeros((1,)))["params"],
-    }
+    return {"velocity": velocity.init(key, latent, jnp.zeros((1,)))["params"]}

@@ -57,8 +57,6 @@ def build_autoencoder_training(config: ConfigDict) -> Method:
     return Method(
         init=init,
         objective=autoencoder_objective(encode, decode, objective, AXIS),
-        fold=lambda params, frozen: params,
-        for_inference=lambda params, frozen: params,
         parts=autoencoder_parts(encode, decode),
         shows_input=False,
         export=export,

@@ -27,14 +27,19 @@ def untrained(section: str, init: Callable[[], Params]) -> Params:
     return init()
 
 
+def as_trained(params: Params, frozen: Params) -> Params:
+    """Nothing is folded: training and restoring compute with the trained parameters."""
+    return params
+
+
 class Method(NamedTuple):
     """What distinguishes one way of training and restoring from another."""
 
     init: Callable[[jax.Array, Start], tuple[Params, Params]]  # (trained, frozen) parameters
     objective: Objective  # of ``fold(params, frozen)``
-    fold: Fold
-    for_inference: Fold  # (trained, frozen) parameters -> those that the parts compute with
     parts: tuple[Part, ...]  # of the restoration, in order
+    fold: Fold = as_trained
+    for_inference: Fold = as_trained  # (trained, frozen) -> those that the parts compute with
     target: Part | None = None  # original -> where the flow should end; None if nothing flows
     extra: Extra = no_extra  # what training data bring besides the pair
     shows_input: bool = True  # whether the degraded picture differs from the original

@@ -90,8 +90,6 @@ def build_toy(config) -> Method:
     return Method(
         init=init,
         objective=objective_of(toy),
-        fold=lambda params, frozen: params,
-        for_inference=lambda params, frozen: params,
         parts=(
             Part("draft", draft, Local(1, PIXELS_AT_ONCE), shows=("draft",)),
             Part("polish", polish, window),

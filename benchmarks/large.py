@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from elir_jax.compose import METHODS  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.inference import whole_pictures as any_size  # noqa: E402
+from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.networks.layers import collapse  # noqa: E402
 from elir_jax.pictures.images import to_float, to_uint8, write_png  # noqa: E402
 from elir_jax.restorer import Restorer  # noqa: E402
@@ -96,7 +97,7 @@ def main() -> None:
         if checkpoint is None:
             checkpoint, config = Path(folder) / "untrained", config or "configs/bfr.py"
             method = METHODS["elir"](read_config(config))
-            make = jax.jit(lambda key: method.init(key, "untrained"))
+            make = jax.jit(lambda key: method.init(key, untrained))
             params, frozen = jax.tree.map(np.asarray, make(jax.random.key(0)))
             write_weights(checkpoint, frozen | collapse(params))
         if options.only != "measure":

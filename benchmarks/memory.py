@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.scaling import compile_step, size_of  # noqa: E402
 from benchmarks.speed import load  # noqa: E402
 from elir_jax import compose  # noqa: E402
+from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
 
 GB = 1e9
@@ -44,9 +45,11 @@ def kept_bytes(config, pairs: int) -> int:
     number = jax.ShapeDtypeStruct((pairs,), jnp.int32)
 
     def kept(key, batch):
-        params, frozen = method.init(key, "untrained")
-        params, keys = method.collapse(params), jax.random.split(key, pairs)
-        return jax.vjp(lambda p: method.objective(p, params, frozen, batch, keys)[0], params)[1]
+        params, frozen = method.init(key, untrained)
+        params, keys = method.fold(params, frozen), jax.random.split(key, pairs)
+        return jax.vjp(
+            lambda p: method.objective(p, params, frozen, batch, keys, jnp.int32(0))[0], params
+        )[1]
 
     return size_of(jax.eval_shape(kept, jax.random.key(0), Batch(image, image, number, number)))
 

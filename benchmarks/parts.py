@@ -52,8 +52,18 @@ def main() -> None:
     bench = Bench(config, None, expanded=False)
     trained, inference = build_networks(config)
     kinds = {
-        "forward": (inference, jax.jit(bench.method.for_inference)(bench.params), 1, lambda f: f),
-        "gradient": (trained, jax.jit(bench.method.collapse)(bench.params), PAIRS, gradient),
+        "forward": (
+            inference,
+            jax.jit(bench.method.for_inference)(bench.params, bench.frozen),
+            1,
+            lambda f: f,
+        ),
+        "gradient": (
+            trained,
+            jax.jit(bench.method.fold)(bench.params, bench.frozen),
+            PAIRS,
+            gradient,
+        ),
     }
     peak = measured_peak()
     print(f"{jax.devices()[0].device_kind}; matrix product {peak / 1e9:.0f} GFLOP/s")

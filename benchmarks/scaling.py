@@ -24,6 +24,7 @@ from benchmarks.collectives import collectives  # noqa: E402
 from elir_jax import compose  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.devices.mesh import compiled_step  # noqa: E402
+from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
 
@@ -35,7 +36,7 @@ def compile_step(config, per_chip: int):
     method = compose.METHODS[config.method](config)
     optimizer, step = compose.build_step(config, method)
     state = jax.eval_shape(
-        lambda key: create_state(*method.init(key, "untrained"), optimizer), jax.random.key(0)
+        lambda key: create_state(*method.init(key, untrained), optimizer), jax.random.key(0)
     )
     rows, size = per_chip * jax.local_device_count(), config.data.size
     image = jax.ShapeDtypeStruct((rows, size, size, 3), jnp.float32)

@@ -28,12 +28,14 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402
 from elir_jax import compose  # noqa: E402
 from elir_jax.compose.elir import inference_form  # noqa: E402
+from elir_jax.compose.fields import sizes  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.devices.mesh import parallel_step, replicate  # noqa: E402
+from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.networks.layers import collapse  # noqa: E402
 from elir_jax.networks.unet import UNet  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402
-from elir_jax.training.step import Order  # noqa: E402
+from elir_jax.training.step import StepRequest  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
 
 OURS = "ours"
@@ -90,7 +92,7 @@ class Bench:
 
     def __init__(self, config, repository: Path | None, expanded: bool):
         self.config, self.method = config, compose.METHODS[config.method](config)
-        init = jax.jit(lambda key: self.method.init(key, "untrained"))
+        init = jax.jit(lambda key: self.method.init(key, untrained))
         self.params, self.frozen = init(jax.random.key(0))
         self.torch = None
         if repository is not None:
@@ -111,12 +113,12 @@ class Bench:
 
     def restoration(self, size: int, rows: int) -> tuple[Callable, float]:
         """(a call that restores ``rows`` images with collapsed weights, its operations)."""
-        params = jax.block_until_ready(jax.jit(self.method.for_inference)(self.params))
+        params = jax.block_until_ready(jax.jit(self.method.for_inference)(self.params, self.frozen))
         keys, x = jax.random.split(jax.random.key(1), rows), images(rows, size)
         program = jax.jit(self.method.restore)
         flops = operations(program, params, self.frozen, x, keys)
         # The sampler's loop is counted once.
-        velocity, side = self.config.velocity.to_dict(), size // 8
+        velocity, side = sizes(self.config.velocity), size // 8
         velocity["form"] = inference_form(self.config.dtype)
         z = jnp.zeros((rows, side, side, self.config.autoencoder.latent_channels))
         one = operations(
@@ -137,12 +139,14 @@ class Bench:
 
         def call():
             nonlocal state, made
-            state, metrics, _ = mapped(state, batch, Order(made))
+            state, metrics, _ = mapped(state, batch, StepRequest(made))
             made += 1
             return metrics
 
         def one(state, batch):
-            pieces = jax.tree.map(lambda a: a[None], (batch, Order(state.step, *jnp.zeros(2))))
+            pieces = jax.tree.map(
+                lambda a: a[None], (batch, StepRequest(state.step, *jnp.zeros(2)))
+            )
             return jax.vmap(lambda b, o: step(state, b, o, axis_name="one"), axis_name="one")(
                 *pieces
             )

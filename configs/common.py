@@ -67,8 +67,9 @@ def default() -> ConfigDict:
         }
     )
 
+    # Each network starts from its own ``weights``: untrained (or "") | embedded (the autoencoder) |
+    # hub:OWNER/NAME | a file of TAESD's or of the release | converted weights | a run's folder.
     config.autoencoder = ConfigDict()
-    # embedded | hub:OWNER/NAME | a file or folder of TAESD's | untrained (to measure speed)
     config.autoencoder.weights = "embedded"
     config.autoencoder.width = 32  # 32: the embedded one's; 64: TAESD's
     config.autoencoder.latent_channels = 16
@@ -76,11 +77,13 @@ def default() -> ConfigDict:
     config.autoencoder.trainable_encoder = True  # of the degraded image (Tables 4 and 8)
 
     config.estimator = ConfigDict()  # RRDB (section 7.1.1)
+    config.estimator.weights = ""
     config.estimator.hidden = 96
     config.estimator.num_blocks = 3
     config.estimator.form = "collapsing"  # collapsing | expanded | plain
 
     config.velocity = ConfigDict()  # U-Net (section 7.1.2)
+    config.velocity.weights = ""
     config.velocity.hidden = 128
     config.velocity.channel_multipliers = (1, 2, 1, 2)
     config.velocity.num_mid_blocks = 1
@@ -108,10 +111,14 @@ def default() -> ConfigDict:
     config.optimizer.schedule = "constant"  # constant | cosine: to 0 at the last step
     config.optimizer.warmup_steps = 0  # the rate rises linearly over so many steps
     config.optimizer.clip_norm = 0.0  # largest global norm of the gradients; 0: any
+    # Exceptions by top-level name of the trained parameters: {"encoder": {"learning_rate": 1e-5},
+    # "velocity": {"frozen": True}}.
+    config.optimizer.groups = ConfigDict()
 
     config.ema = ConfigDict()
     config.ema.decay = 0.999
-    config.ema.ramp_steps = 0.0  # the release's ramp: 2000
+    config.ema.ramp = "exponential"  # over ramp_steps | count: min(decay, (1 + n) / (10 + n))
+    config.ema.ramp_steps = 0.0  # 0: no ramp; the release's: 2000
 
     config.sampler = ConfigDict()
     config.sampler.num_steps = 0  # M; 0: as many as segments

@@ -1,4 +1,4 @@
-"""Array types, the batch and the networks, as every other file names them.
+"""Array types and the batch, as every other file names them.
 
 Glossary (the paper's symbols, https://arxiv.org/abs/2502.03500):
 
@@ -13,7 +13,6 @@ Glossary (the paper's symbols, https://arxiv.org/abs/2502.03500):
 =============  ==========================================================================
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float, Int, Key
@@ -23,22 +22,18 @@ Latent = Float[Array, "b lh lw lc"]
 Time = Float[Array, " b"]
 SampleKeys = Key[Array, " b"]
 Scalar = Float[Array, ""]
+Step = Int[Array, ""]  # updates made so far
 Params = Any  # a tree of arrays, as flax.linen makes it
 
 
 class Batch(NamedTuple):
-    """Training pairs, with what makes each one reproducible."""
+    """Training pairs, with what makes each one reproducible.
+
+    ``extra`` holds what else a method's data brings, arrays by name with one row for each pair.
+    """
 
     x_hq: Image
     x_lq: Image
     record: Int[Array, " b"]  # number of the photograph in its source, to name it in messages
     slot: Int[Array, " b"]  # place in the global batch: seeds the sample's own noise
-
-
-class Networks(NamedTuple):
-    """The four networks as pure functions of (parameters, input)."""
-
-    encode: Callable[[Params, Image], Latent]
-    estimate: Callable[[Params, Latent], Latent]
-    velocity: Callable[[Params, Latent, Time], Latent]
-    decode: Callable[[Params, Latent], Image]
+    extra: dict[str, Array] = {}

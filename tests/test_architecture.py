@@ -112,3 +112,26 @@ def test_files_have_one_idea_and_say_it(path):
 @pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
 def test_scripts_are_short(script):
     assert len((ROOT / script).read_text().splitlines()) <= 80
+
+
+GENERAL = ("training", "running", "inference", "evaluation")
+NETWORKS_AND_METHODS = re.compile("encoder|estimator|velocity|decoder|elir|taesd", re.IGNORECASE)
+
+
+def identifiers(path: Path) -> set[str]:
+    """Every name that a file gives or uses, but the package's own."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        for field in ("id", "attr", "arg", "name", "asname"):
+            value = getattr(node, field, None)
+            if isinstance(value, str) and not value.startswith("elir_jax"):
+                found.add(value)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if room_of(p) in GENERAL], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_general_rooms_know_no_network_and_no_method(path):
+    assert not our_rooms(path) & {"networks", "methods", "losses", "flow", "compose"}
+    assert not {name for name in identifiers(path) if NETWORKS_AND_METHODS.search(name)}

@@ -12,13 +12,15 @@ import pytest
 from ml_collections import ConfigDict
 
 from elir_jax import compose
+from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
 from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
 from elir_jax.devices.mesh import AXIS
 from elir_jax.errors import UserError
+from elir_jax.methods.method import untrained
 from elir_jax.networks.layers import collapse
 from elir_jax.training.state import create_state
-from elir_jax.training.step import Order
+from elir_jax.training.step import StepRequest
 from elir_jax.types import Batch
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -104,11 +106,11 @@ def trace(config, programs):
     batch = Batch(image, image, number, number)
 
     def init():
-        params, frozen = method.init(jax.random.key(0), "untrained")
+        params, frozen = method.init(jax.random.key(0), untrained)
         return create_state(params, frozen, optimizer)
 
     def one_step(state, batch):
-        pieces = jax.tree.map(lambda a: a[None], (batch, Order(state.step, *jnp.zeros(2))))
+        pieces = jax.tree.map(lambda a: a[None], (batch, StepRequest(state.step, *jnp.zeros(2))))
         over_one = functools.partial(step, axis_name=AXIS)
         return jax.vmap(over_one, (None, 0, 0), None, axis_name=AXIS)(state, *pieces)
 
@@ -123,14 +125,13 @@ def trace(config, programs):
     )
     assert all(metric.shape == () for metric in metrics.values())
 
-    inference = jax.eval_shape(method.for_inference, state.ema)
+    inference = jax.eval_shape(method.for_inference, state.ema, state.frozen)
     side = config.evaluation.size
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
-    stages = jax.eval_shape(
-        method.stages, inference, state.frozen, jax.ShapeDtypeStruct((2, side, side, 3), "f4"), keys
-    )
-    assert set(stages) == set(method.stage_names)
-    assert all(stage.shape == (2, side, side, 3) for stage in stages.values())
+    image = x = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
+    for part in method.parts:
+        noise = x if part.noisy else None
+        x = jax.eval_shape(lambda *a, p=part: p.apply(*a)[-1], inference, state.frozen, x, noise)
+    assert x == image
     return numbers
 
 
@@ -148,7 +149,7 @@ def test_bfr_is_the_papers_table_5():
     assert not degrade.eight_bit
     assert config.optimizer.to_dict() == {
         "learning_rate": 1e-4, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.02,
-        "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0,
+        "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0, "groups": {},
     }  # fmt: skip
     assert (config.ema.decay, config.objective.sigma_s, config.objective.sigma_min) == (
         0.999, 0.1, 1e-5,
@@ -177,6 +178,10 @@ def test_bfr_is_the_papers_table_5():
         ({"objective": {"target": "none"}}, ["objective", "ema", "online"]),
         ({"objective": {"dt": 1.5}}, ["objective", "dt"]),
         ({"ema": {"decay": 1.0}}, ["ema", "decay"]),
+        ({"ema": {"ramp": "linear"}}, ["ema", "exponential, count"]),
+        ({"ema": {"ramp": "count", "ramp_steps": 9.0}}, ["ema", "ramp_steps=0"]),
+        ({"optimizer": {"groups": {"decoder": {}}}}, ["optimizer.groups=decoder", "velocity"]),
+        ({"optimizer": {"groups": {"encoder": {"rate": 1}}}}, ["optimizer", "rate"]),
         ({"data": {"embedded": False}}, ["--config.data.path=FOLDER"]),
         ({"data": {"path": "/no/such/folder"}}, ["/no/such/folder", "no such folder"]),
     ],
@@ -205,7 +210,7 @@ def test_tasks_of_faces_are_the_papers_table_5(name):
     assert config.num_steps == round(300 * 70_000 / 128, -3)
     assert config.optimizer.to_dict() == {
         "learning_rate": 2e-4, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.02,
-        "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0,
+        "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0, "groups": {},
     }  # fmt: skip
     assert config.ema.decay == 0.999
 
@@ -264,7 +269,9 @@ def test_bfr_without_data_says_how_to_give_it():
 
 def test_embedded_weights_reach_the_frozen_and_the_trained_encoder():
     config = load("quickstart", "tiny")
-    params, frozen = compose.METHODS["elir"](config).init(jax.random.key(0), "embedded")
+    params, frozen = compose.METHODS["elir"](config).init(
+        jax.random.key(0), starting_weights(config)
+    )
     for ours, theirs in zip(
         jax.tree.leaves(params["encoder"]), jax.tree.leaves(frozen["encoder"]), strict=True
     ):

@@ -16,6 +16,7 @@ from elir_jax.compose.data import build_data
 from elir_jax.compose.elir import build_elir
 from elir_jax.compose.fields import choose, make, plain
 from elir_jax.compose.restoring import restoring
+from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.devices.mesh import (
     check_batch,
     parallel_step,
@@ -23,7 +24,7 @@ from elir_jax.devices.mesh import (
 )
 from elir_jax.errors import UserError
 from elir_jax.evaluation.measure import Evaluation
-from elir_jax.methods.method import Method
+from elir_jax.methods.method import Method, untrained
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
 from elir_jax.running.evaluating import HeldOut, evaluate_held_out
 from elir_jax.running.loop import Plan
@@ -45,18 +46,15 @@ def build(config: ConfigDict) -> Run:
     """Everything that training and evaluating this configuration needs. Raises UserError."""
     method = choose(METHODS, "method", config.method)(config)
     check_ranges(config, method.multiple)
-    found = build_data(config)
+    found = build_data(config, method.extra)
     optimizer, step = build_step(config, method)
 
     def data():
         check_batch(config.batch_size, config.accumulate)
         return found.batches(jax.process_index(), jax.process_count())
 
-    def new_parameters(weights: str) -> tuple[Params, Params]:
-        return method.init(jax.random.key(config.seed), weights)
-
     def init_state(workdir: Path) -> TrainState:
-        params, frozen = new_parameters(config.autoencoder.weights)
+        params, frozen = method.init(jax.random.key(config.seed), starting_weights(config))
         if has_weights(workdir):
             given = read_weights(workdir)
             check_weights(workdir / WEIGHTS, given, frozen | params)
@@ -65,12 +63,7 @@ def build(config: ConfigDict) -> Run:
         return create_state(params, frozen, optimizer)
 
     def state_like() -> TrainState:
-        try:
-            return jax.eval_shape(lambda: create_state(*new_parameters("untrained"), optimizer))
-        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-            raise UserError(
-                f"these networks cannot be built: {error}; check their sizes"
-            ) from error
+        return jax.eval_shape(lambda *trees: create_state(*trees, optimizer), *_shapes(method))
 
     def converted(workdir: Path) -> tuple[Params, Params]:
         return for_inference(method, read_weights(workdir), workdir / WEIGHTS)
@@ -86,7 +79,7 @@ def build(config: ConfigDict) -> Run:
     def evaluate_weights(
         params: Params, frozen: Params, perceptual: Perceptual = NOTHING
     ) -> Evaluation:
-        weights = replicate((method.for_inference(params), frozen))
+        weights = replicate((method.for_inference(params, frozen), frozen))
         return evaluate_held_out(held_out, by_weights(weights), perceptual)
 
     return Run(
@@ -106,8 +99,8 @@ def build(config: ConfigDict) -> Run:
 
 def inference_shapes(method: Method) -> tuple[Params, Params]:
     """Shapes of the (trained, frozen) parameters that the method restores with."""
-    shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), "untrained"))
-    return jax.eval_shape(lambda trees: tuple(map(method.for_inference, trees)), shapes)
+    params, frozen = _shapes(method)
+    return jax.eval_shape(method.for_inference, params, frozen), frozen
 
 
 def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Params]:
@@ -116,9 +109,18 @@ def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Pa
     Raises UserError where they are of another network.
     """
     params, frozen = inference_shapes(method)
-    given = method.for_inference(given)
-    check_weights(path, given, frozen | params)
-    return {name: given[name] for name in params}, {name: given[name] for name in frozen}
+    trained = {name: tree for name, tree in given.items() if name in _shapes(method)[0]}
+    found = {name: tree for name, tree in given.items() if name not in trained}
+    found |= method.for_inference(trained, given)
+    check_weights(path, found, frozen | params)
+    return {name: found[name] for name in params}, {name: found[name] for name in frozen}
+
+
+def _shapes(method: Method) -> tuple[Params, Params]:
+    try:
+        return jax.eval_shape(lambda: method.init(jax.random.key(0), untrained))
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise UserError(f"these networks cannot be built: {error}; check their sizes") from error
 
 
 def check_ranges(config: ConfigDict, factor: int) -> None:
@@ -140,12 +142,17 @@ def check_ranges(config: ConfigDict, factor: int) -> None:
 
 def build_step(config: ConfigDict, method: Method):
     """(optimizer, train step); the step still wants ``axis_name``."""
-    adamw = make(AdamW, "optimizer", config.optimizer)
+    fields = config.optimizer.to_dict()
+    if fields.get("groups"):
+        trained = _shapes(method)[0]
+        for name in fields["groups"]:
+            choose(trained, "optimizer.groups", name)
+    adamw = make(AdamW, "optimizer", fields)
     optimizer = make(adamw.build, "optimizer", {}, num_steps=config.num_steps)
     step = functools.partial(
         train_step,
         objective=method.objective,
-        collapse=method.collapse,
+        fold=method.fold,
         optimizer=optimizer,
         ema=make(Ema, "ema", config.ema),
         seed=config.seed,

@@ -1,12 +1,9 @@
-"""The autoencoder of a configuration: its size, its pretrained weights, its own training."""
-
-from pathlib import Path
+"""The autoencoder of a configuration: its size, and its own training."""
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from elir_jax import assets
 from elir_jax.compose.fields import choose, make
 from elir_jax.devices.mesh import AXIS
 from elir_jax.errors import UserError
@@ -15,15 +12,9 @@ from elir_jax.methods.autoencoder.parts import autoencoder_parts
 from elir_jax.methods.method import Method
 from elir_jax.networks.autoencoder import Autoencoder, apply_fn
 from elir_jax.networks.linear_autoencoder import LinearAutoencoder, embed
-from elir_jax.types import Params
-from elir_jax.weights.hub import download
-from elir_jax.weights.own import FILE as WEIGHTS
-from elir_jax.weights.own import check_weights, has_weights, read_weights
-from elir_jax.weights.taesd import read_autoencoder, write_autoencoder
+from elir_jax.weights.taesd import write_autoencoder
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-EMBEDDED_WEIGHTS = Path(assets.__file__).parent / "autoencoder.safetensors"
-HUB = "hub:"
 
 
 def build_autoencoder(config: ConfigDict) -> Autoencoder:
@@ -34,27 +25,6 @@ def build_autoencoder(config: ConfigDict) -> Autoencoder:
         dtype=choose(DTYPES, "dtype", config.dtype),
         rematerialize=config.rematerialize,
     )
-
-
-def pretrained_autoencoder(weights: str, autoencoder: Autoencoder, key: jax.Array) -> Params:
-    """Weights by name: ``embedded``, ``hub:OWNER/NAME``, a file or a folder, ``untrained``.
-
-    ``untrained`` draws them from ``key``; it serves measurements of speed and shape.
-    """
-    if weights == "untrained":
-        return autoencoder.init(key)
-    if weights == "embedded":
-        path = EMBEDDED_WEIGHTS
-    elif weights.startswith(HUB):
-        path = download(weights.removeprefix(HUB))
-    else:
-        path = Path(weights)
-    like = jax.eval_shape(autoencoder.init, key)
-    if has_weights(path):
-        params = read_weights(path)
-        check_weights(path / WEIGHTS, params, like)
-        return params
-    return read_autoencoder(path, like)
 
 
 def build_autoencoder_training(config: ConfigDict) -> Method:
@@ -74,8 +44,8 @@ def build_autoencoder_training(config: ConfigDict) -> Method:
     if config.accumulate > 1:
         raise UserError("--config.accumulate: the autoencoder's latent moments need a whole batch")
 
-    def init(key, weights):
-        return (trained.init(key) if linear else pretrained_autoencoder(weights, trained, key)), {}
+    def init(key, start):
+        return start("autoencoder", lambda: trained.init(key)), {}
 
     def export(params, workdir):
         path = workdir / "autoencoder.safetensors"
@@ -86,9 +56,7 @@ def build_autoencoder_training(config: ConfigDict) -> Method:
 
     return Method(
         init=init,
-        collapse=lambda params: params,
         objective=autoencoder_objective(encode, decode, objective, AXIS),
-        for_inference=lambda params: params,
         parts=autoencoder_parts(encode, decode),
         shows_input=False,
         export=export,

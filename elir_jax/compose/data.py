@@ -18,7 +18,7 @@ from elir_jax.data.degradations.tasks import (
     Inpainting,
     SuperResolution,
 )
-from elir_jax.data.pairs import Degradation, PairMaker, evaluation_pairs
+from elir_jax.data.pairs import Degradation, Extra, PairMaker, evaluation_pairs, no_extra
 from elir_jax.data.pipeline import Feed, TrainingBatches
 from elir_jax.data.sources import Source
 
@@ -61,8 +61,8 @@ class Data(NamedTuple):
         return {"images": len(self.source), "names": digest.hexdigest()[:16]}
 
 
-def build_data(config: ConfigDict) -> Data:
-    """Sources, degradation and feed. Raises UserError."""
+def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
+    """Sources, degradation and feed; ``extra`` is the method's. Raises UserError."""
     data, name = config.data, config.degradation.name
     train, held_out = choose_sources(data.path, data.eval_path, data.held_out, data.embedded)
     kind = choose(DEGRADATIONS, "degradation.name", name)
@@ -71,7 +71,7 @@ def build_data(config: ConfigDict) -> Data:
     fit = {"degrade": degrade, "fit": data.fit}
     found = Data(
         source=train,
-        maker=make(PairMaker, "data", fit, size=data.size),
+        maker=make(PairMaker, "data", fit, size=data.size, extra=extra),
         feed=make(Feed, "data", feed, batch_size=config.batch_size, seed=config.seed),
         held_out=held_out,
         held_out_maker=make(PairMaker, "evaluation", fit, size=config.evaluation.size),

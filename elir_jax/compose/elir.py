@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
-from elir_jax.compose.autoencoder import build_autoencoder, pretrained_autoencoder
-from elir_jax.compose.fields import make
+from elir_jax.compose.autoencoder import build_autoencoder
+from elir_jax.compose.fields import make, sizes
 from elir_jax.flow.sampler import Sampler
-from elir_jax.methods.elir.networks import init_latent_flow, latent_flow
+from elir_jax.methods.elir.networks import Networks, init_estimator, init_velocity, latent_flow
 from elir_jax.methods.elir.objective import ElirObjective, elir_objective
 from elir_jax.methods.elir.parts import elir_parts, target_part
 from elir_jax.methods.method import Method
@@ -16,7 +16,7 @@ from elir_jax.networks.layers import Form, collapse
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.unet import UNet
 from elir_jax.networks.winograd import transform_kernels
-from elir_jax.types import Networks, Params
+from elir_jax.types import Params
 
 
 def build_elir(config: ConfigDict) -> Method:
@@ -32,21 +32,24 @@ def build_elir(config: ConfigDict) -> Method:
     section["num_steps"] = section["num_steps"] or objective.num_segments  # M = K
     sampler = make(Sampler, "sampler", section, sigma_s=objective.sigma_s)
 
-    def init(key, weights):
+    def init(key, start):
         first, second = jax.random.split(key)
-        params = init_latent_flow(first, autoencoder.latent_channels, estimator, velocity)
-        frozen = pretrained_autoencoder(weights, autoencoder, second)
+        third, fourth = jax.random.split(first)
+        channels = autoencoder.latent_channels
+        params = start("estimator", lambda: init_estimator(third, channels, estimator))
+        params |= start("velocity", lambda: init_velocity(fourth, channels, velocity))
+        frozen = start("autoencoder", lambda: autoencoder.init(second))
         if trainable_encoder:
             params["encoder"] = jax.tree.map(jnp.copy, frozen["encoder"])
         return params, frozen
 
-    def collapse_trained(params: Params) -> Params:
+    def fold(params: Params, frozen: Params) -> Params:
         return {
             name: collapse(tree) if forms.get(name) == "collapsing" else tree
             for name, tree in params.items()
         }
 
-    def for_inference(params: Params) -> Params:
+    def for_inference(params: Params, frozen: Params) -> Params:
         params = collapse(params)
         if form == "plain":
             return params
@@ -58,7 +61,7 @@ def build_elir(config: ConfigDict) -> Method:
     return Method(
         init=init,
         objective=elir_objective(trained, objective),
-        collapse=collapse_trained,
+        fold=fold,
         for_inference=for_inference,
         parts=elir_parts(collapsed, sampler, velocity.factor),
         target=target_part(collapsed),
@@ -78,8 +81,8 @@ def build_networks(config: ConfigDict) -> tuple[Networks, Networks]:
 
 def _latent_networks(config: ConfigDict, dtype: DTypeLike) -> tuple[RRDBNet, UNet]:
     return (
-        make(RRDBNet, "estimator", config.estimator, dtype=dtype),
-        make(UNet, "velocity", config.velocity, dtype=dtype),
+        make(RRDBNet, "estimator", sizes(config.estimator), dtype=dtype),
+        make(UNet, "velocity", sizes(config.velocity), dtype=dtype),
     )
 
 

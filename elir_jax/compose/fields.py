@@ -24,6 +24,11 @@ def make(cls: Callable[..., Any], section: str, fields: Any, **extra: Any) -> An
         raise UserError(f"--config.{section}: {error}") from error
 
 
+def sizes(section: ConfigDict) -> dict[str, Any]:
+    """A network's fields: all but the name of the weights that it starts from."""
+    return {name: value for name, value in section.items() if name != "weights"}
+
+
 def plain(config: ConfigDict) -> dict:
     """The configuration as JSON has it."""
     return json.loads(config.to_json_best_effort())

@@ -6,6 +6,7 @@ Everything random about a pair comes from the generator it is given.
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -29,6 +30,27 @@ LARGEST_ENLARGEMENT = 2  # more would train on blur
 PADDED = 400  # pixels; the release's window for blind super-resolution, which is Real-ESRGAN's
 
 
+@runtime_checkable
+class Extra(Protocol):
+    """What a method trains on besides a pair: arrays by name, for ``Batch.extra``.
+
+    Shapes and types must not depend on the pair. Workers receive the callable, so it must be
+    picklable: a module's function, or a dataclass with ``__call__``. What it draws from ``rng``
+    follows what the pair drew.
+    """
+
+    def __call__(
+        self, rng: np.random.Generator, x_hq: FloatPixels, x_lq: FloatPixels
+    ) -> dict[str, np.ndarray]: ...
+
+
+def no_extra(
+    rng: np.random.Generator, x_hq: FloatPixels, x_lq: FloatPixels
+) -> dict[str, np.ndarray]:
+    """Nothing besides the pair."""
+    return {}
+
+
 @dataclasses.dataclass(frozen=True)
 class PairMaker:
     """How an image becomes a pair of ``size`` x ``size`` pixels.
@@ -43,6 +65,7 @@ class PairMaker:
     degrade: Degradation
     size: int
     fit: str = "crop"
+    extra: Extra = no_extra  # of a training pair
 
     def __post_init__(self):
         if self.fit not in FITS:

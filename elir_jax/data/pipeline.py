@@ -68,7 +68,7 @@ class MakeSample:
     source: Source
     maker: PairMaker
 
-    def __call__(self, record: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, record: int, rng: np.random.Generator) -> dict:
         bad, number = GOOD, int(record)
         for _ in range(min(ATTEMPTS, len(self.source))):
             try:
@@ -78,15 +78,18 @@ class MakeSample:
                 bad = int(record)
                 number = (number + 1) % len(self.source)
             else:
-                return {
-                    "x_hq": x_hq,
-                    "x_lq": x_lq,
-                    "record": np.int32(number),
-                    "bad": np.int32(bad),
-                }
-        size = self.maker.size
-        nothing = np.zeros((size, size, 3), np.float32)
-        return {"x_hq": nothing, "x_lq": nothing, "record": np.int32(NONE), "bad": np.int32(bad)}
+                return self._sample(rng, x_hq, x_lq, number, bad)
+        return self._sample(rng, *blank_pair(self.maker.size), NONE, bad)
+
+    def _sample(self, rng, x_hq, x_lq, record: int, bad: int) -> dict:
+        numbers = {"record": np.int32(record), "bad": np.int32(bad)}
+        extra = self.maker.extra(rng, x_hq, x_lq)
+        return {"x_hq": x_hq, "x_lq": x_lq} | numbers | ({"extra": extra} if extra else {})
+
+
+def blank_pair(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A black pair."""
+    return np.zeros((size, size, 3), np.float32), np.zeros((size, size, 3), np.float32)
 
 
 class TrainingBatches:
@@ -152,9 +155,14 @@ class TrainingBatches:
 
     def blank(self) -> Batch:
         """A batch of nothing, for a process that has none."""
-        rows, size = len(self._slots), self.maker.size
-        x = np.zeros((rows, size, size, 3), np.float32)
-        return Batch(x, x, record=np.full(rows, GOOD, np.int32), slot=self._slots)
+
+        def rows(one):
+            return np.stack([one] * len(self._slots))
+
+        pair = blank_pair(self.maker.size)
+        extra = self.maker.extra(np.random.default_rng(0), *pair)
+        more = {name: rows(array) for name, array in extra.items()}
+        return Batch(*map(rows, pair), rows(np.int32(GOOD)), self._slots, more)
 
     def _start(self) -> Iterator:
         index, count = self._share

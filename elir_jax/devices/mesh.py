@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from elir_jax.errors import UserError
 from elir_jax.training.state import TrainState
-from elir_jax.training.step import Metrics, Order, Verdict
+from elir_jax.training.step import Metrics, StepRequest, Verdict
 from elir_jax.types import Batch
 
 AXIS = "devices"
@@ -49,16 +49,16 @@ def _shard(tree: Any) -> Any:
     return jax.tree.map(lambda a: a.reshape(devices, a.shape[0] // devices, *a.shape[1:]), tree)
 
 
-StepFn = Callable[[TrainState, Batch, Order], tuple[TrainState, Metrics, Verdict]]
+StepFn = Callable[[TrainState, Batch, StepRequest], tuple[TrainState, Metrics, Verdict]]
 
 
 def parallel_step(step: Callable[..., tuple[TrainState, Metrics, Verdict]]) -> StepFn:
-    """``step(state, batch, order, axis_name=...)`` over all devices of all hosts.
+    """``step(state, batch, request, axis_name=...)`` over all devices of all hosts.
 
-    The given state is donated; the batch and the order are this host's own.
+    The given state is donated; the batch and the request are this host's own.
     """
     mapped = _mapped(step)
-    return lambda state, batch, order: mapped(state, _shard(batch), _for_each_device(order))
+    return lambda state, batch, request: mapped(state, _shard(batch), _for_each_device(request))
 
 
 def compiled_step(
@@ -66,7 +66,7 @@ def compiled_step(
 ) -> jax.stages.Compiled:
     """The program that :func:`parallel_step` runs on one host; shapes are enough."""
     shards = jax.eval_shape(_shard, batch)
-    return _mapped(step).lower(state, shards, _for_each_device(Order(0))).compile()
+    return _mapped(step).lower(state, shards, _for_each_device(StepRequest(0))).compile()
 
 
 def _mapped(step: Callable[..., tuple[TrainState, Metrics, Verdict]]):
@@ -79,12 +79,12 @@ def _mapped(step: Callable[..., tuple[TrainState, Metrics, Verdict]]):
     )
 
 
-def _for_each_device(order: Order) -> Order:
+def _for_each_device(request: StepRequest) -> StepRequest:
     devices = jax.local_device_count()
-    return Order(
-        np.full(devices, order.after, np.int32),
-        np.full(devices, order.stop, np.float32),
-        np.full(devices, order.empty, np.float32),
+    return StepRequest(
+        np.full(devices, request.after, np.int32),
+        np.full(devices, request.stop, np.float32),
+        np.full(devices, request.empty, np.float32),
     )
 
 

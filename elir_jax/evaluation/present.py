@@ -13,7 +13,6 @@ from elir_jax.evaluation.page import write_page
 from elir_jax.files import whole_file
 from elir_jax.pictures.images import AnyPixels, to_uint8, write_png
 
-COLUMNS = ("input", "latent_mmse", "restored")  # stages shown in the picture, where there are
 MARGIN = 4
 HEADER = 18
 
@@ -33,8 +32,12 @@ def format_table(evaluation: Evaluation) -> str:
 
 
 def draw_grid(samples: list[Sample]) -> np.ndarray:
-    """Input | latent MMSE | restored | original, one row a sample."""
-    columns = [stage for stage in COLUMNS if stage in samples[0].stages]
+    """The first two stages, the last and the original, one row a sample.
+
+    For ELIR: input | latent MMSE | restored | original.
+    """
+    stages = list(samples[0].stages)
+    columns = list(dict.fromkeys([*stages[:2], stages[-1]]))
     rows = [[*(sample.stages[c] for c in columns), sample.original] for sample in samples]
     return draw_panels([*columns, "original"], rows)
 

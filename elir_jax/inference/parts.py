@@ -73,7 +73,7 @@ def shown_stages(parts: Sequence[Part]) -> tuple[str, ...]:
 
 
 def shows_restoration(parts: Sequence[Part]) -> bool:
-    """Whether the last stage shown is the restoration itself, as ELIR's last Euler step."""
+    """Whether the last stage shown is the restoration itself, as a flow's last step is."""
     for number, part in reversed(list(enumerate(parts))):
         if part.shows:
             return bool(part.shows[-1]) and part.through == tuple(

@@ -19,7 +19,7 @@ from elir_jax.running.feeding import Feeding
 from elir_jax.running.records.writers import Writers
 from elir_jax.running.stopping import StopRequest
 from elir_jax.training.state import TrainState
-from elir_jax.training.step import Metrics, Order, Verdict
+from elir_jax.training.step import Metrics, StepRequest, Verdict
 from elir_jax.types import Batch
 
 
@@ -81,8 +81,8 @@ class _Loop:
             if self.alone and (stopping or batch is None):  # nobody else to agree with
                 self.stopped, self.fault = stopping, not stopping
                 break
-            order = Order(self.step, float(stopping), float(batch is None))
-            self._make(self.data.blank() if batch is None else batch, order)
+            request = StepRequest(self.step, float(stopping), float(batch is None))
+            self._make(self.data.blank() if batch is None else batch, request)
             if self.step % self.plan.checkpoint_every == 0:
                 self._look_at_last()
                 if not (self.stopped or self.fault):
@@ -120,10 +120,10 @@ class _Loop:
                 self.error = error
             return None
 
-    def _make(self, batch: Batch, order: Order) -> None:
+    def _make(self, batch: Batch, request: StepRequest) -> None:
         first = self.step == self.start
         self.ledger.turn("compile" if first else self.ledger.account_of(self.step + 1))
-        self.state, metrics, verdict = self.step_fn(self.state, batch, order)
+        self.state, metrics, verdict = self.step_fn(self.state, batch, request)
         self.step += 1
         self.stop.nothing_to_save = False
         previous, self.pending = self.pending, (self.step, metrics, verdict, batch.record)
@@ -139,10 +139,10 @@ class _Loop:
     def _look_at(self, step: int, metrics: Metrics, verdict: Verdict, record: np.ndarray) -> None:
         """Wait for a step's verdict, act on it, log its metrics where it is their turn."""
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        made, stop, empty = (bool(flag) for flag in jax.device_get(verdict))
+        applied, stop, empty = (bool(flag) for flag in jax.device_get(verdict))
         self.stopped |= stop
         self.fault |= empty and not stop
-        if made:
+        if applied:
             self.writers.advance(step)
             if step % self.plan.log_every == 0 or step == self.plan.num_steps:
                 self._try(self.writers.log, step, values)

@@ -23,7 +23,8 @@ FREE = {"num_steps", "accumulate", "rematerialize", "log_every", "checkpoint_eve
         "data.on_error", "data.max_bad_share"}  # fmt: skip
 # What a field that a checkpoint's configuration lacks meant before there was such a field.
 ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
-         "autoencoder.linear": False}  # fmt: skip
+         "ema.ramp": "exponential", "autoencoder.linear": False, "estimator.weights": "",
+         "velocity.weights": ""}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
 NONE = -1  # where a process sees no checkpoint
 

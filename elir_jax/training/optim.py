@@ -1,6 +1,8 @@
 """Optimizer and exponential moving average (Table 5)."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ from jaxtyping import Array, Float, Int
 from elir_jax.types import Params
 
 SCHEDULES = ("constant", "cosine")
+RAMPS = ("exponential", "count")
+OTHERS = "_others"  # label of the parameters that no group names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +23,10 @@ class AdamW:
     The learning rate rises linearly from 0 over ``warmup_steps``, then stays (``constant``) or
     falls to 0 at the run's last step along half a cosine (``cosine``). Gradients are scaled to a
     global norm of at most ``clip_norm``; 0 leaves them as they are.
+
+    ``groups`` are exceptions by top-level name of the parameters: ``{"velocity": {"learning_rate":
+    1e-5}}`` changes fields of this class, ``{"velocity": {"frozen": True}}`` leaves the parameters
+    as they are and their gradients out of the norm that is clipped.
     """
 
     learning_rate: float = 1e-4
@@ -29,12 +37,15 @@ class AdamW:
     schedule: str = "constant"
     warmup_steps: int = 0
     clip_norm: float = 0.0
+    groups: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule={self.schedule}: unknown; one of {', '.join(SCHEDULES)}")
         if self.warmup_steps < 0 or self.clip_norm < 0:
             raise ValueError("warmup_steps and clip_norm must not be negative")
+        for name in self.groups:
+            self._group(name)  # raises on a wrong field
 
     def rate(self, num_steps: int) -> optax.ScalarOrSchedule:
         """The learning rate, a function of the update's number from 0 unless it is constant."""
@@ -50,12 +61,38 @@ class AdamW:
 
     def build(self, num_steps: int) -> optax.GradientTransformation:
         """The optax transformation of a run of ``num_steps`` updates."""
-        adamw = optax.adamw(
+        rule = optax.adamw(
             self.rate(num_steps), self.b1, self.b2, self.eps, weight_decay=self.weight_decay
         )
+        own = {name: self._group(name) for name in self.groups}
+        if own:
+            rules = {
+                name: group.build(num_steps) if group else optax.set_to_zero()
+                for name, group in own.items()
+            }
+            rule = optax.multi_transform(rules | {OTHERS: rule}, self._labels)
         if not self.clip_norm:
-            return adamw
-        return optax.chain(optax.clip_by_global_norm(self.clip_norm), adamw)
+            return rule
+        rules = [optax.clip_by_global_norm(self.clip_norm), rule]
+        frozen = {name for name, group in own.items() if group is None}
+        if frozen:
+            trained = optax.masked(
+                optax.set_to_zero(), lambda params: {name: name in frozen for name in params}
+            )
+            rules = [trained, *rules]
+        return optax.chain(*rules)
+
+    def _group(self, name: str) -> "AdamW | None":
+        """The rule of a group; None if the group is frozen."""
+        fields = dict(self.groups[name])
+        frozen = fields.pop("frozen", False)
+        if fields.keys() & {"clip_norm", "groups"}:
+            raise ValueError(f"groups.{name}: a group has no clip_norm and no groups of its own")
+        own = dataclasses.replace(self, groups={}, clip_norm=0.0, **fields)
+        return None if frozen else own
+
+    def _labels(self, params: Params) -> dict[str, str]:
+        return {name: name if name in self.groups else OTHERS for name in params}
 
 
 def apply_gradients(
@@ -70,21 +107,30 @@ def apply_gradients(
 class Ema:
     """``ema <- d ema + (1 - d) params`` after each update.
 
-    ``d = decay`` (Table 5), or ``decay (1 - exp(-n / ramp_steps))`` after the n-th update where
-    ``ramp_steps`` is not 0; the release ramps over 2000.
+    ``d = decay`` (Table 5) unless there is a ramp, ``n`` being the update's number from 1:
+    ``exponential`` is ``decay (1 - exp(-n / ramp_steps))`` if ``ramp_steps`` is not 0, the
+    release's with 2000; ``count`` is ``min(decay, (1 + n) / (10 + n))``, that of PMRF (torch_ema's
+    default).
     """
 
     decay: float = 0.999
     ramp_steps: float = 0.0
+    ramp: str = "exponential"
 
     def __post_init__(self):
         if not 0 <= self.decay < 1:
             raise ValueError(f"ema: decay must lie in [0, 1), got {self.decay}")
         if self.ramp_steps < 0:
             raise ValueError(f"ema: ramp_steps must not be negative, got {self.ramp_steps}")
+        if self.ramp not in RAMPS:
+            raise ValueError(f"ramp={self.ramp}: unknown; one of {', '.join(RAMPS)}")
+        if self.ramp == "count" and self.ramp_steps:
+            raise ValueError("ramp=count takes no ramp_steps; set ramp_steps=0")
 
     def decay_at(self, update: Int[Array, ""]) -> Float[Array, ""]:
         """Decay of the ``update``-th update, counted from 1."""
+        if self.ramp == "count":
+            return jnp.minimum(jnp.float32(self.decay), (1.0 + update) / (10.0 + update))
         if not self.ramp_steps:
             return jnp.float32(self.decay)
         return self.decay * -jnp.expm1(-update / self.ramp_steps)

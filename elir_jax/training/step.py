@@ -3,14 +3,14 @@
 Each sample's random key follows from (seed, step, slot in the global batch), so losses do not
 depend on the number of devices. Gradients may be accumulated over equal parts of the batch.
 
-Gradients, metrics and the hosts' wishes travel as one vector, in the step's only collective. A step
-that must not be made leaves the state as it was: where a value is not finite, where a host has no
+Gradients, metrics and the hosts' requests travel as one vector, in the step's only collective. A
+step that must not be applied leaves the state as it was: if a value is not finite, if a host has no
 batch, and after such a step, which the hosts learn of one step late.
 """
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,35 @@ from jaxtyping import Array, Bool, Float, Int
 
 from elir_jax.training.optim import Ema, apply_gradients
 from elir_jax.training.state import TrainState
-from elir_jax.types import Batch, Params, SampleKeys, Scalar
+from elir_jax.types import Batch, Params, SampleKeys, Scalar, Step
 
-Objective = Callable[[Params, Params, Params, Batch, SampleKeys], tuple[Scalar, dict[str, Scalar]]]
 Metrics = dict[str, Scalar]
+Fold = Callable[[Params, Params], Params]  # (trained, frozen) -> those that training computes with
 
 
-class Order(NamedTuple):
-    """What one host wants of a step."""
+@runtime_checkable
+class Objective(Protocol):
+    """A method's loss on one device's share of a batch.
+
+    ``params`` and ``ema`` are the trained parameters and their average, both folded; ``frozen`` are
+    the weights that are never updated. ``keys`` are the samples' own random keys, and ``step`` is
+    the number of updates made so far. Returns the loss and its terms by name, each a scalar and a
+    mean over the samples.
+    """
+
+    def __call__(
+        self,
+        params: Params,
+        ema: Params,
+        frozen: Params,
+        batch: Batch,
+        keys: SampleKeys,
+        step: Step,
+    ) -> tuple[Scalar, Metrics]: ...
+
+
+class StepRequest(NamedTuple):
+    """What one host asks of a step."""
 
     after: Int[Array, ""] | int  # the step that the state must be at; at another, nothing is done
     stop: Float[Array, ""] | float = 0.0  # 1: this host was told to end the run
@@ -37,7 +58,7 @@ class Order(NamedTuple):
 class Verdict(NamedTuple):
     """What became of a step; the same on every host."""
 
-    made: Bool[Array, ""]  # whether the state was updated
+    applied: Bool[Array, ""]  # whether the state was updated
     stop: Bool[Array, ""]  # whether any host was told to end the run
     empty: Bool[Array, ""]  # whether any host had no batch
 
@@ -45,10 +66,10 @@ class Verdict(NamedTuple):
 def train_step(
     state: TrainState,
     batch: Batch,
-    order: Order,
+    request: StepRequest,
     *,
     objective: Objective,
-    collapse: Callable[[Params], Params],
+    fold: Fold,
     optimizer: optax.GradientTransformation,
     ema: Ema,
     seed: int,
@@ -57,34 +78,35 @@ def train_step(
 ) -> tuple[TrainState, Metrics, Verdict]:
     """Update the state with one device's share of the batch.
 
-    The objective sees ``collapse(params)``. Gradients travel in that form, which is smaller, and
-    are led back to the parameters on each device: ``collapse`` does not depend on the data.
+    The objective sees ``fold(params, frozen)``: collapsed blocks, merged adapters. Gradients travel
+    in that form, which is smaller, and each device pulls them back to the parameters: ``fold`` does
+    not depend on the data.
 
     Gradients and every metric are means over ``axis_name``. Metrics are ``loss``, the objective's
     terms by name, and the norms ``grad_norm``, ``update_norm`` and ``param_norm``. Unless the
-    verdict says ``made``, the new state is the old one; where the update itself overflows, the
+    verdict says ``applied``, the new state is the old one; if the update itself overflows, the
     moments alone have moved.
     """
     step_key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, batch.slot)
 
-    seen, lead_back = jax.vjp(collapse, state.params)
-    ema_seen = collapse(state.ema)
+    folded, pull_back = jax.vjp(lambda params: fold(params, state.frozen), state.params)
+    ema_folded = fold(state.ema, state.frozen)
 
-    def loss_fn(seen, part, part_keys):
-        loss, terms = objective(seen, ema_seen, state.frozen, part, part_keys)
+    def loss_fn(folded, part, part_keys):
+        loss, terms = objective(folded, ema_folded, state.frozen, part, part_keys, state.step)
         return loss, {"loss": loss, **terms}
 
     gradient = jax.grad(loss_fn, has_aux=True)
     if accumulate == 1:
-        grads, metrics = gradient(seen, batch, keys)
+        grads, metrics = gradient(folded, batch, keys)
     else:
-        grads, metrics = _accumulate(gradient, seen, batch, keys, accumulate)
+        grads, metrics = _accumulate(gradient, folded, batch, keys, accumulate)
 
-    stale = (state.step != order.after).astype(jnp.float32)
-    vector, restore = ravel_pytree((grads, metrics, stale, order.stop, order.empty))
+    stale = (state.step != request.after).astype(jnp.float32)
+    vector, restore = ravel_pytree((grads, metrics, stale, request.stop, request.empty))
     grads, metrics, stale, stop, empty = restore(jax.lax.pmean(vector, axis_name))
-    (grads,) = lead_back(grads)
+    (grads,) = pull_back(grads)
     metrics["grad_norm"] = optax.tree.norm(grads)
     finite = jnp.isfinite(jnp.stack(jax.tree.leaves(metrics))).all()
 
@@ -105,8 +127,8 @@ def train_step(
     wanted = finite & (empty == 0) & (stale == 0)
     new_state, metrics["update_norm"] = jax.lax.cond(wanted, update, keep, state)
     metrics["param_norm"] = optax.tree.norm(new_state.params)
-    made = wanted & jnp.isfinite(metrics["update_norm"])
-    return new_state, metrics, Verdict(made, stop > 0, empty > 0)
+    applied = wanted & jnp.isfinite(metrics["update_norm"])
+    return new_state, metrics, Verdict(applied, stop > 0, empty > 0)
 
 
 def _accumulate(gradient, params, batch: Batch, keys: SampleKeys, parts: int):

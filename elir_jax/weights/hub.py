@@ -1,4 +1,4 @@
-"""Pretrained autoencoders from the Hugging Face hub; the only place that downloads."""
+"""Pretrained weights from the Hugging Face hub; the only place that downloads."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ def download(repository: str) -> Path:
     except ImportError as error:
         raise UserError(
             f"hub:{repository}: huggingface_hub is not installed; pip install huggingface_hub, or "
-            f"give a file (--config.autoencoder.weights=FILE)"
+            f"give a file (weights=FILE)"
         ) from error
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
@@ -29,5 +29,5 @@ def download(repository: str) -> Path:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"hub:{repository}: cannot be downloaded ({reason}); connect to the network, or give a "
-            f"file (--config.autoencoder.weights=FILE)"
+            f"file (weights=FILE)"
         ) from error

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import jax
 
 from elir_jax.errors import UserError
-from elir_jax.methods.elir.networks import init_latent_flow, latent_flow
+from elir_jax.methods.elir.networks import Networks, init_latent_flow, latent_flow
 from elir_jax.networks.autoencoder import Autoencoder
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.unet import UNet
-from elir_jax.types import Networks, Params
+from elir_jax.types import Params
 from elir_jax.weights.layouts import Source
 
 

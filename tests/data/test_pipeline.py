@@ -107,6 +107,34 @@ def test_a_blank_batch_has_the_shapes_of_a_real_one():
         assert a.shape == b.shape and a.dtype == b.dtype
 
 
+def marks(rng, x_hq, x_lq):
+    """What a method may bring: something of the pair, something random."""
+    return {"corner": x_hq[0, 0], "draw": np.float32(rng.random())}
+
+
+def test_extra_arrays_come_with_their_pair_and_leave_it_as_it_is():
+    plain, feed = feed_of(Numbers()), feed_of(Numbers())
+    feed = TrainingBatches(Numbers(), PairMaker(Denoising(0.1), 32, extra=marks), feed.feed)
+    batch, without = next(feed), next(plain)
+    np.testing.assert_array_equal(batch.x_lq, without.x_lq)
+    assert without.extra == {} and set(batch.extra) == {"corner", "draw"}
+    np.testing.assert_array_equal(batch.extra["corner"], batch.x_hq[:, 0, 0])
+    assert len(set(batch.extra["draw"].tolist())) == 4
+    shapes = {name: (array.shape, array.dtype) for name, array in feed.blank().extra.items()}
+    assert shapes == {name: (array.shape, array.dtype) for name, array in batch.extra.items()}
+
+
+def test_extra_arrays_come_from_workers_too(photographs):
+    source = ImageFiles(sorted(photographs.rglob("*.png")))
+    found = []
+    for workers in (0, 1):
+        feed = Feed(batch_size=4, seed=7, workers=workers)
+        data = TrainingBatches(source, PairMaker(Denoising(0.1), 32, extra=marks), feed)
+        found.append(next(data))
+        data.close()
+    np.testing.assert_array_equal(found[0].extra["draw"], found[1].extra["draw"])
+
+
 def test_processes_share_the_same_global_batches():
     for batch, first, second in zip(
         batches(3), batches(3, process=(0, 2)), batches(3, process=(1, 2)), strict=True

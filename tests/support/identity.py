@@ -7,8 +7,10 @@ import jax
 import numpy as np
 
 from elir_jax.compose import METHODS
-from elir_jax.compose.autoencoder import build_autoencoder, pretrained_autoencoder
+from elir_jax.compose.autoencoder import build_autoencoder
 from elir_jax.compose.restoration import read_config
+from elir_jax.compose.starting_weights import starting_weights
+from elir_jax.methods.method import untrained
 from elir_jax.networks.layers import collapse
 from elir_jax.weights.own import write_weights
 
@@ -20,11 +22,13 @@ def write_identity(folder):
     config = read_config(CONFIG)
     method = METHODS["elir"](config)
     key = jax.random.key(0)
-    like = jax.eval_shape(lambda: collapse(method.init(key, "untrained")[0]))
+    like = jax.eval_shape(lambda: collapse(method.init(key, untrained)[0]))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), like)
     # The estimate is z + (z + 0.2 d) with d = (1 - 0.2 a) z; it is z where a is 30.
     kernel = params["estimator"]["rrdb0"]["dense0"]["conv4"]["kernel"]
     kernel[1, 1, :16, :16] = -30 * np.eye(16)
-    autoencoder = pretrained_autoencoder("embedded", build_autoencoder(config), key)
+    autoencoder = starting_weights(config)(
+        "autoencoder", lambda: build_autoencoder(config).init(key)
+    )
     write_weights(folder, params | jax.tree.map(np.asarray, autoencoder))
     return folder

@@ -1,5 +1,6 @@
 """The learning rate's schedule and the clipping of gradients, against closed forms."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,8 +30,53 @@ def test_clipping_scales_all_gradients_by_their_common_norm():
     )
 
 
+PARAMS = {name: {"w": jnp.full(2, 5.0)} for name in ("encoder", "head", "velocity")}
+GROUPS = {"encoder": {"learning_rate": 0.01, "weight_decay": 0.0}, "velocity": {"frozen": True}}
+
+
+def grouped(**fields):
+    return AdamW(learning_rate=0.1, weight_decay=0.02, groups=GROUPS, **fields).build(10)
+
+
+def test_groups_have_fields_of_their_own_and_a_frozen_one_stays():
+    optimizer, params = grouped(), PARAMS
+    state = optimizer.init(params)
+    for _ in range(2):  # a constant gradient: each step of Adam is the rate times its sign
+        grads = jax.tree.map(lambda w: jnp.full_like(w, 3.0), params)
+        params, state = apply_gradients(optimizer, grads, state, params)
+    head = 5.0
+    for _ in range(2):
+        head -= 0.1 * (1 + 0.02 * head)
+    np.testing.assert_allclose(params["encoder"]["w"], 5.0 - 2 * 0.01, rtol=1e-6)
+    np.testing.assert_allclose(params["head"]["w"], head, rtol=1e-6)
+    np.testing.assert_array_equal(params["velocity"]["w"], PARAMS["velocity"]["w"])
+
+
+def test_a_frozen_group_has_no_part_in_the_norm_that_is_clipped():
+    optimizer = grouped(b1=0.0, b2=0.0, eps=1.0, clip_norm=1.0)
+    grads = {"encoder": {"w": jnp.array([3.0, 0.0])}, "head": {"w": jnp.array([0.0, 4.0])}}
+    grads["velocity"] = {"w": jnp.full(2, 1e6)}
+    params, _ = apply_gradients(optimizer, grads, optimizer.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(params["encoder"]["w"], [5 - 0.01 * 0.6 / 1.6, 5.0], rtol=1e-6)
+
+
+def test_without_groups_the_optimizers_state_is_as_it_was():
+    paths = [
+        jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(
+            AdamW().build(10).init({"head": {"w": jnp.zeros(2)}})
+        )
+    ]  # fmt: skip
+    assert paths == ["[0].count", "[0].mu['head']['w']", "[0].nu['head']['w']"]
+
+
 @pytest.mark.parametrize(
-    "fields", [{"schedule": "linear"}, {"warmup_steps": -1}, {"clip_norm": -1.0}]
+    "fields",
+    [
+        {"schedule": "linear"},
+        {"warmup_steps": -1},
+        {"clip_norm": -1.0},
+        {"groups": {"head": {"clip_norm": 1.0}}},
+    ],
 )
 def test_a_wrong_schedule_is_refused(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):

@@ -15,7 +15,7 @@ from elir_jax.methods.elir.objective import ElirObjective, elir_objective
 from elir_jax.networks.layers import collapse
 from elir_jax.training.optim import AdamW, Ema
 from elir_jax.training.state import create_state
-from elir_jax.training.step import Order, train_step
+from elir_jax.training.step import StepRequest, train_step
 
 DT = 0.05
 OBJECTIVE = elir_objective(small.NETWORKS, ElirObjective(num_segments=3, dt=DT))
@@ -29,13 +29,14 @@ def new_state():
 
 
 def step_with(
-    accumulate=1, objective=OBJECTIVE, seed=0, collapse=lambda params: params, optimizer=OPTIMIZER,
+    accumulate=1, objective=OBJECTIVE, seed=0, fold=lambda params, frozen: params,
+    optimizer=OPTIMIZER,
     ema=AVERAGE,
 ):  # fmt: skip
     return functools.partial(
         train_step,
         objective=objective,
-        collapse=collapse,
+        fold=fold,
         optimizer=optimizer,
         ema=ema,
         seed=seed,
@@ -57,9 +58,9 @@ def one_device(step):
 
     def made(state, batch):
         state, metrics, verdict = jitted(
-            state, batch, Order(state.step, jnp.float32(0), jnp.float32(0))
+            state, batch, StepRequest(state.step, jnp.float32(0), jnp.float32(0))
         )
-        assert verdict.made and not verdict.stop and not verdict.empty
+        assert verdict.applied and not verdict.stop and not verdict.empty
         return state, metrics
 
     return made
@@ -69,8 +70,8 @@ def many_devices(mapped):
     """A step over all devices, with the order that a run gives."""
 
     def made(state, batch):
-        state, metrics, verdict = mapped(state, batch, Order(int(state.step)))
-        assert verdict.made
+        state, metrics, verdict = mapped(state, batch, StepRequest(int(state.step)))
+        assert verdict.applied
         return state, metrics
 
     return made
@@ -90,7 +91,7 @@ def assert_close(a, b, **tolerance):
         np.testing.assert_allclose(x, y, **tolerance)
 
 
-def collapse_trained(params):
+def fold_trained(params, frozen):
     return {name: collapse(tree) for name, tree in params.items()}
 
 
@@ -108,7 +109,7 @@ def mapped():
         TRACES.append(1)
         return PLAIN(*args)
 
-    return parallel_step(step_with(objective=counting, collapse=collapse_trained))
+    return parallel_step(step_with(objective=counting, fold=fold_trained))
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +160,40 @@ def test_the_objective_sees_the_average_before_the_step():
     assert float(metrics["seen"]) - float(metrics["now"]) > 0.1 * RATE  # they are two things
 
 
+def test_the_objective_sees_the_number_of_updates_made_before():
+    def spy(params, ema, frozen, batch, keys, step):
+        return params["w"].sum(), {"step": step.astype(jnp.float32)}
+
+    step = one_device(step_with(objective=spy))
+    state, seen = create_state({"w": jnp.ones(2)}, {}, OPTIMIZER), []
+    for _ in range(3):
+        state, metrics = step(state, small.batch())
+        seen.append(float(metrics["step"]))
+    assert seen == [0, 1, 2]
+
+
+def test_an_adapter_is_merged_into_frozen_weights_and_is_trained_alone():
+    """``W = W_0 + a b^T``: the loss sum(W C) has the gradient C b by a."""
+    factor = jnp.arange(6.0).reshape(2, 3)
+    params = {"adapter": {"a": jnp.ones((2, 1)), "b": jnp.full((3, 1), 2.0)}}
+    frozen = {"w": jnp.full((2, 3), 5.0)}
+
+    def fold(params, frozen):
+        return {"w": frozen["w"] + params["adapter"]["a"] @ params["adapter"]["b"].T}
+
+    def objective(params, ema, frozen, batch, keys, step):
+        return jnp.sum(params["w"] * factor), {"average": jnp.sum(ema["w"])}
+
+    step = one_device(step_with(objective=objective, fold=fold))
+    state, metrics = step(create_state(params, frozen, OPTIMIZER), small.batch())
+    assert float(metrics["loss"]) == 7.0 * 15 and float(metrics["average"]) == 7.0 * 6
+    moment = state.opt_state[0].mu["adapter"]["a"]  # a tenth of the gradient
+    np.testing.assert_allclose(moment, 0.1 * factor @ params["adapter"]["b"], rtol=1e-6)
+    np.testing.assert_array_equal(state.frozen["w"], frozen["w"])
+
+
 def test_accumulated_parts_give_the_whole_batchs_gradient():
-    def means(params, ema, frozen, batch, keys):
+    def means(params, ema, frozen, batch, keys, step):
         noise = jax.vmap(jax.random.uniform)(keys)
         error = batch.x_lq.mean((1, 2)) @ params["w"] - noise - batch.x_hq.mean((1, 2, 3))
         return jnp.mean(error**2), {"error": error.mean()}
@@ -197,10 +230,10 @@ def test_the_given_state_is_donated_and_frozen_weights_stay(four):
 
 
 REASONS = {
-    "after a step that was not made": (Order(7), 1.0, "made stop empty"),
-    "a host has no batch": (Order(0, stop=1.0, empty=1.0), 1.0, "made"),
-    "a gradient is not finite": (Order(0), np.nan, "made stop empty"),
-    "a gradient overflows": (Order(0), 3e38, "made stop empty"),
+    "after a step that was not applied": (StepRequest(7), 1.0, "applied stop empty"),
+    "a host has no batch": (StepRequest(0, stop=1.0, empty=1.0), 1.0, "applied"),
+    "a gradient is not finite": (StepRequest(0), np.nan, "applied stop empty"),
+    "a gradient overflows": (StepRequest(0), 3e38, "applied stop empty"),
 }
 
 
@@ -222,23 +255,23 @@ def test_an_update_that_overflows_is_not_made():
     step = parallel_step(step_with(objective=objective, optimizer=huge))
     state = replicate(create_state({"w": jnp.ones(3)}, {"f": jnp.ones(1)}, huge))
     before = host(state)
-    after, metrics, verdict = step(state, host(small.batch()), Order(0))
-    assert not verdict.made and not np.isfinite(metrics["update_norm"])
+    after, metrics, verdict = step(state, host(small.batch()), StepRequest(0))
+    assert not verdict.applied and not np.isfinite(metrics["update_norm"])
     for name in ("step", "params", "ema", "frozen"):
         same = jax.tree.map(np.array_equal, host(getattr(after, name)), getattr(before, name))
         assert jax.tree.all(same), name
 
 
 def test_a_stop_is_told_and_the_step_is_made(mapped):
-    state, _, verdict = mapped(new_state(), host(small.batch()), Order(0, stop=1.0))
-    assert verdict.made and verdict.stop and int(state.step) == 1
+    state, _, verdict = mapped(new_state(), host(small.batch()), StepRequest(0, stop=1.0))
+    assert verdict.applied and verdict.stop and int(state.step) == 1
 
 
 def test_the_program_has_one_collective_for_all_gradients():
     state = jax.eval_shape(lambda: create_state(*small.init(), OPTIMIZER))
-    step = step_with(objective=PLAIN, collapse=collapse_trained)
+    step = step_with(objective=PLAIN, fold=fold_trained)
     found = collectives(compiled_step(step, state, small.batch()).as_text())
-    seen = jax.eval_shape(collapse_trained, state.params)
+    seen = jax.eval_shape(fold_trained, state.params, state.frozen)
     numbers = sum(leaf.size for leaf in jax.tree.leaves(seen))
     large = [c for c in found if c.elements > 1]
     assert [c.kind for c in large] == ["all-reduce"], found
@@ -249,7 +282,7 @@ def test_the_program_has_one_collective_for_all_gradients():
 def test_samples_and_steps_and_seeds_draw_different_noise():
     seen = []
 
-    def spy(params, ema, frozen, batch, keys):
+    def spy(params, ema, frozen, batch, keys, step):
         return jnp.float32(0) * params["w"].sum(), {
             f"draw{i}": jax.random.uniform(key) for i, key in enumerate(keys)
         }
@@ -263,14 +296,17 @@ def test_samples_and_steps_and_seeds_draw_different_noise():
     assert len(seen) == len(set(seen)) == 32
 
 
-def test_metrics_are_means_over_all_devices():
-    def spy(params, ema, frozen, batch, keys):
-        return params["w"].sum(), {"slot": batch.slot.astype(jnp.float32).mean()}
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_metrics_are_means_over_all_devices_and_extra_arrays_go_with_their_pairs(accumulate):
+    def spy(params, ema, frozen, batch, keys, step):
+        apart = jnp.abs(batch.extra["mark"] - batch.slot).max()
+        return params["w"].sum(), {"slot": batch.slot.astype(jnp.float32).mean(), "apart": apart}
 
-    step = many_devices(parallel_step(step_with(objective=spy)))
+    step = many_devices(parallel_step(step_with(objective=spy, accumulate=accumulate)))
     state = replicate(create_state({"w": jnp.ones(2)}, {}, OPTIMIZER))
-    _, metrics = step(state, host(small.batch()))
-    assert float(metrics["slot"]) == np.arange(8).mean()
+    mark = np.arange(8, dtype=np.float32)
+    _, metrics = step(state, host(small.batch()._replace(extra={"mark": mark})))
+    assert float(metrics["slot"]) == np.arange(8).mean() and float(metrics["apart"]) == 0
     np.testing.assert_allclose(metrics["grad_norm"], np.sqrt(2), rtol=1e-6)
 
 
@@ -279,7 +315,7 @@ def test_adamw_and_the_average_have_their_closed_forms():
     objective = lambda params, *_: (3.0 * params["w"].sum(), {})  # noqa: E731
     step = one_device(
         functools.partial(
-            train_step, objective=objective, collapse=lambda params: params,
+            train_step, objective=objective, fold=lambda params, frozen: params,
             optimizer=optimizer, ema=Ema(decay=0.75),
             seed=0, accumulate=1,
         )
@@ -297,6 +333,12 @@ def test_the_releases_ramp():
         expected = 0.999 * (1 - np.exp(-n / 2000))
         np.testing.assert_allclose(ema.decay_at(jnp.int32(n)), expected, rtol=1e-5)
     np.testing.assert_allclose(Ema(decay=0.999).decay_at(jnp.int32(1)), 0.999)
+
+
+def test_the_ramp_by_count():
+    ema = Ema(decay=0.5, ramp="count")
+    found = [float(ema.decay_at(jnp.int32(n))) for n in (1, 2, 8, 100)]
+    np.testing.assert_allclose(found, [2 / 11, 3 / 12, 0.5, 0.5], rtol=1e-6)
 
 
 def test_it_overfits_one_batch(single):

@@ -7,13 +7,14 @@ import pytest
 from reference import SHARED
 from safetensors.numpy import load_file, save_file
 
-from elir_jax.compose.autoencoder import EMBEDDED_WEIGHTS
+from elir_jax.compose.starting_weights import EMBEDDED
 from elir_jax.data.sources import EmbeddedPhotographs
 from elir_jax.errors import UserError
 from elir_jax.metrics.psnr import psnr
 from elir_jax.networks.autoencoder import Autoencoder
 from elir_jax.pictures.images import to_float
-from elir_jax.weights.taesd import read_autoencoder, write_autoencoder
+from elir_jax.weights.sections import read_section
+from elir_jax.weights.taesd import write_autoencoder
 
 AUTOENCODER = Autoencoder(width=4, latent_channels=4)
 LIKE = jax.eval_shape(AUTOENCODER.init, jax.random.key(0))
@@ -38,7 +39,7 @@ def same(a, b):
 
 
 def test_writing_and_reading_is_exact(file, params):
-    assert same(read_autoencoder(file, LIKE), params)
+    assert same(read_section(file, LIKE), params)
 
 
 def part_of(tensors, part):
@@ -53,9 +54,9 @@ def test_taesds_own_pair_of_files(tmp_path, file, params):
     for part in ("encoder", "decoder"):
         save_file(part_of(tensors, part), folder / f"taesd_{part}.safetensors")
     assert "1.weight" in part_of(tensors, "decoder")  # number 0 is the clamp
-    assert same(read_autoencoder(folder, LIKE), params)
-    assert same(read_autoencoder(folder / "taesd_encoder.safetensors", LIKE), params)
-    assert same(read_autoencoder(folder / "taesd_decoder.safetensors", LIKE), params)
+    assert same(read_section(folder, LIKE), params)
+    assert same(read_section(folder / "taesd_encoder.safetensors", LIKE), params)
+    assert same(read_section(folder / "taesd_decoder.safetensors", LIKE), params)
 
 
 def test_the_layout_of_diffusers(tmp_path, file, params):
@@ -65,7 +66,7 @@ def test_the_layout_of_diffusers(tmp_path, file, params):
         renamed[f"{part}.layers.{int(number) - (part == 'decoder')}.{rest}"] = value
     path = tmp_path / "diffusion_pytorch_model.safetensors"
     save_file(renamed, path)
-    assert same(read_autoencoder(path, LIKE), params)
+    assert same(read_section(path, LIKE), params)
 
 
 def changed(file, change):
@@ -88,18 +89,18 @@ def changed(file, change):
 )
 def test_tensors_that_do_not_fit_are_named(file, change, words):
     with pytest.raises(UserError) as error:
-        read_autoencoder(changed(file, change), LIKE)
+        read_section(changed(file, change), LIKE)
     assert all(word in str(error.value) for word in [file.name, *words]), error.value
 
 
 def test_files_that_are_not_there_or_not_safetensors_are_named(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        read_autoencoder(tmp_path / "absent.safetensors", LIKE)
+        read_section(tmp_path / "absent.safetensors", LIKE)
     (tmp_path / "text.safetensors").write_text("hello")
     with pytest.raises(UserError, match="not a safetensors file"):
-        read_autoencoder(tmp_path / "text.safetensors", LIKE)
+        read_section(tmp_path / "text.safetensors", LIKE)
     with pytest.raises(UserError, match="exactly one"):
-        read_autoencoder(tmp_path, LIKE)
+        read_section(tmp_path, LIKE)
 
 
 def reconstruct(autoencoder, params, image):
@@ -110,10 +111,10 @@ def reconstruct(autoencoder, params, image):
 
 
 def test_the_embedded_autoencoder_reconstructs_the_astronaut_it_never_saw():
-    assert EMBEDDED_WEIGHTS.stat().st_size <= 5_000_000
+    assert EMBEDDED["autoencoder"].stat().st_size <= 5_000_000
     autoencoder = Autoencoder(width=32)
     like = jax.eval_shape(autoencoder.init, jax.random.key(0))
-    params = read_autoencoder(EMBEDDED_WEIGHTS, like)
+    params = read_section(EMBEDDED["autoencoder"], like)
     quality, spread = reconstruct(autoencoder, params, EmbeddedPhotographs(["astronaut"])[0])
     assert quality >= 25.0
     assert 0.5 <= spread <= 2.0
@@ -124,7 +125,7 @@ def test_the_real_taesd3_reconstructs_the_astronaut():
     if not folder.is_dir():
         pytest.skip("TAESD3's weights are absent (shared/weights)")
     autoencoder = Autoencoder(width=64)
-    params = read_autoencoder(folder, jax.eval_shape(autoencoder.init, jax.random.key(0)))
+    params = read_section(folder, jax.eval_shape(autoencoder.init, jax.random.key(0)))
     quality, spread = reconstruct(autoencoder, params, EmbeddedPhotographs(["astronaut"])[0])
     assert quality >= 28.0
     assert 0.5 <= spread <= 2.0

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar
+from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +56,10 @@ def autoencoder_objective(
     objective: AutoencoderObjective,
     axis_name: str,
 ):
-    """The objective as the train step calls it: ``(params, ema, frozen, batch, keys)``."""
+    """The objective as the train step calls it: ``(params, ema, frozen, batch, keys, step)``."""
 
     def loss_fn(
-        params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys
+        params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys, step: Step
     ) -> tuple[Scalar, dict[str, Scalar]]:
         z = encode(params["encoder"], batch.x_lq)
         x = decode(params["decoder"], z)

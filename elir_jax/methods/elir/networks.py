@@ -1,12 +1,24 @@
 """ELIR's networks: encoder, estimator, velocity and decoder as one set of pure functions."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from elir_jax.networks.autoencoder import Autoencoder, apply_fn
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.unet import UNet
-from elir_jax.types import Networks, Params
+from elir_jax.types import Image, Latent, Params, Time
+
+
+class Networks(NamedTuple):
+    """The four networks as pure functions of (parameters, input)."""
+
+    encode: Callable[[Params, Image], Latent]
+    estimate: Callable[[Params, Latent], Latent]
+    velocity: Callable[[Params, Latent, Time], Latent]
+    decode: Callable[[Params, Latent], Image]
 
 
 def latent_flow(autoencoder: Autoencoder, estimator: RRDBNet, velocity: UNet) -> Networks:
@@ -24,8 +36,17 @@ def init_latent_flow(
 ) -> Params:
     """Untrained ``{"estimator": ..., "velocity": ...}``."""
     first, second = jax.random.split(key)
+    return init_estimator(first, latent_channels, estimator) | init_velocity(
+        second, latent_channels, velocity
+    )
+
+
+def init_estimator(key: jax.Array, latent_channels: int, estimator: RRDBNet) -> Params:
+    """Untrained ``{"estimator": ...}``."""
+    return {"estimator": estimator.init(key, jnp.zeros((1, 8, 8, latent_channels)))["params"]}
+
+
+def init_velocity(key: jax.Array, latent_channels: int, velocity: UNet) -> Params:
+    """Untrained ``{"velocity": ...}``."""
     latent = jnp.zeros((1, 8, 8, latent_channels))
-    return {
-        "estimator": estimator.init(first, latent)["params"],
-        "velocity": velocity.init(second, latent, jnp.zeros((1,)))["params"],
-    }
+    return {"velocity": velocity.init(key, latent, jnp.zeros((1,)))["params"]}

@@ -16,7 +16,8 @@ from elir_jax.losses.consistency import consistency
 from elir_jax.losses.flow_matching import flow_matching
 from elir_jax.losses.latent_mmse import latent_mmse
 from elir_jax.losses.pixel import pixel_l2
-from elir_jax.types import Batch, Image, Latent, Networks, Params, SampleKeys, Scalar, Time
+from elir_jax.methods.elir.networks import Networks
+from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step, Time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,10 +152,10 @@ def elir_loss(
 
 
 def elir_objective(networks: Networks, objective: ElirObjective):
-    """The objective as the train step calls it: ``(params, ema, frozen, batch, keys)``."""
+    """The objective as the train step calls it: ``(params, ema, frozen, batch, keys, step)``."""
 
     def loss_fn(
-        params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys
+        params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys, step: Step
     ) -> tuple[Scalar, dict[str, Scalar]]:
         latent = jax.eval_shape(networks.encode, frozen["encoder"], batch.x_hq)
         noise = draw(keys, latent.shape[1:])

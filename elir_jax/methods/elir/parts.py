@@ -3,7 +3,7 @@
 from elir_jax.flow.sampler import Sampler
 from elir_jax.inference.parts import Part, Whole
 from elir_jax.methods.autoencoder.parts import decode_part, encode_part
-from elir_jax.types import Networks
+from elir_jax.methods.elir.networks import Networks
 
 LATENTS_AT_ONCE = 1024 * 640  # in the estimator and the U-Net, on a device
 OVERLAP = 32  # latents that blended windows see beyond the seam between them

@@ -1,0 +1,65 @@
+"""The weights that a network starts from: untrained, or what ``config.SECTION.weights`` names."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from elir_jax import assets
+from elir_jax.errors import UserError
+from elir_jax.methods.method import Start
+from elir_jax.running.records.checkpoint import read_averaged, steps_in
+from elir_jax.running.records.writers import FOLDER
+from elir_jax.types import Params
+from elir_jax.weights.hub import download
+from elir_jax.weights.own import FILE, check_weights, has_weights, read_weights
+from elir_jax.weights.sections import read_section
+
+UNTRAINED = ("", "untrained")
+HUB = "hub:"
+EMBEDDED = {"autoencoder": Path(assets.__file__).parent / "autoencoder.safetensors"}
+
+
+def starting_weights(config: ConfigDict) -> Start:
+    """The weights of any section, by its field ``weights``.
+
+    ``""`` or ``untrained``, ``embedded``, ``hub:OWNER/NAME``, a file or folder of a layout known to
+    :mod:`elir_jax.weights.layouts`, converted weights, or a run's folder: then what that run kept
+    frozen, and the average of what it trained. The result raises UserError, naming the field, if
+    the weights cannot be had or are of another network.
+    """
+
+    def start(section: str, init: Callable[[], Params]) -> Params:
+        named = config[section].get("weights", "")
+        if named in UNTRAINED:
+            return init()
+        try:
+            return _read(section, named, jax.eval_shape(init))
+        except UserError as error:
+            raise UserError(f"--config.{section}.weights={named}: {error}") from error
+
+    return start
+
+
+def _read(section: str, named: str, like: Params) -> Params:
+    if named == "embedded":
+        if section not in EMBEDDED:
+            raise UserError(f"only these have embedded weights: {', '.join(EMBEDDED)}")
+        path = EMBEDDED[section]
+    else:
+        path = download(named.removeprefix(HUB)) if named.startswith(HUB) else Path(named)
+    if path.name == FILE:
+        path = path.parent
+    if steps_in(path / FOLDER):
+        _, averaged, frozen = read_averaged(path / FOLDER)
+        return _taken(path, averaged | frozen, like)
+    if has_weights(path):
+        return _taken(path / FILE, read_weights(path), like)
+    return read_section(path, like)
+
+
+def _taken(place: Path, given: Params, like: Params) -> Params:
+    found = {name: given[name] for name in like if name in given}
+    check_weights(place, found, like)
+    return found

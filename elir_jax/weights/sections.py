@@ -1,0 +1,27 @@
+"""Some of a file's networks -> our parameters."""
+
+from pathlib import Path
+
+from elir_jax.errors import UserError
+from elir_jax.types import Params
+from elir_jax.weights.layouts import PARTS, open_source
+from elir_jax.weights.release import from_release
+
+
+def read_section(path: Path, like: Params) -> Params:
+    """The networks that ``like`` names, from a file or a folder of two files of a known layout.
+
+    ``like`` gives the shapes too. The file may hold other networks. Raises UserError, naming it,
+    for a tensor of these networks that is missing, not known or of another shape.
+    """
+    source = open_source(path)
+    prefixes = tuple(f"{prefix}." for prefix, name in PARTS.items() if name in like)
+    if not like.keys() <= set(PARTS.values()):
+        raise UserError(f"{path}: {source.title} has no {', '.join(like)}; name a run's folder")
+    tensors = {name: t for name, t in source.tensors.items() if name.startswith(prefixes)}
+    try:
+        return from_release(source._replace(tensors=tensors), like)
+    except UserError as error:
+        raise UserError(
+            f"{error}; the configuration's sizes and form must be the file's"
+        ) from error

@@ -21,8 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from elir_jax.running.records.checkpoint import PART, read, steps_in  # noqa: E402
+from elir_jax.running.records.checkpoint import read, steps_in  # noqa: E402
 from elir_jax.running.records.digests import leaf_digests  # noqa: E402
+from elir_jax.running.records.room import PART  # noqa: E402
 
 POLL = 0.01  # seconds
 PATIENCE = 600.0  # seconds for what should come in a few

@@ -7,7 +7,7 @@ from typing import Any
 
 from elir_jax.devices import hosts
 from elir_jax.errors import DiskError
-from elir_jax.running.records.checkpoint import Checkpoints
+from elir_jax.running.records.keeping import Checkpoints
 from elir_jax.running.records.ledger import FILE, Ledger
 from elir_jax.running.records.report import Report
 

@@ -86,7 +86,7 @@ def test_fid_is_taken_over_the_features_of_all_hosts(tmp_path, monkeypatch):
         return rows if rows.shape == (1, 1) else np.concatenate([rows, there])
 
     monkeypatch.setattr(hosts, "gather_rows", gather_rows)
-    run = build.build(load("autoencoder", "tiny"))
+    run = compose.build(load("autoencoder", "tiny"))
     state = run.init_state(tmp_path)
     reference = describe(there)
     measured = run.evaluate(state.ema, state.frozen, Perceptual({}, Fid(features, reference)))

@@ -21,6 +21,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     from elir_jax.compose import build
     from elir_jax.devices import hosts
     from elir_jax.metrics.perceptual import open_perceptual
+    from elir_jax.running.records.report import read_evaluations
     from elir_jax.running.starting import averaged
 
     run = hosts.agreed(lambda: build(config))
@@ -30,7 +31,8 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     perceptual, missing = hosts.agreed(lambda: open_perceptual(_fid_reference()))
     evaluation = run.evaluate(*weights, perceptual)
     if options.first:
-        _report(evaluation, workdir, f"{workdir.name}: {what}", [*missing, *perceptual.notes])
+        notes, course = [*missing, *perceptual.notes], read_evaluations(workdir)
+        _report(evaluation, workdir, f"{workdir.name}: {what}", notes, course)
     return 0
 
 
@@ -63,11 +65,11 @@ def _fid_reference() -> Path | None:
     return Path(FLAGS.fid) if FLAGS.fid else None
 
 
-def _report(evaluation, workdir: Path, title: str, notes: list[str]) -> None:
+def _report(evaluation, workdir: Path, title: str, notes: list[str], course=None) -> None:
     from elir_jax.evaluation.present import format_table, write_evaluation
 
     print(format_table(evaluation), *notes, sep="\n", flush=True)
-    print("wrote", *write_evaluation(workdir, evaluation, title=title, notes=notes))
+    print("wrote", *write_evaluation(workdir, evaluation, title=title, notes=notes, course=course))
 
 
 if __name__ == "__main__":

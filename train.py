@@ -18,7 +18,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     from elir_jax.evaluation.present import format_table, write_evaluation
     from elir_jax.running.failure import NotFinite, keep_for_inspection
     from elir_jax.running.loop import fit
-    from elir_jax.running.records.report import draw_curves
+    from elir_jax.running.records.report import draw_curves, read_evaluations
     from elir_jax.running.records.writers import open_writers
     from elir_jax.running.starting import begin, how_it_starts
     from elir_jax.running.stopping import StopRequest
@@ -44,8 +44,9 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
         ) as writers:
             try:
                 state, stopped = fit(
-                    state, data, run.step, run.plan, writers=writers, stop=stop, config=run.config
-                )
+                    state, data, run.step, run.plan, writers=writers, stop=stop, config=run.config,
+                    evaluate=run.evaluate,
+                )  # fmt: skip
             except NotFinite as error:
                 raise keep_for_inspection(error, workdir, run.image_name, run.config) from error
             stop.nothing_to_save = True
@@ -59,10 +60,14 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
 
             writers.ledger.turn("evaluation")
             evaluation = run.evaluate(state.ema, state.frozen)
+            if config.evaluate_every:
+                writers.log_evaluation(int(state.step), evaluation.figures)
             frame.say(format_table(evaluation))
             if options.first:
                 title = f"{workdir.name}: step {int(state.step)}"
-                report = write_evaluation(workdir, evaluation, title=title)
+                report = write_evaluation(
+                    workdir, evaluation, title=title, course=read_evaluations(workdir)
+                )
                 written = [draw_curves(workdir), *report]
                 frame.say("wrote", *written, *run.export(state, workdir))
             frame.say(writers.ledger.summary())

@@ -84,10 +84,13 @@ def build(config: ConfigDict) -> Run:
     by_weights = restoring(method, config.seed)
 
     def evaluate_weights(
-        params: Params, frozen: Params, perceptual: Perceptual = NOTHING
-    ) -> Evaluation:
+        params: Params,
+        frozen: Params,
+        perceptual: Perceptual = NOTHING,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Evaluation | None:
         weights = replicate((method.for_inference(params), frozen))
-        return evaluate_held_out(held_out, by_weights(weights), perceptual)
+        return evaluate_held_out(held_out, by_weights(weights), perceptual, stopping)
 
     return Run(
         config=plain(config) | {"training_images": found.fingerprint(config.data.path)},
@@ -96,7 +99,9 @@ def build(config: ConfigDict) -> Run:
         step=parallel_step(step),
         data=data,
         image_name=found.source.name,
-        plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
+        plan=Plan(
+            config.num_steps, config.log_every, config.checkpoint_every, config.evaluate_every
+        ),
         evaluate=evaluate_weights,
         converted=converted,
         converted_like=lambda: inference_shapes(method),
@@ -130,8 +135,8 @@ def check_ranges(config: ConfigDict, factor: int) -> None:
                 f"--config.{section}.size={size}: must be a positive multiple of {factor}"
             )
     least = {"seed": 0, "num_steps": 1, "log_every": 1, "checkpoint_every": 1, "accumulate": 1,
-             "keep_checkpoints": 1, "keep_every": 0, "data.held_out": 1, "evaluation.batch_size": 1,
-             "evaluation.num_samples": 1}  # fmt: skip
+             "keep_checkpoints": 1, "keep_every": 0, "evaluate_every": 0, "data.held_out": 1,
+             "evaluation.batch_size": 1, "evaluation.num_samples": 1}  # fmt: skip
     for field, bound in least.items():
         value = functools.reduce(getattr, field.split("."), config)
         if value < bound:

@@ -19,8 +19,8 @@ from elir_jax.weights.own import has_weights
 # What may differ from the start before: it changes how long, how often and how fast, not what.
 # Where the training images lie may too: their fingerprint is compared.
 FREE = {"num_steps", "accumulate", "rematerialize", "log_every", "checkpoint_every",
-        "keep_checkpoints", "keep_every", "data.path", "data.eval_path", "data.workers",
-        "data.on_error", "data.max_bad_share"}  # fmt: skip
+        "keep_checkpoints", "keep_every", "evaluate_every", "data.path",
+        "data.eval_path", "data.workers", "data.on_error", "data.max_bad_share"}  # fmt: skip
 # What a field that a checkpoint's configuration lacks meant before there was such a field.
 ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
          "autoencoder.linear": False}  # fmt: skip

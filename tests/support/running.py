@@ -67,7 +67,16 @@ class Workdir:
         self.folder = folder
         self.checkpoints = folder / FOLDER
 
-    def run(self, num_steps, step=count_up, every=2, stop=None, **writing):
+    def run(
+        self,
+        num_steps,
+        step=count_up,
+        every=2,
+        stop=None,
+        evaluate=None,
+        evaluate_every=0,
+        **writing,
+    ):
         state, data = new_state(), Numbers()
         saved = read_newest(self.checkpoints)
         if saved is not None:
@@ -78,8 +87,8 @@ class Workdir:
             self.folder, start=int(state.step), num_steps=num_steps, batch_size=1, **writing
         ) as writers:
             return fit(
-                state, data, step, Plan(num_steps, 1, every),
-                writers=writers, stop=stop or StopRequest(), config={},
+                state, data, step, Plan(num_steps, 1, every, evaluate_every),
+                writers=writers, stop=stop or StopRequest(), config={}, evaluate=evaluate,
             ).state  # fmt: skip
 
     def saved(self):

@@ -9,7 +9,7 @@ from elir_jax.devices import hosts
 from elir_jax.errors import DiskError
 from elir_jax.running.records.keeping import Checkpoints
 from elir_jax.running.records.ledger import FILE, Ledger
-from elir_jax.running.records.report import Report
+from elir_jax.running.records.report import Figures, Report
 
 FOLDER = "checkpoints"
 
@@ -38,15 +38,30 @@ class Writers:
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Record a step's metrics and the ledger. Raises DiskError where the disk refuses."""
-        if self._report is None:
-            return
-        try:
-            self._report.log(step, values | self.ledger.write())
-        except OSError as error:
-            raise DiskError(
-                f"{self._report.path}: cannot be written ({error.strerror}); make room, then run "
-                f"the same command again"
-            ) from error
+        if self._report is not None:
+            with _writing(self._report.path):
+                self._report.log(step, values | self.ledger.write())
+
+    def has_evaluation(self, step: int) -> bool:
+        """Whether the figures of ``step`` are recorded already; on other hosts True."""
+        return self._report is None or self._report.has_evaluation(step)
+
+    def log_evaluation(self, step: int, figures: Figures, seconds: float = 0.0) -> None:
+        """Record an evaluation that took ``seconds``. Raises DiskError where the disk refuses."""
+        if self._report is not None:
+            with _writing(self._report.path):
+                self._report.log_evaluation(step, figures, seconds)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{path}: cannot be written ({error.strerror}); make room, then run the same command "
+            f"again"
+        ) from error
 
 
 @contextmanager

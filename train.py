@@ -40,6 +40,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
             batch_size=config.batch_size,
             keep=config.keep_checkpoints,
             keep_every=config.keep_every,
+            keep_best=config.keep_best,
             began=options.began,
         ) as writers:
             try:
@@ -52,7 +53,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
             stop.nothing_to_save = True
             if hosts.any_of(stopped or stop.signum is not None):
                 signum = stop.signum or signal.SIGTERM  # of another host's
-                frame.say(writers.ledger.summary())
+                frame.say(writers.summary())
                 name = signal.Signals(signum).name
                 frame.say(f"stopped by {name}: saved step {int(state.step)} in {workdir}")
                 frame.say("run the same command again to go on")
@@ -70,7 +71,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
                 )
                 written = [draw_curves(workdir), *report]
                 frame.say("wrote", *written, *run.export(state, workdir))
-            frame.say(writers.ledger.summary())
+            frame.say(writers.summary())
     return 0
 
 

@@ -5,7 +5,7 @@ and the stages that evaluation looks at. A wrong field or value is a UserError a
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -22,7 +22,7 @@ from elir_jax.devices.mesh import (
     replicate,
 )
 from elir_jax.errors import UserError
-from elir_jax.evaluation.measure import Evaluation
+from elir_jax.evaluation.measure import METRICS, Evaluation
 from elir_jax.methods.method import Method
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
 from elir_jax.running.evaluating import HeldOut, evaluate_held_out
@@ -82,6 +82,7 @@ def build(config: ConfigDict) -> Run:
         config.evaluation.num_samples,
     )
     by_weights = restoring(method, config.seed)
+    check_best(config, by_weights(({}, {})).stage_names)  # names ask no weights
 
     def evaluate_weights(
         params: Params,
@@ -141,6 +142,23 @@ def check_ranges(config: ConfigDict, factor: int) -> None:
         value = functools.reduce(getattr, field.split("."), config)
         if value < bound:
             raise UserError(f"--config.{field}={value}: must be at least {bound}")
+
+
+def check_best(config: ConfigDict, stages: Sequence[str]) -> None:
+    """Raise UserError if ``keep_best`` names no figure that training measures."""
+    if not config.keep_best:
+        return
+    stage, _, metric = config.keep_best.rpartition(".")
+    if stage not in stages or metric not in METRICS:
+        raise UserError(
+            f"--config.keep_best={config.keep_best}: must be STAGE.METRIC, of the stages "
+            f"{', '.join(stages)} and the metrics {', '.join(METRICS)}"
+        )
+    if not config.evaluate_every:
+        raise UserError(
+            f"--config.keep_best={config.keep_best}: nothing is measured during training; say how "
+            f"often with --config.evaluate_every=STEPS"
+        )
 
 
 def build_step(config: ConfigDict, method: Method):

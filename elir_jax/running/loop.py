@@ -103,7 +103,7 @@ class _Loop:
                 self._look_at_last()
                 if not (self.stopped or self.fault):
                     self.ledger.turn("save")
-                    self._try(self.writers.save, self.state, self._position(self.step), self.config)
+                    self._try(self._save)
             if self._evaluation_is_due():
                 self._look_at_last()
                 if not (self.stopped or self.fault):
@@ -115,7 +115,7 @@ class _Loop:
         self.ledger.turn("save")
         self._try(self.writers.wait)  # where the save before failed, this one may not
         if self.step > self.start or self.error is None:
-            self._try(self.writers.save, self.state, self._position(self.step), self.config)
+            self._try(self._save)
             self._try(self.writers.wait)
         hosts.agreed(self._raise)
         return Outcome(self.state, self.stopped)
@@ -139,7 +139,10 @@ class _Loop:
         found = self.evaluate(self.state.ema, self.state.frozen, stopping=self._is_stopping)
         if found is not None:
             seconds = time.monotonic() - began
-            self.writers.log_evaluation(self.step, found.figures, seconds)
+            self.writers.log_evaluation(self.step, found.figures, seconds, self._save)
+
+    def _save(self) -> None:
+        self.writers.save(self.state, self._position(self.step), self.config)
 
     def _is_stopping(self) -> bool:
         return self.stop.signum is not None or self.error is not None

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 import pytest
-from running import count_up
+from judging import Judge, averaged, go
 
 from elir_jax.errors import UserError
-from elir_jax.evaluation.measure import Evaluation, Restoring
+from elir_jax.evaluation.measure import Restoring
 from elir_jax.inference.whole_pictures import Restoration
 from elir_jax.metrics.perceptual import NOTHING
 from elir_jax.running.evaluating import HeldOut, evaluate_held_out
@@ -18,40 +18,11 @@ from elir_jax.running.records.report import read_evaluations, read_metrics
 from elir_jax.running.stopping import StopRequest
 
 
-class Judge:
-    """An evaluation whose figures are the weights themselves; ``calls`` are those it was given."""
-
-    def __init__(self, at=None, act=lambda: None, score=lambda weight: weight):
-        self.calls, self.at, self.act, self.score = [], at, act, score
-
-    def __call__(self, params, frozen, *, stopping):
-        assert frozen.keys() == {"f"}
-        weight = float(params["w"][0])
-        self.calls.append(weight)
-        if len(self.calls) == self.at:
-            self.act()
-        if stopping():
-            return None
-        return Evaluation({"restored": {"psnr": self.score(weight), "ssim": 0.5}}, [])
-
-
-def averaged(state, batch, order):
-    """A step whose average is the number of its images."""
-    state, metrics, made = count_up(state, batch, order)
-    return state.replace(ema={"w": state.ema["w"] * 0 + float(batch.record[0])}), metrics, made
-
-
 def lines(workdir):
     """The rows without what a clock says."""
     rows = map(json.loads, (workdir.folder / "metrics.jsonl").read_text().splitlines())
     clock = ("images_per_second", "seconds_")
     return [{k: v for k, v in row.items() if not k.startswith(clock)} for row in rows]
-
-
-def go(workdir, num_steps, judge=None, **options):
-    judge = judge or Judge()
-    workdir.run(num_steps, step=averaged, evaluate=judge, evaluate_every=3, **options)
-    return judge
 
 
 def test_the_averaged_weights_are_measured_every_nth_step_but_the_last(workdir):

@@ -82,7 +82,7 @@ class Workdir:
         if saved is not None:
             state = replicate(arrange(saved, state, self.checkpoints))
             data.set_state(saved.data)
-        writing = {"keep": 2, "keep_every": 0, "began": 0.0} | writing
+        writing = {"keep": 2, "keep_every": 0, "keep_best": "", "began": 0.0} | writing
         with open_writers(
             self.folder, start=int(state.step), num_steps=num_steps, batch_size=1, **writing
         ) as writers:

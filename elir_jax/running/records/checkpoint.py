@@ -88,6 +88,19 @@ def read(folder: Path) -> Saved:
     return Saved(run["step"], leaves, tree, run["data"], run["config"])
 
 
+def is_checkpoint(folder: Path) -> bool:
+    """Whether ``folder`` is one checkpoint, rather than a run's folder."""
+    return (folder / "run.json").is_file()
+
+
+def read_chosen(folder: Path) -> Saved:
+    """:func:`read` of one checkpoint that the user named. Raises UserError if it is damaged."""
+    try:
+        return read(folder)
+    except Damaged as error:
+        raise UserError(f"{folder}: {error}; name another checkpoint") from error
+
+
 def read_newest(folder: Path) -> Saved | None:
     """The newest checkpoint that verifies; None where there never was one.
 

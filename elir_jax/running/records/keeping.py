@@ -1,7 +1,9 @@
 """The checkpoints of one run: written in a thread, and deleted when newer ones are whole."""
 
 import logging
+import math
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import jax
 import numpy as np
 
 from elir_jax.errors import DiskError, UserError
+from elir_jax.running.records.best import Best, is_better, read_best, write_best
 from elir_jax.running.records.checkpoint import shortly, steps_in, write
 from elir_jax.running.records.room import OLD, PART
 
@@ -19,13 +22,17 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """Writes the checkpoints of one run: the newest ``keep``, and every ``every``-th step's.
+    """Writes the checkpoints of one run: the newest ``keep``, every ``every``-th step's, the best.
 
-    ``every`` = 0 keeps no others. Leftovers of a run that was killed are cleared at the start, and
-    checkpoints newer than ``start`` (refused ones, that is) are moved aside.
+    ``every`` = 0 keeps none by step. The best is that of the largest or smallest ``figure``
+    (``STAGE.METRIC``); without one, what an earlier start marked stays the best. Leftovers of a run
+    that was killed are cleared at the start, and checkpoints newer than ``start`` (refused ones,
+    that is) are moved aside.
     """
 
-    def __init__(self, folder: Path, keep: int = 2, every: int = 0, start: int = 0):
+    def __init__(
+        self, folder: Path, keep: int = 2, every: int = 0, start: int = 0, figure: str = ""
+    ):
         self.folder, self._keep, self._every = folder.absolute(), keep, every
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +47,9 @@ class Checkpoints:
             if step > start:
                 self._set_aside(step)
         self.saved = max(steps_in(self.folder), default=None)
+        best = read_best(self.folder)
+        self.best = best if best is not None and best.step in steps_in(self.folder) else None
+        self._figure = figure
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._saving: Future | None = None
 
@@ -70,15 +80,29 @@ class Checkpoints:
                 f"whole one is {last}; make room, then run the same command again"
             ) from error
 
+    def is_best(self, figures: Mapping[str, Mapping[str, float]]) -> bool:
+        """Whether ``figures[stage][metric]`` are better than the best checkpoint's."""
+        return is_better(self.best, self._figure, self._value(figures))
+
+    def mark_best(self, step: int, figures: Mapping[str, Mapping[str, float]]) -> None:
+        """Make the saved checkpoint of ``step`` the best; the one before may be deleted then."""
+        best = Best(step, self._figure, self._value(figures))
+        write_best(self.folder, best)
+        self.best = best
+
+    def _value(self, figures: Mapping[str, Mapping[str, float]]) -> float:
+        stage, _, metric = self._figure.rpartition(".")
+        return figures.get(stage, {}).get(metric, math.nan)
+
     def close(self) -> None:
         """Let what was started come to its end; errors are :meth:`wait`'s to tell."""
         self._pool.shutdown()
 
     def _save(self, step: int, state: Any, data: dict[str, int], config: dict) -> int:
         write(self.folder, step, state, data, config)
-        newest = steps_in(self.folder)[-self._keep :]
+        kept = {*steps_in(self.folder)[-self._keep :], self.best.step if self.best else step}
         for old in steps_in(self.folder):
-            if old not in newest and not (self._every and old % self._every == 0):
+            if old not in kept and not (self._every and old % self._every == 0):
                 doomed = self.folder / f"{OLD}{old}"
                 try:
                     (self.folder / str(old)).rename(doomed)

@@ -7,7 +7,7 @@ from elir_jax.running.records.best import read_best
 from elir_jax.running.records.report import read_evaluations
 
 COURSE = re.compile(
-    r'<figure class="plot"><h2>The metrics over the training</h2>.*?</figure>', re.S
+    r'<figure class="plot"><h2>The metrics over the training</h2>.*?</figure>', re.DOTALL
 )
 
 

@@ -17,20 +17,22 @@ FLAGS = flags.FLAGS
 
 
 def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
-    """Evaluate the averaged weights of the run's newest checkpoint, or converted ones."""
+    """Evaluate the averaged weights of ``--checkpoint``, of the newest one, or converted ones."""
     from elir_jax.compose import build
     from elir_jax.devices import hosts
     from elir_jax.metrics.perceptual import open_perceptual
+    from elir_jax.running.records.report import read_evaluations
     from elir_jax.running.starting import averaged
 
     run = hosts.agreed(lambda: build(config))
-    step, weights = averaged(run, workdir)
+    step, weights = averaged(run, workdir, _path("checkpoint"))
     what = "converted weights" if step is None else f"step {step}"
     frame.say(f"{workdir}: {what}")
-    perceptual, missing = hosts.agreed(lambda: open_perceptual(_fid_reference()))
+    perceptual, missing = hosts.agreed(lambda: open_perceptual(_path("fid")))
     evaluation = run.evaluate(*weights, perceptual)
     if options.first:
-        _report(evaluation, workdir, f"{workdir.name}: {what}", [*missing, *perceptual.notes])
+        notes, course = [*missing, *perceptual.notes], read_evaluations(workdir)
+        _report(evaluation, workdir, f"{workdir.name}: {what}", notes, course)
     return 0
 
 
@@ -53,26 +55,26 @@ def pairs(config: ConfigDict | None, workdir: Path | None) -> int | None:
     check_output(place / "evaluation", "--workdir")
     restorer = Restorer.load(checkpoint, config)
     print(f"{checkpoint}: {restorer.title}", flush=True)
-    perceptual, missing = open_perceptual(_fid_reference())
+    perceptual, missing = open_perceptual(_path("fid"))
     evaluation = evaluate_folders(restorer.restoring(), lq, Path(FLAGS.hq), perceptual=perceptual)
     _report(evaluation, place, f"{FLAGS.lq}: {restorer.title}", [*missing, *perceptual.notes])
     return 0
 
 
-def _fid_reference() -> Path | None:
-    return Path(FLAGS.fid) if FLAGS.fid else None
+def _path(flag: str) -> Path | None:
+    return Path(FLAGS[flag].value) if FLAGS[flag].value else None
 
 
-def _report(evaluation, workdir: Path, title: str, notes: list[str]) -> None:
+def _report(evaluation, workdir: Path, title: str, notes: list[str], course=None) -> None:
     from elir_jax.evaluation.present import format_table, write_evaluation
 
     print(format_table(evaluation), *notes, sep="\n", flush=True)
-    print("wrote", *write_evaluation(workdir, evaluation, title=title, notes=notes))
+    print("wrote", *write_evaluation(workdir, evaluation, title=title, notes=notes, course=course))
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("fid", "", "images, or their saved statistics (.npz), to compare with")
     flags.DEFINE_string("lq", "", "folder of degraded pictures; needs --hq and --checkpoint")
     flags.DEFINE_string("hq", "", "folder of their originals, of the same names")
-    flags.DEFINE_string("checkpoint", "", "what restores them: a run's folder, or a file")
+    flags.DEFINE_string("checkpoint", "", "what restores: a run's folder, a checkpoint, a file")
     frame.run(main, instead=pairs)

@@ -18,7 +18,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     from elir_jax.evaluation.present import format_table, write_evaluation
     from elir_jax.running.failure import NotFinite, keep_for_inspection
     from elir_jax.running.loop import fit
-    from elir_jax.running.records.report import draw_curves
+    from elir_jax.running.records.report import draw_curves, read_evaluations
     from elir_jax.running.records.writers import open_writers
     from elir_jax.running.starting import begin, how_it_starts
     from elir_jax.running.stopping import StopRequest
@@ -40,18 +40,20 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
             batch_size=config.batch_size,
             keep=config.keep_checkpoints,
             keep_every=config.keep_every,
+            keep_best=config.keep_best,
             began=options.began,
         ) as writers:
             try:
                 state, stopped = fit(
-                    state, data, run.step, run.plan, writers=writers, stop=stop, config=run.config
-                )
+                    state, data, run.step, run.plan, writers=writers, stop=stop, config=run.config,
+                    evaluate=run.evaluate,
+                )  # fmt: skip
             except NotFinite as error:
                 raise keep_for_inspection(error, workdir, run.image_name, run.config) from error
             stop.nothing_to_save = True
             if hosts.any_of(stopped or stop.signum is not None):
                 signum = stop.signum or signal.SIGTERM  # of another host's
-                frame.say(writers.ledger.summary())
+                frame.say(writers.summary())
                 name = signal.Signals(signum).name
                 frame.say(f"stopped by {name}: saved step {int(state.step)} in {workdir}")
                 frame.say("run the same command again to go on")
@@ -59,13 +61,17 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
 
             writers.ledger.turn("evaluation")
             evaluation = run.evaluate(state.ema, state.frozen)
+            if config.evaluate_every:
+                writers.log_evaluation(int(state.step), evaluation.figures)
             frame.say(format_table(evaluation))
             if options.first:
                 title = f"{workdir.name}: step {int(state.step)}"
-                report = write_evaluation(workdir, evaluation, title=title)
+                report = write_evaluation(
+                    workdir, evaluation, title=title, course=read_evaluations(workdir)
+                )
                 written = [draw_curves(workdir), *report]
                 frame.say("wrote", *written, *run.export(state, workdir))
-            frame.say(writers.ledger.summary())
+            frame.say(writers.summary())
     return 0
 
 

@@ -3,7 +3,8 @@
 Command: python benchmarks/faults.py [--kills 30] [--terms 10] [--config configs/quickstart.py]
 The run is killed by SIGKILL, of its whole process group, at random moments: while it starts, while
 it trains, and while it saves; then stopped by SIGTERM to the group. Its last checkpoint is compared
-with that of a run left alone: parameters, average, optimizer and position in the data.
+with that of a run left alone: parameters, average, optimizer and position in the data. So are the
+figures of its evaluations during training (``--config.evaluate_every=STEPS``).
 """
 
 import argparse
@@ -21,8 +22,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from elir_jax.running.records.checkpoint import PART, read, steps_in  # noqa: E402
+from elir_jax.running.records.checkpoint import read, steps_in  # noqa: E402
 from elir_jax.running.records.digests import leaf_digests  # noqa: E402
+from elir_jax.running.records.report import read_evaluations  # noqa: E402
+from elir_jax.running.records.room import PART  # noqa: E402
 
 POLL = 0.01  # seconds
 PATIENCE = 600.0  # seconds for what should come in a few
@@ -146,6 +149,10 @@ def drill(folder: Path, config: str, kills: int, terms: int, options: list[str],
     ours, theirs = (read(d.checkpoints / str(last)) for d in (hurt, alone))
     digests = leaf_digests(ours.leaves), leaf_digests(theirs.leaves)
     different = [path for path in digests[1] if digests[0].get(path) != digests[1][path]]
+    measured = read_evaluations(hurt.workdir), read_evaluations(alone.workdir)
+    if measured[0] != measured[1]:
+        print(f"evaluations differ: {measured[0]} and {measured[1]}")
+        return False
     same = not different and ours.data == theirs.data and digests[0].keys() == digests[1].keys()
     if hurt.lost_by_term > 1:
         print(f"a SIGTERM lost {hurt.lost_by_term} steps")

@@ -21,6 +21,9 @@ def default() -> ConfigDict:
     config.log_every = 50  # steps
     config.checkpoint_every = 1000  # steps
     config.keep_checkpoints = 2  # the newest; at least 2: should the newest be damaged
+    config.evaluate_every = 0  # steps between evaluations during training; 0: only at the end
+    # STAGE.METRIC, as restored.psnr: the best checkpoint by it is kept (checkpoints/best); "": none
+    config.keep_best = ""
     config.keep_every = 0  # besides, those of steps that this divides; 0: none
 
     config.data = ConfigDict()

@@ -80,7 +80,7 @@ def test_every_room_has_a_floor():
         ("pyiqa", {"metrics/perceptual.py"}),  # inside functions, where it is installed
         ("tensorflow", set()),
         ("optax", {"training"}),
-        ("orbax", {"running/records/checkpoint.py"}),
+        ("orbax", {"running/records/arrays.py"}),
         ("grain", {"data/pipeline.py"}),
         ("tensorflow_datasets", {"data/prepared.py", "data/preparing/writing.py"}),
         ("array_record", {"data/preparing/writing.py"}),

@@ -15,7 +15,9 @@ from PIL import Image
 from rounding import norm_of_difference, parameters_apart, reordered
 from watching import losses, rows, wait_for_rows
 
+from elir_jax.running.records.best import read_best
 from elir_jax.running.records.checkpoint import read, steps_in
+from elir_jax.running.records.report import read_evaluations
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/autoencoder.py:tiny"  # the quickest to compile, with a collective of its own
@@ -33,6 +35,7 @@ def start(workdir, *options, script="train.py", devices=1, steps=STEPS):
     command = [sys.executable, script, "--config", CONFIG, f"--workdir={workdir}", *options]
     return subprocess.Popen(
         [*command, f"--config.num_steps={steps}", "--config.log_every=1",
+         "--config.evaluate_every=10", "--config.keep_best=restored.psnr",
          *(f"--config.optimizer.{field}={value}" for field, value in OPTIMIZER.items())],
         cwd=ROOT, env=dict(os.environ, XLA_FLAGS=flags), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -98,6 +101,12 @@ def test_training_is_the_same_on_one_device_on_four_and_on_two_hosts(runs):
         tolerance = agree(runs / name, runs / "one", STEPS)
         for metric, value in figures(runs / name).items():
             np.testing.assert_allclose(value, figures(runs / "one")[metric], rtol=tolerance)
+        for step, stages in read_evaluations(runs / "one").items():
+            for metric, value in read_evaluations(runs / name)[step]["restored"].items():
+                np.testing.assert_allclose(value, stages["restored"][metric], rtol=tolerance)
+        assert list(read_evaluations(runs / name)) == [10, 20]
+        assert figures(runs / name) == read_evaluations(runs / name)[20]["restored"]
+        assert read_best(runs / name / "checkpoints").step in (10, 20)
 
 
 def test_a_checkpoint_goes_on_on_any_other_machine(runs, tmp_path):

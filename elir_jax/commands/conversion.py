@@ -6,7 +6,8 @@ from pathlib import Path
 import jax
 
 from elir_jax.errors import UserError
-from elir_jax.running.records.checkpoint import read_averaged
+from elir_jax.running.records.best import checkpoint_named
+from elir_jax.running.records.checkpoint import is_checkpoint, read_averaged, read_chosen
 from elir_jax.types import Params
 from elir_jax.weights.files import SUFFIXES, write_tensors
 from elir_jax.weights.layouts import PARTS, open_source
@@ -17,6 +18,11 @@ from elir_jax.weights.sizes import read_sizes
 
 def load(source: Path) -> tuple[str, Params, list[str]]:
     """(what it is, parameters, the options that ask for these networks) of any source."""
+    source = checkpoint_named(source)
+    if is_checkpoint(source):
+        saved = read_chosen(source)
+        averaged, frozen = saved.tree["ema"], saved.tree["frozen"]
+        return f"averaged weights of step {saved.step}", frozen | averaged, []
     if not source.exists():
         raise UserError(f"{source}: no such file or folder")
     if source.is_dir() and (source / "checkpoints").is_dir():

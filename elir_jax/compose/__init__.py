@@ -5,7 +5,7 @@ and the stages that evaluation looks at. A wrong field or value is a UserError a
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -23,7 +23,7 @@ from elir_jax.devices.mesh import (
     replicate,
 )
 from elir_jax.errors import UserError
-from elir_jax.evaluation.measure import Evaluation
+from elir_jax.evaluation.measure import METRICS, Evaluation
 from elir_jax.methods.method import Method, untrained
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
 from elir_jax.running.evaluating import HeldOut, evaluate_held_out
@@ -75,12 +75,16 @@ def build(config: ConfigDict) -> Run:
         config.evaluation.num_samples,
     )
     by_weights = restoring(method, config.seed)
+    check_best(config, by_weights(({}, {})).stage_names)  # names ask no weights
 
     def evaluate_weights(
-        params: Params, frozen: Params, perceptual: Perceptual = NOTHING
-    ) -> Evaluation:
+        params: Params,
+        frozen: Params,
+        perceptual: Perceptual = NOTHING,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Evaluation | None:
         weights = replicate((method.for_inference(params, frozen), frozen))
-        return evaluate_held_out(held_out, by_weights(weights), perceptual)
+        return evaluate_held_out(held_out, by_weights(weights), perceptual, stopping)
 
     return Run(
         config=plain(config) | {"training_images": found.fingerprint(config.data.path)},
@@ -89,7 +93,9 @@ def build(config: ConfigDict) -> Run:
         step=parallel_step(step),
         data=data,
         image_name=found.source.name,
-        plan=Plan(config.num_steps, config.log_every, config.checkpoint_every),
+        plan=Plan(
+            config.num_steps, config.log_every, config.checkpoint_every, config.evaluate_every
+        ),
         evaluate=evaluate_weights,
         converted=converted,
         converted_like=lambda: inference_shapes(method),
@@ -132,12 +138,29 @@ def check_ranges(config: ConfigDict, factor: int) -> None:
                 f"--config.{section}.size={size}: must be a positive multiple of {factor}"
             )
     least = {"seed": 0, "num_steps": 1, "log_every": 1, "checkpoint_every": 1, "accumulate": 1,
-             "keep_checkpoints": 1, "keep_every": 0, "data.held_out": 1, "evaluation.batch_size": 1,
-             "evaluation.num_samples": 1}  # fmt: skip
+             "keep_checkpoints": 1, "keep_every": 0, "evaluate_every": 0, "data.held_out": 1,
+             "evaluation.batch_size": 1, "evaluation.num_samples": 1}  # fmt: skip
     for field, bound in least.items():
         value = functools.reduce(getattr, field.split("."), config)
         if value < bound:
             raise UserError(f"--config.{field}={value}: must be at least {bound}")
+
+
+def check_best(config: ConfigDict, stages: Sequence[str]) -> None:
+    """Raise UserError if ``keep_best`` names no figure that training measures."""
+    if not config.keep_best:
+        return
+    stage, _, metric = config.keep_best.rpartition(".")
+    if stage not in stages or metric not in METRICS:
+        raise UserError(
+            f"--config.keep_best={config.keep_best}: must be STAGE.METRIC, of the stages "
+            f"{', '.join(stages)} and the metrics {', '.join(METRICS)}"
+        )
+    if not config.evaluate_every:
+        raise UserError(
+            f"--config.keep_best={config.keep_best}: nothing is measured during training; say how "
+            f"often with --config.evaluate_every=STEPS"
+        )
 
 
 def build_step(config: ConfigDict, method: Method):

@@ -11,7 +11,8 @@ from elir_jax.compose import METHODS, for_inference
 from elir_jax.compose.fields import choose
 from elir_jax.errors import UserError
 from elir_jax.methods.method import Method
-from elir_jax.running.records.checkpoint import read_newest, steps_in
+from elir_jax.running.records.best import checkpoint_named
+from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read_newest, steps_in
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.types import Params
 from elir_jax.weights.layouts import open_source
@@ -35,16 +36,18 @@ def build_restoration(
 ) -> Restoration:
     """Networks and averaged weights of a run's folder, a folder of converted weights, or a file.
 
-    A trained run brings its configuration; for converted weights it must be given, but sizes are
+    A path may name one checkpoint of a run too (``WORKDIR/checkpoints/STEP``, or ``best``). A
+    trained run brings its configuration; for converted weights it must be given, but sizes are
     read from a file of the release. ``changes`` are fields by name (``sampler.num_steps``). Raises
     UserError.
     """
-    if path.is_dir() and steps_in(path / FOLDER):
-        saved = read_newest(path / FOLDER)
+    path = checkpoint_named(path)
+    if is_checkpoint(path) or steps_in(path / FOLDER):
+        saved = read_chosen(path) if is_checkpoint(path) else read_newest(path / FOLDER)
         assert saved is not None
         chosen = config or _config_of(saved.config)
         title, given = f"step {saved.step}", saved.tree["frozen"] | saved.tree["ema"]
-        place = path / FOLDER / str(saved.step)
+        place = path if is_checkpoint(path) else path / FOLDER / str(saved.step)
     elif path.is_dir():
         if not has_weights(path):
             raise UserError(

@@ -6,7 +6,7 @@ picture by picture, and what fills up a batch is left out: the figures do not de
 the order or the number of devices and hosts.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -52,6 +52,9 @@ class Evaluation(NamedTuple):
     figures: dict[str, dict[str, float]]
     samples: list[Sample]
     trajectories: np.ndarray | None = None
+
+
+Course = Mapping[int, Mapping[str, Mapping[str, float]]]  # [training step][stage][metric]
 
 
 class Restoring(NamedTuple):

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from elir_jax.evaluation.measure import Evaluation, Sample
+from elir_jax.evaluation.measure import Course, Evaluation, Sample
 from elir_jax.evaluation.names import metric_named, metric_names, titled
-from elir_jax.evaluation.plots import Plot, plot_figures, plot_trajectories
+from elir_jax.evaluation.plots import Plot, plot_course, plot_figures, plot_trajectories
 from elir_jax.files import whole_file
 from elir_jax.pictures.images import to_uint8
 
@@ -28,22 +28,34 @@ ARROWS = {1: "↑", -1: "↓"}
 
 
 def write_page(
-    path: Path, evaluation: Evaluation, *, title: str, notes: Sequence[str] = ()
+    path: Path,
+    evaluation: Evaluation,
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+    course: Course | None = None,
 ) -> Path:
     """Write the page of ``evaluation`` to ``path``, whole or not at all; returns ``path``.
 
     ``title`` and ``notes`` are plain text, a note one paragraph. Whatever stages and metrics there
-    are is shown, and a stage may lack a metric. Pictures are clipped to [0, 1].
+    are is shown, and a stage may lack a metric; ``course`` is drawn over the training's steps.
+    Pictures are clipped to [0, 1].
     """
-    text = format_page(evaluation, title=title, notes=notes)
+    text = format_page(evaluation, title=title, notes=notes, course=course)
     with whole_file(path) as part:  # bytes of a file name that are no UTF-8 become escapes
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 
-def format_page(evaluation: Evaluation, *, title: str, notes: Sequence[str] = ()) -> str:
+def format_page(
+    evaluation: Evaluation,
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+    course: Course | None = None,
+) -> str:
     """The page that :func:`write_page` writes; the same evaluation gives the same text."""
-    plots = [plot_figures(evaluation.figures)]
+    plots = [plot_figures(evaluation.figures), plot_course(course or {})]
     if evaluation.trajectories is not None:
         plots.append(plot_trajectories(evaluation.trajectories))
     samples = [_sample(number, sample) for number, sample in enumerate(evaluation.samples, 1)]

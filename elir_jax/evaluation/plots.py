@@ -51,6 +51,7 @@ STYLE = {
     "lines.markeredgecolor": PAPER,
     "lines.markeredgewidth": 1.5,
 }
+DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4)))  # last stage first
 WIDTH = 5.2  # inches; a telephone shows it at about this size, so that text is not shrunk
 MOST_PANELS = 6
 # Where a label may stand, best first: the direction from its point, as (right, up).
@@ -164,6 +165,45 @@ def plot_trajectories(trajectories: np.ndarray) -> Plot:
         "is 1, and along the direction in which its steps leave that line most. A way is "
         f"{_detour(shown):.3f} times as long as the distance between its ends, on average.{few}",
     )
+
+
+@matplotlib.rc_context(STYLE)
+def plot_course(course: Mapping[int, Mapping[str, Mapping[str, float]]]) -> Plot | None:
+    """Every metric over the training's steps, ``course[step][stage][metric]``, a line a stage.
+
+    None if there is no step. The input is left out, as in :func:`plot_figures`.
+    """
+    steps = sorted(course)
+    names = list(dict.fromkeys(name for n in steps for name in metric_names(course[n])))
+    stages = list(dict.fromkeys(stage for n in steps for stage in course[n] if stage != "input"))
+    if not steps or not stages:
+        return None
+    lines = {
+        stage: tuple(
+            tuple(course[n].get(stage, {}).get(name, np.nan) for n in steps) for name in names
+        )
+        for stage in stages
+    }
+    shown = titled(lines)
+    figure = _figure(1.4 + 1.9 * len(names))
+    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    for row, (name, axes) in enumerate(zip(names, panels, strict=True)):
+        for number, (title, values) in enumerate(reversed(shown)):
+            last = number == 0
+            axes.plot(
+                steps, values[row], label=title, color=PATH if last else MUTED, zorder=2 + last,
+                marker="o" if last else "", linestyle=DASHES[number % len(DASHES)],
+                linewidth=2 if last else 1.2, markersize=5,
+            )  # fmt: skip
+        axes.set_title(_axis(name), loc="left", fontsize=10)
+        axes.margins(x=0.05, y=0.15)
+        axes.locator_params(axis="y", nbins=4)
+    panels[-1].set_xlabel("training step")
+    marks, labels = panels[0].get_legend_handles_labels()
+    figure.legend(marks, labels, loc="outside upper center", ncols=2, frameon=False)
+    title = "The metrics over the training"
+    caption = "Measured during training with the averaged weights, on the held-out images."
+    return Plot(title, _svg(figure, "course", title), caption)
 
 
 def _project(points: np.ndarray) -> np.ndarray:

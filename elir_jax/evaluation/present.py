@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from elir_jax.evaluation.measure import Evaluation, Sample
+from elir_jax.evaluation.measure import Course, Evaluation, Sample
 from elir_jax.evaluation.names import metric_named, metric_names, stage_title
 from elir_jax.evaluation.page import write_page
 from elir_jax.files import whole_file
@@ -57,12 +57,18 @@ def draw_panels(names: Sequence[str], rows: Sequence[Sequence[AnyPixels]]) -> np
 
 
 def write_evaluation(
-    workdir: Path, evaluation: Evaluation, *, title: str, notes: Sequence[str] = ()
+    workdir: Path,
+    evaluation: Evaluation,
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+    course: Course | None = None,
 ) -> list[Path]:
     """Write ``metrics.json``, ``grid.png`` and ``report.html`` into ``evaluation``; their paths.
 
-    ``title`` and ``notes`` head the report. There is no grid of no samples: those of several hosts
-    are the first one's, whose images may all have been left out.
+    ``title`` and ``notes`` head the report; ``course`` has the figures during training. There is no
+    grid of no samples: those of several hosts are the first one's, whose images may all have been
+    left out.
     """
     folder = workdir / "evaluation"
     figures, grid = folder / "metrics.json", folder / "grid.png"
@@ -72,5 +78,5 @@ def write_evaluation(
     if evaluation.samples:
         write_png(grid, draw_grid(evaluation.samples))
         written.append(grid)
-    page = write_page(folder / "report.html", evaluation, title=title, notes=notes)
+    page = write_page(folder / "report.html", evaluation, title=title, notes=notes, course=course)
     return [*written, page]

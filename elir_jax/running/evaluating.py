@@ -17,6 +17,8 @@ from elir_jax.evaluation.measure import (
 )
 from elir_jax.metrics.perceptual import Perceptual
 
+Group = tuple[Sequence[Pair], int]  # pairs of one padded size, and their batch
+
 
 class HeldOut(NamedTuple):
     """The images that a configuration keeps for evaluation."""
@@ -27,22 +29,41 @@ class HeldOut(NamedTuple):
     num_samples: int
 
 
+class _Stopped(Exception):
+    """This host was told to stop."""
+
+
 def evaluate_held_out(
-    held_out: HeldOut, restoring: Restoring, perceptual: Perceptual
-) -> Evaluation:
-    """The mean figures of all held-out images, the same on every host. Raises UserError."""
+    held_out: HeldOut,
+    restoring: Restoring,
+    perceptual: Perceptual,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Evaluation | None:
+    """The mean figures of all held-out images, the same on every host. Raises UserError.
+
+    ``stopping`` is asked before each group of images; if it says yes on any host, the evaluation
+    is None on all. Every host must call this at the same point of its work.
+    """
     total = held_out.total
     numbers = share_of(total, jax.process_index(), jax.process_count())
     batch = min(held_out.batch_size, total) * jax.local_device_count()
-    table, samples = hosts.agreed(
-        lambda: measure_groups(
-            _batches(held_out.pairs(numbers), batch),
-            restoring,
-            most=len(share_of(total, 0, jax.process_count())),
-            num_samples=held_out.num_samples,
-            perceptual=perceptual,
-        )
-    )
+
+    def measure():
+        try:
+            return measure_groups(
+                _until(stopping, _batches(held_out.pairs(numbers), batch)),
+                restoring,
+                most=len(share_of(total, 0, jax.process_count())),
+                num_samples=held_out.num_samples,
+                perceptual=perceptual,
+            )
+        except _Stopped:
+            return None
+
+    measured = hosts.agreed(measure)
+    if hosts.any_of(measured is None):
+        return None
+    table, samples = measured
     named = columns(restoring.stage_names, perceptual)
     evaluation = summarize(hosts.gather(table), named, samples)
     for stage, fid in perceptual.finish(restoring.stage_names, hosts.gather_rows).items():
@@ -50,7 +71,14 @@ def evaluate_held_out(
     return evaluation
 
 
-def _batches(pairs: Iterator[tuple], size: int) -> Iterator[tuple[Sequence[Pair], int]]:
+def _until(stopping: Callable[[], bool], groups: Iterator[Group]) -> Iterator[Group]:
+    for group in groups:
+        if stopping():
+            raise _Stopped
+        yield group
+
+
+def _batches(pairs: Iterator[tuple], size: int) -> Iterator[Group]:
     """Groups of ``size`` pairs; a short last one is restored by the same programs."""
     found: list[Pair] = []
     for pair in pairs:

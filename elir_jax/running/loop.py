@@ -6,7 +6,9 @@ either (:mod:`elir_jax.training.step`).
 """
 
 import math
-from typing import Any, NamedTuple
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -14,21 +16,32 @@ import numpy as np
 from elir_jax.devices import hosts
 from elir_jax.devices.mesh import StepFn
 from elir_jax.errors import UserError
+from elir_jax.evaluation.measure import Evaluation
 from elir_jax.running.failure import NotFinite
 from elir_jax.running.feeding import Feeding
 from elir_jax.running.records.writers import Writers
 from elir_jax.running.stopping import StopRequest
 from elir_jax.training.state import TrainState
 from elir_jax.training.step import Metrics, StepRequest, Verdict
-from elir_jax.types import Batch
+from elir_jax.types import Batch, Params
+
+
+@runtime_checkable
+class Evaluate(Protocol):
+    """The figures of averaged and frozen weights; None on every host if one was ``stopping``."""
+
+    def __call__(
+        self, params: Params, frozen: Params, *, stopping: Callable[[], bool]
+    ) -> Evaluation | None: ...
 
 
 class Plan(NamedTuple):
-    """When a run logs, saves and ends, in steps."""
+    """When a run logs, saves, evaluates and ends, in steps."""
 
     num_steps: int
     log_every: int
     checkpoint_every: int
+    evaluate_every: int = 0  # 0: never
 
 
 class Outcome(NamedTuple):
@@ -47,23 +60,25 @@ def fit(
     writers: Writers,
     stop: StopRequest,
     config: dict,
+    evaluate: Evaluate | None = None,
 ) -> Outcome:
     """Train from ``state`` to ``plan.num_steps`` or until ``stop``; the last state is saved.
 
     ``data`` is :class:`elir_jax.data.pipeline.TrainingBatches` or alike. Raises NotFinite where a
-    metric is not finite, with the state before that step; nothing is saved of it. What ``data`` or
-    saving raises ends the run on every host, and what was trained is saved where it can be.
+    metric is not finite, with the state before that step; nothing is saved of it. What ``data``,
+    ``evaluate`` or saving raises ends the run on every host, and what was trained is saved where it
+    can be. The last step's evaluation is left to the caller.
     """
-    run = _Loop(state, data, step_fn, plan, writers, stop, config)
+    run = _Loop(state, data, step_fn, plan, writers, stop, config, evaluate)
     with Feeding(data) as feeding:
         run.train(feeding)
     return run.finish()
 
 
 class _Loop:
-    def __init__(self, state, data, step_fn, plan, writers, stop, config):
+    def __init__(self, state, data, step_fn, plan, writers, stop, config, evaluate):
         self.state, self.data, self.step_fn, self.plan = state, data, step_fn, plan
-        self.writers, self.stop, self.config = writers, stop, config
+        self.writers, self.stop, self.config, self.evaluate = writers, stop, config, evaluate
         self.ledger = writers.ledger
         self.alone = hosts.alone()
         self.start = self.step = int(state.step)
@@ -75,6 +90,7 @@ class _Loop:
     def train(self, feeding: Feeding) -> None:
         stop = self.stop
         stop.nothing_to_save = self.alone  # until the first step is made
+        self._make_up_evaluation()
         while self.step < self.plan.num_steps and not (self.stopped or self.fault):
             batch = self._take(feeding)
             stopping = self.error is None and stop.signum is not None
@@ -87,7 +103,11 @@ class _Loop:
                 self._look_at_last()
                 if not (self.stopped or self.fault):
                     self.ledger.turn("save")
-                    self._try(self.writers.save, self.state, self._position(self.step), self.config)
+                    self._try(self._save)
+            if self._evaluation_is_due():
+                self._look_at_last()
+                if not (self.stopped or self.fault):
+                    self._try(self._evaluate)
         self._look_at_last()
 
     def finish(self) -> Outcome:
@@ -95,10 +115,37 @@ class _Loop:
         self.ledger.turn("save")
         self._try(self.writers.wait)  # where the save before failed, this one may not
         if self.step > self.start or self.error is None:
-            self._try(self.writers.save, self.state, self._position(self.step), self.config)
+            self._try(self._save)
             self._try(self.writers.wait)
         hosts.agreed(self._raise)
         return Outcome(self.state, self.stopped)
+
+    def _evaluation_is_due(self) -> bool:
+        """Whether ``step`` is evaluated here; the same on every host."""
+        every = self.plan.evaluate_every if self.evaluate is not None else 0
+        return bool(every) and self.step % every == 0 and 0 < self.step < self.plan.num_steps
+
+    def _make_up_evaluation(self) -> None:
+        """Evaluate where the run goes on, if it ended there before its evaluation did."""
+        if self._evaluation_is_due() and hosts.decided_by_first(
+            lambda: not self.writers.has_evaluation(self.step)
+        ):
+            self._try(self._evaluate)
+
+    def _evaluate(self) -> None:
+        """Measure on every host, unless one is told to stop first; record the figures."""
+        self.ledger.turn("evaluation")
+        began = time.monotonic()
+        found = self.evaluate(self.state.ema, self.state.frozen, stopping=self._is_stopping)
+        if found is not None:
+            seconds = time.monotonic() - began
+            self.writers.log_evaluation(self.step, found.figures, seconds, self._save)
+
+    def _save(self) -> None:
+        self.writers.save(self.state, self._position(self.step), self.config)
+
+    def _is_stopping(self) -> bool:
+        return self.stop.signum is not None or self.error is not None
 
     def _raise(self) -> None:
         if self.error is not None:

@@ -22,7 +22,8 @@ class Run(NamedTuple):
     data: Callable[[], TrainingBatches]
     image_name: Callable[[int], str]  # of a training image, by its number
     plan: Plan
-    evaluate: Callable[..., Evaluation]  # of averaged and frozen weights, and perceptual metrics
+    # of averaged and frozen weights, perceptual metrics, and whether to stop: then None
+    evaluate: Callable[..., Evaluation | None]
     converted: Callable[[Path], tuple[Params, Params]]  # both, from a workdir's converted weights
     converted_like: Callable[[], tuple[Params, Params]]  # their shapes
     export: Callable[[TrainState, Path], list[Path]]  # files for others to use, once trained

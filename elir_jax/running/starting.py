@@ -9,7 +9,8 @@ import numpy as np
 from elir_jax.devices import hosts
 from elir_jax.devices.mesh import replicate
 from elir_jax.errors import UserError
-from elir_jax.running.records.checkpoint import Saved, arrange, read_newest, steps_in
+from elir_jax.running.records.best import checkpoint_named
+from elir_jax.running.records.checkpoint import Saved, arrange, read_chosen, read_newest, steps_in
 from elir_jax.running.records.workdir import lock
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.running.run import Run
@@ -19,8 +20,9 @@ from elir_jax.weights.own import has_weights
 # What may differ from the start before: it changes how long, how often and how fast, not what.
 # Where the training images lie may too: their fingerprint is compared.
 FREE = {"num_steps", "accumulate", "rematerialize", "log_every", "checkpoint_every",
-        "keep_checkpoints", "keep_every", "data.path", "data.eval_path", "data.workers",
-        "data.on_error", "data.max_bad_share"}  # fmt: skip
+        "keep_checkpoints", "keep_every", "evaluate_every", "keep_best",
+        "data.path", "data.eval_path", "data.workers", "data.on_error",
+        "data.max_bad_share"}  # fmt: skip
 # What a field that a checkpoint's configuration lacks meant before there was such a field.
 ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
          "ema.ramp": "exponential", "autoencoder.linear": False, "estimator.weights": "",
@@ -94,9 +96,10 @@ def how_it_starts(workdir: Path, step: int, resumed: bool, num_steps: int) -> st
     return f"resuming {workdir} at step {step}"
 
 
-def averaged(run: Run, workdir: Path) -> tuple[int | None, Any]:
+def averaged(run: Run, workdir: Path, checkpoint: Path | None = None) -> tuple[int | None, Any]:
     """(step, (averaged, frozen) weights) to evaluate, of a trained or a converted folder.
 
+    They are of ``checkpoint`` (``WORKDIR/checkpoints/STEP``, or ``best``), or of the newest one.
     The step is None for converted weights.
     """
     like = run.state_like()
@@ -104,8 +107,12 @@ def averaged(run: Run, workdir: Path) -> tuple[int | None, Any]:
 
     def decide() -> int | None:
         nonlocal weights
-        folder = workdir / FOLDER
-        saved = read_newest(folder)
+        if checkpoint is not None:
+            chosen = checkpoint_named(checkpoint)
+            folder, saved = chosen.parent, read_chosen(chosen)
+        else:
+            folder = workdir / FOLDER
+            saved = read_newest(folder)
         if saved is not None:
             state = arrange(saved, like, folder)
             weights = state.ema, state.frozen

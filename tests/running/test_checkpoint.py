@@ -1,6 +1,7 @@
 """Checkpoints: nothing damaged is used, nothing whole is lost, a failed save says so."""
 
 import errno
+import json
 import logging
 import os
 import random
@@ -14,14 +15,11 @@ from running import new_state
 
 from elir_jax.errors import UserError
 from elir_jax.running.records import checkpoint
-from elir_jax.running.records.checkpoint import (
-    Checkpoints,
-    arrange,
-    read,
-    read_averaged,
-    read_newest,
-)
-from elir_jax.running.records.digests import Damaged, leaf_digests, verify
+from elir_jax.running.records.arrays import save_tree
+from elir_jax.running.records.checkpoint import arrange, read, read_averaged, read_newest
+from elir_jax.running.records.digests import Damaged, leaf_digests, seal, verify
+from elir_jax.running.records.frozen import FOLDER
+from elir_jax.running.records.keeping import Checkpoints
 
 
 def saved_steps(folder):
@@ -133,7 +131,7 @@ def test_refused_checkpoints_are_moved_aside_and_leftovers_cleared(folder):
     (folder / "5" / "digests.json").unlink()
     (folder / "part-7" / "state").mkdir(parents=True)
     save(folder, 5, start=3)
-    assert sorted(p.name for p in folder.iterdir()) == ["3", "5", "damaged"]
+    assert sorted(p.name for p in folder.iterdir()) == ["3", "5", "damaged", "frozen"]
     assert read_newest(folder).step == 5
     assert [p.name for p in (folder / "damaged").iterdir()] == ["5"]
 
@@ -180,7 +178,7 @@ def test_a_checkpoint_that_a_run_deletes_between_two_readings_gives_way_to_a_new
             shutil.copytree(whole, folder / "7")
 
     save(folder.with_name("elsewhere"), 7)
-    whole = folder.with_name("elsewhere") / "7"
+    whole = folder.with_name("elsewhere") / "7"  # of the same frozen weights
     monkeypatch.setattr(checkpoint, "verify", verify_too_early)
     assert read_newest(folder).step == 7
 
@@ -222,3 +220,101 @@ def test_there_may_be_none(folder):
     assert read_newest(folder) is None
     with pytest.raises(UserError, match="no checkpoint"):
         read_averaged(folder)
+
+
+def frozen_in(folder):
+    return sorted((folder / FOLDER).iterdir())
+
+
+def test_frozen_weights_are_written_once_for_all_checkpoints(folder):
+    save(folder, 3)
+    (before,) = frozen_in(folder)
+    written = {path: path.stat().st_mtime_ns for path in before.rglob("*")}
+    save(folder, 5, 7, start=3, keep=3)
+    assert frozen_in(folder) == [before]
+    assert {path: path.stat().st_mtime_ns for path in before.rglob("*")} == written
+    for step in (3, 5, 7):
+        kept = read(folder / str(step))
+        np.testing.assert_array_equal(kept.tree["frozen"]["f"], np.ones(2))
+        assert not [path for path in (folder / str(step)).rglob("*") if "frozen" in path.name]
+
+
+def test_other_frozen_weights_have_a_folder_of_their_own_and_both_are_read(folder):
+    save(folder, 3)
+    changed = new_state().replace(step=np.int32(5), frozen={"f": np.full(2, -0.0, np.float32)})
+    checkpoint.write(folder, 5, jax.device_get(changed), {"samples": 5}, {})
+    assert len(frozen_in(folder)) == 2
+    np.testing.assert_array_equal(read(folder / "3").leaves["frozen/f"], np.ones(2))
+    assert np.signbit(read(folder / "5").leaves["frozen/f"]).all()
+
+
+def test_a_kill_before_the_checkpoint_has_its_name_leaves_frozen_weights_that_serve_the_next(
+    folder, monkeypatch
+):
+    class Killed(BaseException):
+        pass
+
+    def kill(part):
+        raise Killed
+
+    monkeypatch.setattr(checkpoint, "seal", kill)
+    with pytest.raises(Killed):
+        checkpoint.write(folder, 3, jax.device_get(new_state()), {"samples": 3}, {})
+    monkeypatch.undo()
+    assert read_newest(folder) is None and len(frozen_in(folder)) == 1
+    save(folder, 5)
+    assert read_newest(folder).step == 5 and len(frozen_in(folder)) == 1
+
+
+def test_frozen_weights_are_on_the_disk_under_their_name_before_a_checkpoint_refers_to_them(
+    folder, monkeypatch
+):
+    found = []
+
+    def note(part):
+        seal(part)
+        (place,) = frozen_in(folder)
+        verify(place)
+        found.append(part.name)
+
+    monkeypatch.setattr(checkpoint, "seal", note)
+    checkpoint.write(folder, 3, jax.device_get(new_state()), {"samples": 3}, {})
+    assert found == ["part-3"]
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_damaged_frozen_weights_are_named_and_the_next_save_writes_them_again(folder, flip, caplog):
+    save(folder, 3)
+    (place,) = frozen_in(folder)
+    rng = random.Random(int(flip))
+    for _ in range(10):
+        undo = damage(place, rng, flip)
+        with pytest.raises(Damaged, match=f"its frozen weights, frozen/{place.name}: "):
+            read(folder / "3")
+        with pytest.raises(UserError, match=r"no checkpoint is whole: 3: its frozen weights"):
+            read_newest(folder)
+        undo()
+    damage(place, rng, flip)
+    save(folder, 5, start=3)
+    assert "it is written again" in caplog.text
+    assert read(folder / "5").step == 5 and read(folder / "3").step == 3
+    shutil.rmtree(place)
+    with pytest.raises(Damaged, match=r"frozen/.*is absent"):
+        read(folder / "3")
+
+
+def test_a_checkpoint_from_before_frozen_weights_had_a_folder_is_read(folder):
+    """As it was laid out then: the frozen weights in ``state``, no word of them in ``run.json``."""
+    state = jax.device_get(new_state()).replace(step=np.array(4, np.int32))
+    leaves = checkpoint.leaf_digests(checkpoint.leaves_by_path(state))
+    run = {"step": 4, "leaves": leaves, "data": {"samples": 4}, "config": {"a": 1}}
+    (folder / "4").mkdir(parents=True)
+    (folder / "4" / "run.json").write_text(json.dumps(run))
+    save_tree(folder / "4" / "state", state)
+    seal(folder / "4")
+    saved = read_newest(folder)
+    assert saved.step == 4 and saved.data == {"samples": 4}
+    restored = arrange(saved, new_state(), folder)
+    np.testing.assert_array_equal(restored.frozen["f"], np.ones(2))
+    save(folder, 6, start=4)
+    assert read(folder / "4").step == 4 and read_averaged(folder)[2].keys() == {"f"}

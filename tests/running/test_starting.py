@@ -10,8 +10,11 @@ from PIL import Image
 from test_configs import load
 
 from elir_jax import compose
+from elir_jax.commands import conversion
+from elir_jax.compose.restoration import build_restoration
 from elir_jax.errors import UserError
 from elir_jax.running import starting
+from elir_jax.running.records.best import Best, write_best
 from elir_jax.running.records.checkpoint import write
 from elir_jax.running.starting import averaged, begin
 
@@ -163,3 +166,25 @@ def test_a_folder_is_one_runs_alone(tmp_path):
         holder.communicate()
     state, _ = begin(run_with(), tmp_path, False)  # however it ended, the folder is free
     assert int(state.step) == 0
+
+
+def test_any_checkpoint_is_evaluated_and_restored_with_by_its_name(tmp_path):
+    run, folder = run_with(), tmp_path / "checkpoints"
+    for step in (5, 6):
+        state = jax.tree.map(np.asarray, run.init_state(tmp_path).replace(step=np.int32(step)))
+        ema = jax.tree.map(lambda leaf, step=step: np.full_like(leaf, step), state.ema)
+        write(folder, step, state.replace(ema=ema), {"samples": 0}, run.config)
+    write_best(folder, Best(5, "restored.psnr", 20.0))
+
+    def first(tree):
+        return float(jax.tree.leaves(tree)[0].ravel()[0])
+
+    for name, wanted in (("5", 5), ("6", 6), ("best", 5)):
+        step, (ema, _) = averaged(run, tmp_path, folder / name)
+        assert step == first(ema) == wanted
+        restoration = build_restoration(folder / name)
+        assert restoration.title == f"step {wanted}" and first(restoration.params) == wanted
+        assert conversion.load(folder / name)[0] == f"averaged weights of step {wanted}"
+    assert averaged(run, tmp_path)[0] == 6
+    with pytest.raises(UserError, match=r"checkpoints/7: .*absent"):
+        averaged(run, tmp_path, folder / "7")

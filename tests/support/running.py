@@ -67,19 +67,28 @@ class Workdir:
         self.folder = folder
         self.checkpoints = folder / FOLDER
 
-    def run(self, num_steps, step=count_up, every=2, stop=None, **writing):
+    def run(
+        self,
+        num_steps,
+        step=count_up,
+        every=2,
+        stop=None,
+        evaluate=None,
+        evaluate_every=0,
+        **writing,
+    ):
         state, data = new_state(), Numbers()
         saved = read_newest(self.checkpoints)
         if saved is not None:
             state = replicate(arrange(saved, state, self.checkpoints))
             data.set_state(saved.data)
-        writing = {"keep": 2, "keep_every": 0, "began": 0.0} | writing
+        writing = {"keep": 2, "keep_every": 0, "keep_best": "", "began": 0.0} | writing
         with open_writers(
             self.folder, start=int(state.step), num_steps=num_steps, batch_size=1, **writing
         ) as writers:
             return fit(
-                state, data, step, Plan(num_steps, 1, every),
-                writers=writers, stop=stop or StopRequest(), config={},
+                state, data, step, Plan(num_steps, 1, every, evaluate_every),
+                writers=writers, stop=stop or StopRequest(), config={}, evaluate=evaluate,
             ).state  # fmt: skip
 
     def saved(self):

@@ -14,8 +14,11 @@ from tensorboardX.summary import scalar
 from elir_jax.files import whole_file
 
 METRICS_FILE = "metrics.jsonl"
+EVALUATION = "evaluation/"  # prefix of the keys of an evaluation's row
 TERMINAL_INTERVAL = 0.2  # seconds between redraws of the bar
 LOG_FILE_INTERVAL = 30.0  # the same where the output is no terminal
+
+Figures = dict[str, dict[str, float]]  # [stage][metric]
 
 
 class Report:
@@ -27,6 +30,7 @@ class Report:
     def __init__(self, workdir: Path, *, start: int, num_steps: int, batch_size: int):
         self.path = workdir / METRICS_FILE
         _keep_rows(self.path, start)
+        self._evaluated = set(read_evaluations(workdir))
         self._file = self.path.open("a")
         board = workdir / "tensorboard"
         board.mkdir(exist_ok=True)
@@ -57,17 +61,38 @@ class Report:
         images = self._batch_size * (step - self._last_step)
         speed = images / max(now - self._last_time, 1e-9)
         self._last_step, self._last_time = step, now
-        row = {"step": step, "loss": metrics["loss"], **metrics, "images_per_second": speed}
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-        for name, value in row.items():
-            if name != "step":
-                summary = scalar(name, value)
-                self._board.write_event(Event(step=step, wall_time=time.time(), summary=summary))
-        self._board.flush()
+        self._write(step, {"loss": metrics["loss"], **metrics, "images_per_second": speed})
         self._bar.set_postfix_str(
             f"loss {metrics['loss']:.4f}, {speed:.1f} images/s", refresh=False
         )
+
+    def has_evaluation(self, step: int) -> bool:
+        """Whether the figures of ``step`` are recorded already."""
+        return step in self._evaluated
+
+    def log_evaluation(self, step: int, figures: Figures, seconds: float = 0.0) -> None:
+        """Record ``figures`` of ``step`` once; ``seconds`` of measuring do not count as training.
+
+        The row has one key a figure, ``evaluation/STAGE.METRIC``, as TensorBoard has.
+        """
+        self._last_time += seconds
+        if self.has_evaluation(step):
+            return
+        self._evaluated.add(step)
+        row = {
+            f"{EVALUATION}{stage}.{metric}": value
+            for stage, found in figures.items()
+            for metric, value in found.items()
+        }
+        self._write(step, row)
+
+    def _write(self, step: int, values: dict[str, float]) -> None:
+        self._file.write(json.dumps({"step": step} | values) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            event = Event(step=step, wall_time=time.time(), summary=scalar(name, value))
+            self._board.write_event(event)
+        self._board.flush()
 
     def close(self) -> None:
         """Finish the bar and the files."""
@@ -78,7 +103,23 @@ class Report:
 
 
 def read_metrics(workdir: Path) -> list[dict]:
-    """Rows of ``metrics.jsonl``; a last line cut short by a kill is left out."""
+    """The training's rows of ``metrics.jsonl``."""
+    return [row for row in _read_rows(workdir) if "loss" in row]
+
+
+def read_evaluations(workdir: Path) -> dict[int, Figures]:
+    """``figures[step][stage][metric]`` of every evaluation during the training."""
+    found: dict[int, Figures] = {}
+    for row in _read_rows(workdir):
+        for key, value in row.items():
+            if key.startswith(EVALUATION):
+                stage, _, metric = key.removeprefix(EVALUATION).rpartition(".")
+                found.setdefault(row["step"], {}).setdefault(stage, {})[metric] = value
+    return found
+
+
+def _read_rows(workdir: Path) -> list[dict]:
+    """All rows; a last line cut short by a kill is left out."""
     path = workdir / METRICS_FILE
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -90,7 +131,7 @@ def read_metrics(workdir: Path) -> list[dict]:
 
 
 def _keep_rows(path: Path, last_step: int) -> None:
-    rows = [row for row in read_metrics(path.parent) if row["step"] <= last_step]
+    rows = [row for row in _read_rows(path.parent) if row["step"] <= last_step]
     with whole_file(path) as part:
         part.write_text("".join(json.dumps(row) + "\n" for row in rows))
 

@@ -1,15 +1,16 @@
 """Everything that a run leaves behind while it trains; on the first host only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from elir_jax.devices import hosts
 from elir_jax.errors import DiskError
-from elir_jax.running.records.checkpoint import Checkpoints
+from elir_jax.running.records.best import NAME
+from elir_jax.running.records.keeping import Checkpoints
 from elir_jax.running.records.ledger import FILE, Ledger
-from elir_jax.running.records.report import Report
+from elir_jax.running.records.report import Figures, Report
 
 FOLDER = "checkpoints"
 
@@ -38,15 +39,57 @@ class Writers:
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Record a step's metrics and the ledger. Raises DiskError where the disk refuses."""
-        if self._report is None:
-            return
-        try:
-            self._report.log(step, values | self.ledger.write())
-        except OSError as error:
-            raise DiskError(
-                f"{self._report.path}: cannot be written ({error.strerror}); make room, then run "
-                f"the same command again"
-            ) from error
+        if self._report is not None:
+            with _writing(self._report.path):
+                self._report.log(step, values | self.ledger.write())
+
+    def has_evaluation(self, step: int) -> bool:
+        """Whether the figures of ``step`` are recorded already; on other hosts True."""
+        return self._report is None or self._report.has_evaluation(step)
+
+    def log_evaluation(
+        self,
+        step: int,
+        figures: Figures,
+        seconds: float = 0.0,
+        save: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Record an evaluation that took ``seconds``; if it is the best, keep its checkpoint.
+
+        ``save`` starts saving the step, if it is not saved yet. The row comes last: a start that
+        finds none measures again. Raises DiskError if the disk refuses.
+        """
+        checkpoints = self._checkpoints
+        if checkpoints is not None and checkpoints.is_best(figures):
+            self.ledger.turn("save")
+            save()
+            checkpoints.wait()
+            with _writing(checkpoints.folder):
+                checkpoints.mark_best(step, figures)
+        if self._report is not None:
+            with _writing(self._report.path):
+                self._report.log_evaluation(step, figures, seconds)
+
+    def summary(self) -> str:
+        """For people: where the seconds went, and which checkpoint is the best."""
+        best = None if self._checkpoints is None else self._checkpoints.best
+        if best is None:
+            return self.ledger.summary()
+        return (
+            f"{self.ledger.summary()}\nbest checkpoint: {self._checkpoints.folder / NAME}, step "
+            f"{best.step} ({best.figure} {best.value:.4g})"
+        )
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{path}: cannot be written ({error.strerror}); make room, then run the same command "
+            f"again"
+        ) from error
 
 
 @contextmanager
@@ -58,6 +101,7 @@ def open_writers(
     batch_size: int,
     keep: int,
     keep_every: int,
+    keep_best: str = "",
     began: float,
 ) -> Iterator[Writers]:
     """Writers of a run that goes on from step ``start``; ``began`` is by ``time.monotonic``."""
@@ -67,7 +111,7 @@ def open_writers(
             return None
         try:
             return (
-                Checkpoints(workdir / FOLDER, keep, keep_every, start),
+                Checkpoints(workdir / FOLDER, keep, keep_every, start, keep_best),
                 Report(workdir, start=start, num_steps=num_steps, batch_size=batch_size),
             )
         except OSError as error:

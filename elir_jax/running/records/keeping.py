@@ -1,0 +1,120 @@
+"""The checkpoints of one run: written in a thread, and deleted when newer ones are whole."""
+
+import logging
+import math
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from elir_jax.errors import DiskError, UserError
+from elir_jax.running.records.best import Best, is_better, read_best, write_best
+from elir_jax.running.records.checkpoint import shortly, steps_in, write
+from elir_jax.running.records.room import OLD, PART
+
+ASIDE = "damaged"  # folder for checkpoints that were refused
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """Writes the checkpoints of one run: the newest ``keep``, every ``every``-th step's, the best.
+
+    ``every`` = 0 keeps none by step. The best is that of the largest or smallest ``figure``
+    (``STAGE.METRIC``); without one, what an earlier start marked stays the best. Leftovers of a run
+    that was killed are cleared at the start, and checkpoints newer than ``start`` (refused ones,
+    that is) are moved aside.
+    """
+
+    def __init__(
+        self, folder: Path, keep: int = 2, every: int = 0, start: int = 0, figure: str = ""
+    ):
+        self.folder, self._keep, self._every = folder.absolute(), keep, every
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise UserError(
+                f"{self.folder}: is a file; checkpoints want a folder of this name"
+            ) from None
+        for path in self.folder.iterdir():
+            if path.name.startswith((PART, OLD)):
+                shutil.rmtree(path, ignore_errors=True)
+        for step in steps_in(self.folder):
+            if step > start:
+                self._set_aside(step)
+        self.saved = max(steps_in(self.folder), default=None)
+        best = read_best(self.folder)
+        self.best = best if best is not None and best.step in steps_in(self.folder) else None
+        self._figure = figure
+        self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._saving: Future | None = None
+
+    def save(self, state: Any, data: dict[str, int], config: dict) -> None:
+        """Start saving ``state`` under the number of its step, where it is not saved already.
+
+        Waits for the save before it, and raises DiskError where that one failed.
+        """
+        self.wait()
+        step = int(state.step)
+        if self.saved == step:
+            return
+        # A copy: the next step overwrites the state's own memory.
+        copy = jax.tree.map(lambda leaf: np.array(leaf), jax.device_get(state))
+        self._saving = self._pool.submit(self._save, step, copy, data, config)
+
+    def wait(self) -> None:
+        """Wait until what was started is on the disk. Raises DiskError where it could not be."""
+        saving, self._saving = self._saving, None
+        if saving is None:
+            return
+        try:
+            self.saved = saving.result()
+        except Exception as error:  # orbax and tensorstore have errors of their own for a full disk
+            last = f"step {self.saved}" if self.saved is not None else "none"
+            raise DiskError(
+                f"{self.folder}: a checkpoint could not be saved ({shortly(error)}); the last "
+                f"whole one is {last}; make room, then run the same command again"
+            ) from error
+
+    def is_best(self, figures: Mapping[str, Mapping[str, float]]) -> bool:
+        """Whether ``figures[stage][metric]`` are better than the best checkpoint's."""
+        return is_better(self.best, self._figure, self._value(figures))
+
+    def mark_best(self, step: int, figures: Mapping[str, Mapping[str, float]]) -> None:
+        """Make the saved checkpoint of ``step`` the best; the one before may be deleted then."""
+        best = Best(step, self._figure, self._value(figures))
+        write_best(self.folder, best)
+        self.best = best
+
+    def _value(self, figures: Mapping[str, Mapping[str, float]]) -> float:
+        stage, _, metric = self._figure.rpartition(".")
+        return figures.get(stage, {}).get(metric, math.nan)
+
+    def close(self) -> None:
+        """Let what was started come to its end; errors are :meth:`wait`'s to tell."""
+        self._pool.shutdown()
+
+    def _save(self, step: int, state: Any, data: dict[str, int], config: dict) -> int:
+        write(self.folder, step, state, data, config)
+        kept = {*steps_in(self.folder)[-self._keep :], self.best.step if self.best else step}
+        for old in steps_in(self.folder):
+            if old not in kept and not (self._every and old % self._every == 0):
+                doomed = self.folder / f"{OLD}{old}"
+                try:
+                    (self.folder / str(old)).rename(doomed)
+                    shutil.rmtree(doomed)
+                except OSError as error:  # a reader may hold it; the next start clears it
+                    logger.warning("%s: not deleted yet (%s)", doomed, error.strerror)
+        return step
+
+    def _set_aside(self, step: int) -> None:
+        aside = self.folder / ASIDE
+        aside.mkdir(exist_ok=True)
+        target, n = aside / str(step), 1
+        while target.exists():
+            target, n = aside / f"{step}-{n}", n + 1
+        (self.folder / str(step)).rename(target)

@@ -98,6 +98,7 @@ TABLE = {
     "python benchmarks/layers.py --repeats 21": Case(**MEASURED),
     "python benchmarks/layers.py": Case(**MEASURED),
     "python benchmarks/memory.py": Case(**MEASURED),
+    "python benchmarks/same_numbers.py BEFORE AFTER": Case(**MEASURED),
     "python benchmarks/large.py": Case(**MEASURED),
     "python evaluate.py --config configs/quickstart.py": Case(
         {"quickstart.py": "quickstart.py:tiny"}, f"--workdir={RUN} {LESS}", until="evaluation"

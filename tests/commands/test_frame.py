@@ -2,7 +2,7 @@
 
 import pytest
 
-from elir_jax.commands import compare, convert, prepare, restore
+from elir_jax.commands import compare, convert, frame, prepare, restore
 
 RESTORE = ["a.png", "--output", "out", "--checkpoint", "run"]
 PREPARE = ["folder", "--images", "images", "--data-dir", "data"]

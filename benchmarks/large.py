@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT))
 
 from elir_jax.compose import METHODS  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
-from elir_jax.inference import whole_pictures as any_size  # noqa: E402
+from elir_jax.compose.restoring import whole_pictures  # noqa: E402
+from elir_jax.inference.parts import Local, Part  # noqa: E402
 from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.networks.layers import collapse  # noqa: E402
 from elir_jax.pictures.images import to_float, to_uint8, write_png  # noqa: E402
@@ -43,12 +44,20 @@ def photograph(height: int, width: int) -> np.ndarray:
     ]
 
 
+def smaller(part: Part) -> Part:
+    """The part in smaller windows, if it is local."""
+    if not isinstance(part.reach, Local):
+        return part
+    return part._replace(reach=part.reach._replace(at_once=SMALL_WINDOWS // 64))
+
+
 def compare(checkpoint: Path, config: str | None, out: Path) -> None:
     """Print how far the two results are apart; write that of windows."""
     image = to_float(photograph(768, 1024))
     (whole,) = Restorer.load(checkpoint, config).stages([image], 0)[0]
-    any_size.PIXELS_AT_ONCE = SMALL_WINDOWS
-    (tiled,) = Restorer.load(checkpoint, config).stages([image], 0)[0]
+    restorer = Restorer.load(checkpoint, config)
+    restorer.pictures = whole_pictures([smaller(part) for part in restorer.method.parts])
+    (tiled,) = restorer.stages([image], 0)[0]
     levels = np.abs(to_uint8(whole).astype(int) - to_uint8(tiled)).max()
     print(f"1024x768 in windows of at most {SMALL_WINDOWS} pixels: largest difference "
           f"{np.abs(whole - tiled).max():.1e} of [0, 1], {levels} of 255; pixels span "

@@ -10,6 +10,7 @@ float32 matrices in the same run.
 
 import argparse
 import dataclasses
+import functools
 import importlib.util
 import json
 import statistics
@@ -31,6 +32,7 @@ from elir_jax.compose.elir import inference_form  # noqa: E402
 from elir_jax.compose.fields import sizes  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.devices.mesh import parallel_step, replicate  # noqa: E402
+from elir_jax.inference.parts import run_parts  # noqa: E402
 from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.networks.layers import collapse  # noqa: E402
 from elir_jax.networks.unet import UNet  # noqa: E402
@@ -114,9 +116,9 @@ class Bench:
     def restoration(self, size: int, rows: int) -> tuple[Callable, float]:
         """(a call that restores ``rows`` images with collapsed weights, its operations)."""
         params = jax.block_until_ready(jax.jit(self.method.for_inference)(self.params, self.frozen))
-        keys, x = jax.random.split(jax.random.key(1), rows), images(rows, size)
-        program = jax.jit(self.method.restore)
-        flops = operations(program, params, self.frozen, x, keys)
+        key, x = jax.random.key(1), images(rows, size)
+        program = jax.jit(functools.partial(run_parts, self.method.parts))
+        flops = operations(program, params, self.frozen, x, key)
         # The sampler's loop is counted once.
         velocity, side = sizes(self.config.velocity), size // 8
         velocity["form"] = inference_form(self.config.dtype)
@@ -125,7 +127,7 @@ class Bench:
             jax.jit(UNet(**velocity).apply), {"params": params["velocity"]}, z, jnp.zeros(rows)
         )
         steps = self.config.sampler.num_steps or self.config.objective.num_segments
-        return lambda: program(params, self.frozen, x, keys), flops + (steps - 1) * one
+        return lambda: program(params, self.frozen, x, key), flops + (steps - 1) * one
 
     def training(self, size: int, rows: int) -> tuple[Callable, float]:
         """(a call that makes one update with ``rows`` pairs, its operations)."""

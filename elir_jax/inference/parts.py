@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from jaxtyping import Array, Float
+import jax
+from jaxtyping import Array, Float, Key
 
 from elir_jax.types import Params
 
@@ -102,3 +103,13 @@ def least_side(parts: Sequence[Part]) -> int:
             least = max(least, int(part.reach.size / elements))
         elements *= part.scale
     return least
+
+
+def run_parts(
+    parts: Sequence[Part], params: Params, frozen: Params, x: Elements, key: Key[Array, ""]
+) -> Elements:
+    """The restoration of whole pictures of one size, in one program; ``key`` gives the noise."""
+    for part in parts:
+        eps = jax.random.normal(key, x.shape) if part.noisy else None
+        x = part.apply(params, frozen, x, eps)[-1]
+    return x

@@ -8,7 +8,7 @@ import small
 
 from elir_jax.flow.sampler import Sampler
 from elir_jax.inference.noise import picture_key
-from elir_jax.inference.parts import multiple_of, shows_restoration
+from elir_jax.inference.parts import multiple_of, run_parts, shows_restoration
 from elir_jax.inference.whole_pictures import WholePictures
 from elir_jax.methods.elir.parts import elir_parts, target_part
 
@@ -70,6 +70,14 @@ def test_without_noise_the_seed_does_not_matter_and_no_noisy_stage_is_shown():
     assert run.stage_names == ("latent_mmse", "step_1", "step_2")
     first, second = (run.restore((PARAMS, FROZEN), X, seed, 3)[0].restored for seed in (0, 1))
     np.testing.assert_array_equal(first, second)
+
+
+def test_one_program_of_all_parts_restores_the_same():
+    sampler = Sampler(2, 0.1, noise=False)
+    parts = elir_parts(NETS, sampler, MULTIPLE)
+    restored = run_parts(parts, PARAMS, FROZEN, jnp.stack(X), jax.random.key(0))
+    found = pictures(sampler).restore((PARAMS, FROZEN), X, 0, 3)
+    np.testing.assert_allclose(restored, np.stack([one.restored for one in found]), atol=1e-5)
 
 
 def test_the_target_is_what_the_frozen_encoder_sees():

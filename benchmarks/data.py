@@ -28,15 +28,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from elir_jax.compose.data import build_data  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
-from elir_jax.data import (  # noqa: E402
+from elir_jax.data import pairs  # noqa: E402
+from elir_jax.data.degradations import (  # noqa: E402
     blind_face_restoration,
     blind_super_resolution,
-    degradations,
-    images,
-    pairs,
+    tasks,
 )
 from elir_jax.data.pairs import PairMaker  # noqa: E402
 from elir_jax.data.sources import EMBEDDED_HELD_OUT, EmbeddedPhotographs, ImageFiles  # noqa: E402
+from elir_jax.pictures import images  # noqa: E402
 
 SIZE = 512
 TASKS = (
@@ -56,9 +56,9 @@ STAGES = [  # (module, function, stage)
     (blind_face_restoration, "add_noise", "noise"),
     (blind_face_restoration, "jpeg", "JPEG"),
     (blind_face_restoration, "resize_bilinear", "resize"),
-    (degradations, "add_noise", "noise"),
-    (degradations, "resize_bicubic", "resize"),
-    (degradations, "finish", "clip"),
+    (tasks, "add_noise", "noise"),
+    (tasks, "resize_bicubic", "resize"),
+    (tasks, "finish", "clip"),
     (blind_super_resolution, "filter_image", "blur"),
     (blind_super_resolution, "resize", "resize"),
     (blind_super_resolution, "jpeg", "JPEG"),

@@ -83,7 +83,6 @@ TABLE = {
     "python benchmarks/faults.py": Case(**MEASURED),
     "python benchmarks/speed.py": Case(**MEASURED),
     # docs
-    "python -m elir_jax.ROOM.NAME": Case({"ROOM.NAME": "data.prepare"}, "--help"),
     "python -m elir_jax.interop.compare --golden FILE.npz --checkpoint FILE.pth": Case(
         {"FILE.npz": str(ROOT / "tests/golden/small.npz"), "FILE.pth": "elir_bfr.safetensors"},
         until="comparison",

@@ -46,7 +46,7 @@ def test_the_parts_are_algorithm_1_and_show_table_3():
         np.testing.assert_array_equal(one.restored, one.stages[-1])
         np.testing.assert_allclose(one.states[0], z_0, atol=1e-5)
         np.testing.assert_allclose(one.states[-1], z_1, atol=1e-5)
-        assert np.abs(one.stages[0] - one.stages[1]).max() > 1e-3
+        assert np.abs(one.stages[0] - one.stages[1]).max() > 1e-4
 
 
 def test_the_restoration_alone_is_the_last_stage():
@@ -83,7 +83,7 @@ def test_one_program_of_all_parts_restores_the_same():
 def test_the_target_is_what_the_frozen_encoder_sees():
     run = WholePictures([target_part(NETS)], small.mapped, 1)
     (found,) = run.restore((PARAMS, FROZEN), X[:1], 0, 1)
-    wanted = NETS.encode(FROZEN["encoder"], X[0][None])[0]
+    wanted = NETS.encode(FROZEN["encoder"], jnp.asarray(X[0])[None])[0]
     np.testing.assert_allclose(found.restored, wanted, atol=1e-5)
 
 

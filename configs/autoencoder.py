@@ -16,7 +16,7 @@ from configs import common
 def get_config(variant: str = ""):
     config = common.default()
     config.method = "autoencoder"
-    config.num_steps = 16_000
+    config.num_steps = 5000
     config.batch_size = 4
     config.checkpoint_every = 250
     config.data.embedded = True

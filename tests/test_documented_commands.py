@@ -119,7 +119,13 @@ TABLE = {
     "python benchmarks/scaling.py --config configs/bfr.py --per-chip P": Case(
         {" P": " 2"}, **MEASURED
     ),
-    "python train.py --config configs/autoencoder.py": Case(**FULL),
+    "python train.py --config configs/autoencoder.py:linear "
+    "--config.data.path=PHOTOGRAPHS": Case({"PHOTOGRAPHS": "FFHQ"}, **FULL),
+    "python train.py --config configs/autoencoder.py --config.data.path=PHOTOGRAPHS "
+    "--config.autoencoder.weights=runs/autoencoder-linear/autoencoder.safetensors": Case(
+        {"PHOTOGRAPHS": "FFHQ"}, **FULL
+    ),
+    "python benchmarks/autoencoder.py FOLDER": Case(**MEASURED),
 }  # fmt: skip
 
 SCRIPTS = sorted(

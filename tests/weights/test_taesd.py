@@ -116,7 +116,7 @@ def test_the_embedded_autoencoder_reconstructs_the_astronaut_it_never_saw():
     like = jax.eval_shape(autoencoder.init, jax.random.key(0))
     params = read_section(EMBEDDED["autoencoder"], like)
     quality, spread = reconstruct(autoencoder, params, EmbeddedPhotographs(["astronaut"])[0])
-    assert quality >= 25.0
+    assert quality >= 28.0  # 16 principal components of a block give 28.4
     assert 0.5 <= spread <= 2.0
 
 

@@ -1,0 +1,68 @@
+"""The embedded autoencoder's figures: python benchmarks/autoencoder.py [--weights W] [FOLDER]
+
+PSNR, colour cast and latents of the two photographs that its training never saw and, if a FOLDER of
+pictures is named, of their centres of 256x256. The colour cast is the mean error of each channel,
+in grey levels of 255.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from elir_jax.compose.autoencoder import build_autoencoder  # noqa: E402
+from elir_jax.compose.restoration import read_config  # noqa: E402
+from elir_jax.compose.starting_weights import starting_weights  # noqa: E402
+from elir_jax.data.sources import EMBEDDED_HELD_OUT, EmbeddedPhotographs, find_images  # noqa: E402
+from elir_jax.pictures.images import centre, read_image, to_float  # noqa: E402
+
+SIZE = 256
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "quickstart.py"
+
+
+def measure(encode, decode, image: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """(PSNR in dB, mean error by channel in grey levels, latents) of a picture in [0, 1]."""
+    height, width = (side // 8 * 8 for side in image.shape[:2])
+    x = to_float(image[:height, :width])
+    z = encode(x[None])
+    error = np.clip(np.asarray(decode(z))[0], 0, 1) - x
+    psnr = -10 * np.log10(np.mean(error**2, dtype=np.float64))
+    return float(psnr), 255 * error.mean((0, 1)), np.asarray(z)
+
+
+def main() -> None:
+    """Print a line for each photograph, and one for the folder."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path)
+    parser.add_argument("--weights", default="embedded", help="as --config.autoencoder.weights")
+    options = parser.parse_args()
+    config = read_config(str(CONFIG))
+    with config.unlocked():
+        config.autoencoder.weights = options.weights
+    autoencoder = build_autoencoder(config)
+    params = starting_weights(config)("autoencoder", lambda: autoencoder.init(jax.random.key(0)))
+    encode = jax.jit(lambda x: autoencoder.encoder.apply({"params": params["encoder"]}, x))
+    decode = jax.jit(lambda z: autoencoder.decoder.apply({"params": params["decoder"]}, z))
+
+    def show(name: str, psnr: float, cast: np.ndarray, z: np.ndarray) -> None:
+        casts = " ".join(f"{value:+.2f}" for value in cast)
+        print(f"{name:<12} {psnr:6.2f} dB  cast {casts}  latents' deviation {z.std():.2f}")
+
+    photographs = EmbeddedPhotographs(EMBEDDED_HELD_OUT)
+    for number, name in enumerate(EMBEDDED_HELD_OUT):
+        show(name, *measure(encode, decode, photographs[number]))
+    if options.folder is not None:
+        pictures = (centre(read_image(path), SIZE) for path in find_images(options.folder))
+        found = [measure(encode, decode, picture) for picture in pictures]
+        psnr, cast, z = zip(*found, strict=True)
+        show(f"{len(found)} pictures", np.mean(psnr), np.mean(cast, axis=0), np.concatenate(z))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Restoration from Python: ``Restorer.load(path)``, then ``restorer(images, seed=0)``."""
+"""Restoration from Python: ``Restorer.load("photo")``, then ``restorer(images, seed=0)``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,11 +37,12 @@ class Restorer:
         noise: bool = True,
         dtype: str | None = None,
     ) -> "Restorer":
-        """From a run's folder, a folder of converted weights, or a file of the release.
+        """From a model that ships (``photo``, ``denoising``), or weights of your own.
 
-        ``config`` (``configs/NAME.py``, or a ConfigDict) is for weights that bring none. ``steps``
-        is M, the number of Euler steps; without ``noise`` the flow starts at the posterior mean;
-        ``dtype`` is float32 or bfloat16. Raises UserError.
+        ``path`` is such a name, a run's folder, a folder of converted weights, a model's file, or a
+        file of the release. ``config`` (``configs/NAME.py``, or a ConfigDict) is for weights that
+        bring none. ``steps`` is M, the number of Euler steps; without ``noise`` the flow starts at
+        the posterior mean; ``dtype`` is float32 or bfloat16. Raises UserError.
         """
         changes = {"sampler.num_steps": steps, "dtype": dtype}
         changes = {field: value for field, value in changes.items() if value is not None}

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import jax
 
+from elir_jax.compose.packing import pack
 from elir_jax.errors import UserError
 from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint, read_averaged, read_chosen
 from elir_jax.types import Params
-from elir_jax.weights.files import SUFFIXES, write_tensors
+from elir_jax.weights.files import SAFETENSORS, SUFFIXES, write_tensors
 from elir_jax.weights.layouts import PARTS, open_source
+from elir_jax.weights.models import is_model, read_model, write_model
 from elir_jax.weights.own import FILE, has_weights, read_weights, write_weights
 from elir_jax.weights.release import from_release, to_release
 from elir_jax.weights.sizes import read_sizes
@@ -30,6 +32,9 @@ def load(source: Path) -> tuple[str, Params, list[str]]:
         return f"averaged weights of step {step}", frozen | averaged, []
     if source.is_dir() and has_weights(source):
         return "converted weights", read_weights(source), []
+    if is_model(source):
+        model = read_model(source)
+        return f"the model of {model.title}", model.params, []
     opened = open_source(source)
     sizes = read_sizes(opened)
     fields = sizes.options().items()
@@ -37,9 +42,11 @@ def load(source: Path) -> tuple[str, Params, list[str]]:
     return opened.title, from_release(opened, sizes.like()), options
 
 
-def convert(source: Path, target: Path, overwrite: bool) -> None:
+def convert(source: Path, target: Path, overwrite: bool, as_model: bool = False) -> None:
     """Read, write, and say what was done."""
     to_file = target.suffix.lower() in SUFFIXES
+    if as_model and target.suffix.lower() != SAFETENSORS:
+        raise UserError(f"{target}: a model is one file; name it NAME{SAFETENSORS}")
     taken = target if to_file else target / FILE
     if taken.exists() and not overwrite:
         raise UserError(f"{taken}: exists; choose another name or give --overwrite")
@@ -48,6 +55,11 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
     if to_file and not target.parent.is_dir():
         raise UserError(f"{target.parent}: no such folder")
 
+    if as_model:
+        model = pack(source)
+        write_model(target, model)
+        print(f"wrote {target}, {target.stat().st_size / 1e6:.1f} MB: {model.title}")
+        return
     title, params, options = load(source)
     counts = {
         part: sum(leaf.size for leaf in jax.tree.leaves(params[part]))

@@ -1,11 +1,13 @@
-"""Convert weights: python -m elir_jax.interop.convert SRC DST [--overwrite]
+"""Convert weights: python -m elir_jax.interop.convert SRC DST [--model] [--overwrite]
 
 SRC is a file of the PyTorch release (.pth, Lightning .ckpt), of TAESD or of diffusers'
 AutoencoderTiny, each also as .safetensors; or a folder of this project, converted or trained (its
 averaged weights). The layout is told from the file. DST ending in .pth or .safetensors is written
 in the release's layout. Any other DST is a folder that train.py starts from and evaluate.py
 evaluates with --workdir=DST; an autoencoder alone is for --config.autoencoder.weights=DST.
-Floating point tensors are kept as float32, bit for bit.
+Floating point tensors are kept as float32, bit for bit. With --model, SRC is a run's folder and DST
+one .safetensors file that restores by itself: the averaged weights, folded, as 16-bit floats, with
+the configuration inside.
 """
 
 import argparse
@@ -23,12 +25,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("source", metavar="SRC", type=Path)
     parser.add_argument("target", metavar="DST", type=Path)
+    parser.add_argument(
+        "--model", action="store_true", help="write one file that restores by itself"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what is at DST")
     options = parser.parse_args(argv)
 
     def command() -> None:
         from elir_jax.commands.conversion import convert  # here: it loads jax, which takes seconds
 
-        convert(options.source, options.target, options.overwrite)
+        convert(options.source, options.target, options.overwrite, options.model)
 
     return frame.told(command, argv)

@@ -1,9 +1,11 @@
-"""Restore pictures: python -m elir_jax.restore INPUT... --output DIR --checkpoint WORKDIR|FILE
+"""Restore pictures: python -m elir_jax.restore INPUT... --output DIR
 
 INPUT is a picture or a folder of them (searched recursively): PNG, JPEG, WebP, TIFF, BMP, of any
-size and colour mode. The checkpoint is a folder that train.py or elir_jax.interop.convert wrote, or
-a file of the release; where it brings no configuration, name it with --config. Each result is a
-PNG of the input's size and name. What is there already is left as it is, so that the same command
+size and colour mode. Two models ship with the package: photo, for old, small and over-compressed
+photographs, and denoising, for strong noise. --checkpoint names weights of your own instead: a
+folder that train.py or elir_jax.interop.convert wrote, a model's file, or a file of the release; if
+they bring no configuration, name it with --config. Each result is a PNG of the input's size and
+name. What is there already is left as it is, so that the same command
 goes on where it was stopped. A file that cannot be read is named and left out, and the exit code is
 1 at the end.
 """
@@ -14,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from elir_jax import assets
 from elir_jax.commands import frame
 
 MAX_PIXELS = 2**28  # 3 GiB as float32, which a file below 1 MB can ask for
@@ -28,7 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("inputs", metavar="INPUT", nargs="+", type=Path)
     parser.add_argument("--output", metavar="DIR", required=True, type=Path)
-    parser.add_argument("--checkpoint", metavar="WORKDIR|FILE", required=True, type=Path)
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument("--model", choices=assets.MODELS, default=assets.MODELS[0],
+                         help="one that ships with the package (default photo)")  # fmt: skip
+    weights.add_argument("--checkpoint", metavar="WORKDIR|FILE", type=Path,
+                         help="weights of your own")  # fmt: skip
     parser.add_argument("--config", metavar="configs/NAME.py", help="of weights that bring none")
     parser.add_argument("--steps", type=_positive, help="Euler steps (default: as configured)")
     parser.add_argument("--seed", type=_seed, default=0, help="of the noise (default 0)")

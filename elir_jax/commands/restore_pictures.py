@@ -12,6 +12,7 @@ import jax
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from elir_jax import assets
 from elir_jax.commands import frame
 from elir_jax.commands.picture_files import (
     Job,
@@ -56,13 +57,13 @@ def restore_all(options: argparse.Namespace) -> int:
         return 0
     frame.keep_programs()
     restorer = Restorer.load(
-        options.checkpoint,
+        options.checkpoint or assets.model(options.model),
         options.config,
         steps=options.steps,
         noise=not options.no_noise,
         dtype=options.dtype,
     )
-    print(f"{options.checkpoint}: {restorer.title}", flush=True)
+    print(f"{options.checkpoint or options.model}: {restorer.title}", flush=True)
     with logging_redirect_tqdm(), tqdm(total=len(todo), unit="picture", smoothing=0.1) as bar:
         tally = _restore_jobs(restorer, todo, options, bar)
     print(f"restored {tally.done} of {len(todo)} into {options.output}"

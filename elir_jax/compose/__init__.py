@@ -63,7 +63,9 @@ def build(config: ConfigDict) -> Run:
         return create_state(params, frozen, optimizer)
 
     def state_like() -> TrainState:
-        return jax.eval_shape(lambda *trees: create_state(*trees, optimizer), *_shapes(method))
+        return jax.eval_shape(
+            lambda *trees: create_state(*trees, optimizer), *untrained_shapes(method)
+        )
 
     def converted(workdir: Path) -> tuple[Params, Params]:
         return for_inference(method, read_weights(workdir), workdir / WEIGHTS)
@@ -105,7 +107,7 @@ def build(config: ConfigDict) -> Run:
 
 def inference_shapes(method: Method) -> tuple[Params, Params]:
     """Shapes of the (trained, frozen) parameters that the method restores with."""
-    params, frozen = _shapes(method)
+    params, frozen = untrained_shapes(method)
     return jax.eval_shape(method.for_inference, params, frozen), frozen
 
 
@@ -115,14 +117,15 @@ def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Pa
     Raises UserError where they are of another network.
     """
     params, frozen = inference_shapes(method)
-    trained = {name: tree for name, tree in given.items() if name in _shapes(method)[0]}
+    trained = {name: tree for name, tree in given.items() if name in untrained_shapes(method)[0]}
     found = {name: tree for name, tree in given.items() if name not in trained}
     found |= method.for_inference(trained, given)
     check_weights(path, found, frozen | params)
     return {name: found[name] for name in params}, {name: found[name] for name in frozen}
 
 
-def _shapes(method: Method) -> tuple[Params, Params]:
+def untrained_shapes(method: Method) -> tuple[Params, Params]:
+    """Shapes of the (trained, frozen) parameters as training has them. Raises UserError."""
     try:
         return jax.eval_shape(lambda: method.init(jax.random.key(0), untrained))
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
@@ -167,7 +170,7 @@ def build_step(config: ConfigDict, method: Method):
     """(optimizer, train step); the step still wants ``axis_name``."""
     fields = config.optimizer.to_dict()
     if fields.get("groups"):
-        trained = _shapes(method)[0]
+        trained = untrained_shapes(method)[0]
         for name in fields["groups"]:
             choose(trained, "optimizer.groups", name)
     adamw = make(AdamW, "optimizer", fields)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from elir_jax import assets
 from elir_jax.compose import METHODS, for_inference
 from elir_jax.compose.fields import choose
 from elir_jax.errors import UserError
@@ -16,6 +17,7 @@ from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.types import Params
 from elir_jax.weights.layouts import open_source
+from elir_jax.weights.models import is_model, read_model
 from elir_jax.weights.own import FILE as WEIGHTS
 from elir_jax.weights.own import has_weights, read_weights
 from elir_jax.weights.release import from_release
@@ -31,21 +33,43 @@ class Restoration(NamedTuple):
     frozen: Params
 
 
+class Found(NamedTuple):
+    """The weights in a path, and what they say of themselves."""
+
+    title: str
+    place: Path  # to name in messages
+    given: Params  # the averaged weights and the frozen ones
+    config: ConfigDict
+    changes: dict[str, Any]  # fields by name
+
+
 def build_restoration(
     path: Path, config: ConfigDict | None = None, changes: dict[str, Any] | None = None
 ) -> Restoration:
-    """Networks and averaged weights of a run's folder, a folder of converted weights, or a file.
+    """Networks and averaged weights of what :func:`find_weights` reads. Raises UserError.
 
-    A path may name one checkpoint of a run too (``WORKDIR/checkpoints/STEP``, or ``best``). A
-    trained run brings its configuration; for converted weights it must be given, but sizes are
-    read from a file of the release. ``changes`` are fields by name (``sampler.num_steps``). Raises
-    UserError.
+    ``changes`` are fields by name (``sampler.num_steps``).
     """
+    found = find_weights(path, config)
+    method = build_method(found.config, found.changes | (changes or {}))
+    return Restoration(found.title, method, *for_inference(method, found.given, found.place))
+
+
+def find_weights(path: Path, config: ConfigDict | None = None) -> Found:
+    """Weights of a run's folder, a folder of converted weights, a model, or a file of the release.
+
+    A path may name one checkpoint of a run too (``WORKDIR/checkpoints/STEP``, or ``best``), or a
+    model that ships (``photo``). Runs and models bring their configuration; for other weights it
+    must be given, but sizes are read from a file of the release. Raises UserError.
+    """
+    if str(path) in assets.MODELS and not path.exists():
+        path = assets.model(str(path))
     path = checkpoint_named(path)
+    changes: dict[str, Any] = {}
     if is_checkpoint(path) or steps_in(path / FOLDER):
         saved = read_chosen(path) if is_checkpoint(path) else read_newest(path / FOLDER)
         assert saved is not None
-        chosen = config or _config_of(saved.config)
+        config = config or _config_of(saved.config)
         title, given = f"step {saved.step}", saved.tree["frozen"] | saved.tree["ema"]
         place = path if is_checkpoint(path) else path / FOLDER / str(saved.step)
     elif path.is_dir():
@@ -54,23 +78,21 @@ def build_restoration(
                 f"{path}: neither checkpoints nor {WEIGHTS} in this folder; name a run's folder, "
                 f"one that elir_jax.interop.convert wrote, or a file of weights"
             )
-        title, given, place, chosen = (
-            "converted weights",
-            read_weights(path),
-            path / WEIGHTS,
-            config,
-        )
+        title, given, place = "converted weights", read_weights(path), path / WEIGHTS
+    elif is_model(path):
+        model = read_model(path)
+        title, given, place = model.title, model.params, path
+        config = config or _config_of(model.config)
     elif path.is_file():
         source = open_source(path)
         sizes = read_sizes(source)
-        title, given, place, chosen = source.title, from_release(source, sizes.like()), path, config
-        changes = sizes.options() | (changes or {})
+        title, given, place = source.title, from_release(source, sizes.like()), path
+        changes = sizes.options()
     else:
         raise UserError(f"{path}: no such file or folder of weights")
-    if chosen is None:
+    if config is None:
         raise UserError(f"{path}: weights without a configuration; name theirs with --config")
-    method = _method(chosen, changes or {})
-    return Restoration(title, method, *for_inference(method, given, place))
+    return Found(title, place, given, config, changes)
 
 
 def read_config(path: str) -> ConfigDict:
@@ -107,7 +129,8 @@ def _config_of(saved: dict) -> ConfigDict:
     return ConfigDict(restored(saved))
 
 
-def _method(config: ConfigDict, changes: dict[str, Any]) -> Method:
+def build_method(config: ConfigDict, changes: dict[str, Any]) -> Method:
+    """The method of a configuration with some fields changed. Raises UserError."""
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.update_from_flattened_dict(changes)

@@ -13,12 +13,13 @@ from elir_jax.running.records.checkpoint import read_averaged, steps_in
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.types import Params
 from elir_jax.weights.hub import download
+from elir_jax.weights.models import is_model, read_model
 from elir_jax.weights.own import FILE, check_weights, has_weights, read_weights
 from elir_jax.weights.sections import read_section
 
 UNTRAINED = ("", "untrained")
 HUB = "hub:"
-EMBEDDED = {"autoencoder": Path(assets.__file__).parent / "autoencoder.safetensors"}
+EMBEDDED = {"autoencoder": assets.AUTOENCODER}
 
 
 def starting_weights(config: ConfigDict) -> Start:
@@ -56,6 +57,8 @@ def _read(section: str, named: str, like: Params) -> Params:
         return _taken(path, averaged | frozen, like)
     if has_weights(path):
         return _taken(path / FILE, read_weights(path), like)
+    if is_model(path):
+        return _taken(path, read_model(path).params, like)
     return read_section(path, like)
 
 

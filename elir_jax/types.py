@@ -15,7 +15,7 @@ Glossary (the paper's symbols, https://arxiv.org/abs/2502.03500):
 
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt8, UInt32
 
 Image = Float[Array, "b h w 3"]
 Latent = Float[Array, "b lh lw lc"]
@@ -37,3 +37,15 @@ class Batch(NamedTuple):
     record: Int[Array, " b"]  # number of the photograph in its source, to name it in messages
     slot: Int[Array, " b"]  # place in the global batch: seeds the sample's own noise
     extra: dict[str, Array] = {}
+
+
+class Originals(NamedTuple):
+    """What the host sends if the device degrades: 8-bit originals, each with random bits."""
+
+    pixels: UInt8[Array, "b h w 3"]  # windows to degrade; the pairs are cut out of them
+    bits: UInt32[Array, "b 2"]  # the key of the sample's degradation, from (seed, sample's number)
+    record: Int[Array, " b"]  # as in Batch
+    slot: Int[Array, " b"]
+
+
+Sent = Batch | Originals  # what a host sends to its devices

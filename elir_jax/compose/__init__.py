@@ -31,7 +31,7 @@ from elir_jax.running.loop import Plan
 from elir_jax.running.run import Run
 from elir_jax.training.optim import AdamW, Ema
 from elir_jax.training.state import TrainState, create_state
-from elir_jax.training.step import train_step
+from elir_jax.training.step import Prepare, as_sent, train_step
 from elir_jax.types import Params
 from elir_jax.weights.own import FILE as WEIGHTS
 from elir_jax.weights.own import check_weights, has_weights, read_weights
@@ -47,7 +47,7 @@ def build(config: ConfigDict) -> Run:
     method = choose(METHODS, "method", config.method)(config)
     check_ranges(config, method.multiple)
     found = build_data(config, method.extra)
-    optimizer, step = build_step(config, method)
+    optimizer, step = build_step(config, method, found.prepare)
 
     def data():
         check_batch(config.batch_size, config.accumulate)
@@ -166,8 +166,11 @@ def check_best(config: ConfigDict, stages: Sequence[str]) -> None:
         )
 
 
-def build_step(config: ConfigDict, method: Method):
-    """(optimizer, train step); the step still wants ``axis_name``."""
+def build_step(config: ConfigDict, method: Method, prepare: Prepare = as_sent):
+    """(optimizer, train step); the step still wants ``axis_name``.
+
+    ``prepare`` makes pairs of what the host sends.
+    """
     fields = config.optimizer.to_dict()
     if fields.get("groups"):
         trained = untrained_shapes(method)[0]
@@ -183,5 +186,6 @@ def build_step(config: ConfigDict, method: Method):
         ema=make(Ema, "ema", config.ema),
         seed=config.seed,
         accumulate=config.accumulate,
+        prepare=prepare,
     )
     return optimizer, step

@@ -1,5 +1,6 @@
-"""Photographs, degradation and feed of a configuration."""
+"""Photographs, degradation (on the host or on the device) and feed of a configuration."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from elir_jax.compose.fields import choose, make
-from elir_jax.data.choose import check_sizes, choose_sources
+from elir_jax.data.choose import check_sizes, choose_sources, gives_pairs
 from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
 from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
 from elir_jax.data.degradations.tasks import (
@@ -18,9 +19,14 @@ from elir_jax.data.degradations.tasks import (
     Inpainting,
     SuperResolution,
 )
-from elir_jax.data.pairs import Degradation, Extra, PairMaker, evaluation_pairs, no_extra
+from elir_jax.data.originals import OriginalMaker
+from elir_jax.data.pairs import Degradation, Extra, Maker, PairMaker, evaluation_pairs, no_extra
 from elir_jax.data.pipeline import Feed, TrainingBatches
 from elir_jax.data.sources import Source
+from elir_jax.device_degradations.preparing import prepare
+from elir_jax.device_degradations.tasks import on_device
+from elir_jax.errors import UserError
+from elir_jax.training.step import Prepare, as_sent
 
 DEGRADATIONS: dict[str, Callable[..., Degradation]] = {
     "blind_face_restoration": BlindFaceRestoration,
@@ -37,7 +43,8 @@ class Data(NamedTuple):
     """What a run is trained and evaluated on."""
 
     source: Source  # training images
-    maker: PairMaker
+    maker: Maker
+    prepare: Prepare  # what the host sends -> pairs; part of the train step
     feed: Feed
     held_out: Source
     held_out_maker: PairMaker
@@ -69,9 +76,13 @@ def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
     degrade = make(kind, f"degradation.{name}", config.degradation.get(name, {}))
     feed = {field: data[field] for field in ("workers", "on_error", "max_bad_share")}
     fit = {"degrade": degrade, "fit": data.fit}
+    pairs = make(PairMaker, "data", fit, size=data.size, extra=extra)
+    side = choose(SIDES, "data.degrade_on", data.degrade_on)
+    maker, prepare_pairs = side(train, pairs)
     found = Data(
         source=train,
-        maker=make(PairMaker, "data", fit, size=data.size, extra=extra),
+        maker=maker,
+        prepare=prepare_pairs,
         feed=make(Feed, "data", feed, batch_size=config.batch_size, seed=config.seed),
         held_out=held_out,
         held_out_maker=make(PairMaker, "evaluation", fit, size=config.evaluation.size),
@@ -80,3 +91,24 @@ def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
     if data.on_error == "raise":
         check_sizes(held_out, found.held_out_maker.least)
     return found
+
+
+def _on_host(train: Source, pairs: PairMaker) -> tuple[Maker, Prepare]:
+    return pairs, as_sent
+
+
+def _on_device(train: Source, pairs: PairMaker) -> tuple[Maker, Prepare]:
+    """Raises UserError for what only the host can make."""
+    refused = "--config.data.degrade_on=device: {}; choose host"
+    if gives_pairs(train):
+        raise UserError(refused.format("these training images are pairs, degraded already"))
+    if pairs.extra is not no_extra:
+        raise UserError(refused.format("this method's own arrays are made of a pair on the host"))
+    try:
+        degradation = on_device(pairs.degrade)
+    except TypeError as error:
+        raise UserError(refused.format(error)) from error
+    return OriginalMaker(pairs), functools.partial(prepare, degradation, pairs.size)
+
+
+SIDES = {"host": _on_host, "device": _on_device}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from elir_jax.data.listing import AllBut
-from elir_jax.data.prepared import is_prepared, open_prepared
+from elir_jax.data.prepared import PreparedPairs, is_prepared, open_prepared
 from elir_jax.data.sources import (
     EMBEDDED_HELD_OUT,
     EMBEDDED_TRAIN,
@@ -66,6 +66,13 @@ def choose_sources(
     return train, open_source(Path(eval_path)) if eval_path else EmbeddedPhotographs(
         EMBEDDED_HELD_OUT
     )
+
+
+def gives_pairs(source: Source) -> bool:
+    """Whether its items bring their own degraded images."""
+    if isinstance(source, Subset):
+        return gives_pairs(source.source)
+    return isinstance(source, PairFiles | PreparedPairs)
 
 
 def check_sizes(source: Source, size: int) -> None:

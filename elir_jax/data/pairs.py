@@ -6,7 +6,7 @@ Everything random about a pair comes from the generator it is given.
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
-from typing import Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,6 +22,7 @@ from elir_jax.pictures.images import (
     fit_short_side,
     to_float,
 )
+from elir_jax.types import Batch, Sent
 
 Degradation = Callable[[np.random.Generator, FloatPixels], FloatPixels]
 logger = logging.getLogger(__name__)
@@ -51,6 +52,21 @@ def no_extra(
     return {}
 
 
+@runtime_checkable
+class Maker(Protocol):
+    """An image -> a training sample: arrays by name, which stacked are fields of ``batch``."""
+
+    batch: type[Sent]
+
+    def sample(self, rng: np.random.Generator, item: Item, name: str) -> dict[str, Any]:
+        """A sample of ``item``; all that is random comes from ``rng``. Raises UserError."""
+        ...
+
+    def blank(self) -> dict[str, Any]:
+        """A sample of nothing, of the same shapes."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class PairMaker:
     """How an image becomes a pair of ``size`` x ``size`` pixels.
@@ -62,6 +78,7 @@ class PairMaker:
     original's size.
     """
 
+    batch: ClassVar = Batch
     degrade: Degradation
     size: int
     fit: str = "crop"
@@ -86,21 +103,41 @@ class PairMaker:
         self, rng: np.random.Generator, item: Item, name: str
     ) -> tuple[FloatPixels, FloatPixels]:
         """(x_hq, x_lq) for training: a random window, mirrored half of the time."""
+        hq, lq = self.random_window(rng, item, name)
+        x_hq = to_float(hq)
+        x_lq = self.degrade(rng, x_hq) if lq is None else to_float(lq)
+        if self.window == self.size:
+            return x_hq, x_lq
+        top, left = draw_place(rng, x_hq, self.size)
+        x_hq, x_lq = (x[top : top + self.size, left : left + self.size] for x in (x_hq, x_lq))
+        return np.ascontiguousarray(x_hq), np.ascontiguousarray(x_lq)
+
+    def random_window(
+        self, rng: np.random.Generator, item: Item, name: str
+    ) -> tuple[Pixels, Pixels | None]:
+        """A random window of the original and, of a given pair, of the degraded image."""
         hq, lq = self._fitted(item, name)
         top, left = draw_place(rng, hq, self.window)
         step = -1 if rng.random() < 0.5 else 1
 
         def window(pixels):
             cut = pixels[top : top + self.window, left : left + self.window]
-            return to_float(np.ascontiguousarray(cut[:, ::step]))
+            return np.ascontiguousarray(cut[:, ::step])
 
-        x_hq = window(hq)
-        x_lq = self.degrade(rng, x_hq) if lq is None else window(lq)
-        if self.window == self.size:
-            return x_hq, x_lq
-        top, left = draw_place(rng, x_hq, self.size)
-        x_hq, x_lq = (x[top : top + self.size, left : left + self.size] for x in (x_hq, x_lq))
-        return np.ascontiguousarray(x_hq), np.ascontiguousarray(x_lq)
+        return window(hq), None if lq is None else window(lq)
+
+    def sample(self, rng: np.random.Generator, item: Item, name: str) -> dict[str, Any]:
+        """A pair of :meth:`random`, and what ``extra`` makes of it."""
+        return self._with_extra(rng, *self.random(rng, item, name))
+
+    def blank(self) -> dict[str, Any]:
+        """A black pair."""
+        black = np.zeros((self.size, self.size, 3), np.float32)
+        return self._with_extra(np.random.default_rng(0), black, black)
+
+    def _with_extra(self, rng, x_hq: FloatPixels, x_lq: FloatPixels) -> dict[str, Any]:
+        extra = self.extra(rng, x_hq, x_lq)
+        return {"x_hq": x_hq, "x_lq": x_lq} | ({"extra": extra} if extra else {})
 
     def central(
         self, rng: np.random.Generator, item: Item, name: str

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
-from elir_jax.data.pairs import PairMaker
+from elir_jax.data.pairs import Maker
 from elir_jax.data.sources import Source
 from elir_jax.errors import UserError
-from elir_jax.types import Batch
+from elir_jax.types import Sent
 
 THREADS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)  # in batches
 WORKER_THREADS = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
@@ -66,30 +66,20 @@ class MakeSample:
     """
 
     source: Source
-    maker: PairMaker
+    maker: Maker
 
     def __call__(self, record: int, rng: np.random.Generator) -> dict:
         bad, number = GOOD, int(record)
         for _ in range(min(ATTEMPTS, len(self.source))):
             try:
                 name = self.source.name(number)
-                x_hq, x_lq = self.maker.random(rng, self.source[number], name)
+                arrays = self.maker.sample(rng, self.source[number], name)
             except UserError:
                 bad = int(record)
                 number = (number + 1) % len(self.source)
             else:
-                return self._sample(rng, x_hq, x_lq, number, bad)
-        return self._sample(rng, *blank_pair(self.maker.size), NONE, bad)
-
-    def _sample(self, rng, x_hq, x_lq, record: int, bad: int) -> dict:
-        numbers = {"record": np.int32(record), "bad": np.int32(bad)}
-        extra = self.maker.extra(rng, x_hq, x_lq)
-        return {"x_hq": x_hq, "x_lq": x_lq} | numbers | ({"extra": extra} if extra else {})
-
-
-def blank_pair(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A black pair."""
-    return np.zeros((size, size, 3), np.float32), np.zeros((size, size, 3), np.float32)
+                return arrays | {"record": np.int32(number), "bad": np.int32(bad)}
+        return self.maker.blank() | {"record": np.int32(NONE), "bad": np.int32(bad)}
 
 
 class TrainingBatches:
@@ -102,7 +92,7 @@ class TrainingBatches:
     def __init__(
         self,
         source: Source,
-        maker: PairMaker,
+        maker: Maker,
         feed: Feed,
         process_index: int = 0,
         process_count: int = 1,
@@ -127,13 +117,13 @@ class TrainingBatches:
     def __iter__(self) -> "TrainingBatches":
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Sent:
         if self._iterator is None:
             self._iterator = self._start()
         sample = next(self._iterator)
         self._look_at(sample.pop("bad"), sample["record"])
         self._next += self.feed.batch_size
-        return Batch(**sample, slot=self._slots)
+        return self.maker.batch(**sample, slot=self._slots)
 
     def close(self) -> None:
         """End what makes batches; a batch that is asked for starts it again, at its position."""
@@ -153,16 +143,16 @@ class TrainingBatches:
         """The position so many batches later."""
         return {"samples": state["samples"] + batches * self.feed.batch_size}
 
-    def blank(self) -> Batch:
+    def blank(self) -> Sent:
         """A batch of nothing, for a process that has none."""
 
         def rows(one):
+            if isinstance(one, dict):
+                return {name: rows(array) for name, array in one.items()}
             return np.stack([one] * len(self._slots))
 
-        pair = blank_pair(self.maker.size)
-        extra = self.maker.extra(np.random.default_rng(0), *pair)
-        more = {name: rows(array) for name, array in extra.items()}
-        return Batch(*map(rows, pair), rows(np.int32(GOOD)), self._slots, more)
+        sample = self.maker.blank() | {"record": np.int32(GOOD)}
+        return self.maker.batch(**rows(sample), slot=self._slots)
 
     def _start(self) -> Iterator:
         index, count = self._share
@@ -182,7 +172,7 @@ class TrainingBatches:
                 continue
             if self.feed.on_error == "raise":
                 name = self.source.name(number)
-                self.maker.random(np.random.default_rng(0), self.source[number], name)
+                self.maker.sample(np.random.default_rng(0), self.source[number], name)
                 raise UserError(f"{name}: was unreadable, and is no longer; look at its storage")
             total = len(self.source)
             if found == NONE:

@@ -5,7 +5,7 @@ rounding (halves to even).
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float32, Int32
+from jaxtyping import Array, Float32, Int32, Integer
 
 TOP = 255
 
@@ -15,8 +15,8 @@ def to_levels(x: Float32[Array, "*shape"]) -> Int32[Array, "*shape"]:
     return jnp.round(jnp.clip(x, 0.0, 1.0) * TOP).astype(jnp.int32)
 
 
-def from_levels(levels: Int32[Array, "*shape"]) -> Float32[Array, "*shape"]:
-    """Levels in [0, 255] -> ``float32`` in [0, 1]."""
+def from_levels(levels: Integer[Array, "*shape"]) -> Float32[Array, "*shape"]:
+    """Levels in [0, 255], of any integers -> ``float32`` in [0, 1]."""
     return levels.astype(jnp.float32) / TOP
 
 

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from elir_jax.errors import UserError
 from elir_jax.training.state import TrainState
 from elir_jax.training.step import Metrics, StepRequest, Verdict
-from elir_jax.types import Batch
+from elir_jax.types import Sent
 
 AXIS = "devices"
 
@@ -49,7 +49,7 @@ def _shard(tree: Any) -> Any:
     return jax.tree.map(lambda a: a.reshape(devices, a.shape[0] // devices, *a.shape[1:]), tree)
 
 
-StepFn = Callable[[TrainState, Batch, StepRequest], tuple[TrainState, Metrics, Verdict]]
+StepFn = Callable[[TrainState, Sent, StepRequest], tuple[TrainState, Metrics, Verdict]]
 
 
 def parallel_step(step: Callable[..., tuple[TrainState, Metrics, Verdict]]) -> StepFn:
@@ -62,7 +62,7 @@ def parallel_step(step: Callable[..., tuple[TrainState, Metrics, Verdict]]) -> S
 
 
 def compiled_step(
-    step: Callable[..., tuple[TrainState, Metrics, Verdict]], state: TrainState, batch: Batch
+    step: Callable[..., tuple[TrainState, Metrics, Verdict]], state: TrainState, batch: Sent
 ) -> jax.stages.Compiled:
     """The program that :func:`parallel_step` runs on one host; shapes are enough."""
     shards = jax.eval_shape(_shard, batch)

@@ -5,7 +5,7 @@ import threading
 from typing import Any, Protocol, runtime_checkable
 
 from elir_jax.running.stopping import StopRequest
-from elir_jax.types import Batch
+from elir_jax.types import Sent
 
 POLL = 0.05  # seconds
 
@@ -14,7 +14,7 @@ POLL = 0.05  # seconds
 class Batches(Protocol):
     """Batches, and an end to what makes them."""
 
-    def __next__(self) -> Batch: ...
+    def __next__(self) -> Sent: ...
 
     def close(self) -> None: ...
 

@@ -23,7 +23,7 @@ from elir_jax.running.records.writers import Writers
 from elir_jax.running.stopping import StopRequest
 from elir_jax.training.state import TrainState
 from elir_jax.training.step import Metrics, StepRequest, Verdict
-from elir_jax.types import Batch, Params
+from elir_jax.types import Params, Sent
 
 
 @runtime_checkable
@@ -155,7 +155,7 @@ class _Loop:
                 f"another process could not go on after step {self.step}: its own log says why"
             )
 
-    def _take(self, feeding: Feeding) -> Batch | None:
+    def _take(self, feeding: Feeding) -> Sent | None:
         """This host's next batch; None where there is none, or a signal came first."""
         self.ledger.turn("data")
         if self.error is not None:
@@ -167,7 +167,7 @@ class _Loop:
                 self.error = error
             return None
 
-    def _make(self, batch: Batch, request: StepRequest) -> None:
+    def _make(self, batch: Sent, request: StepRequest) -> None:
         first = self.step == self.start
         self.ledger.turn("compile" if first else self.ledger.account_of(self.step + 1))
         self.state, metrics, verdict = self.step_fn(self.state, batch, request)

@@ -26,7 +26,7 @@ FREE = {"num_steps", "accumulate", "rematerialize", "log_every", "checkpoint_eve
 # What a field that a checkpoint's configuration lacks meant before there was such a field.
 ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
          "ema.ramp": "exponential", "autoencoder.linear": False, "estimator.weights": "",
-         "velocity.weights": ""}  # fmt: skip
+         "velocity.weights": "", "data.degrade_on": "host"}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
 NONE = -1  # where a process sees no checkpoint
 

@@ -10,7 +10,7 @@ batch, and after such a step, which the hosts learn of one step late.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,16 @@ from jaxtyping import Array, Bool, Float, Int
 
 from elir_jax.training.optim import Ema, apply_gradients
 from elir_jax.training.state import TrainState
-from elir_jax.types import Batch, Params, SampleKeys, Scalar, Step
+from elir_jax.types import Batch, Params, SampleKeys, Scalar, Sent, Step
 
 Metrics = dict[str, Scalar]
 Fold = Callable[[Params, Params], Params]  # (trained, frozen) -> those that training computes with
+Prepare = Callable[[Any], Batch]  # what the host sent -> pairs
+
+
+def as_sent(batch: Batch) -> Batch:
+    """The host sent pairs."""
+    return batch
 
 
 @runtime_checkable
@@ -65,7 +71,7 @@ class Verdict(NamedTuple):
 
 def train_step(
     state: TrainState,
-    batch: Batch,
+    batch: Sent,
     request: StepRequest,
     *,
     objective: Objective,
@@ -75,12 +81,13 @@ def train_step(
     seed: int,
     accumulate: int,
     axis_name: str,
+    prepare: Prepare = as_sent,
 ) -> tuple[TrainState, Metrics, Verdict]:
     """Update the state with one device's share of the batch.
 
     The objective sees ``fold(params, frozen)``: collapsed blocks, merged adapters. Gradients travel
     in that form, which is smaller, and each device pulls them back to the parameters: ``fold`` does
-    not depend on the data.
+    not depend on the data. ``prepare`` makes the pairs, of one accumulated part at a time.
 
     Gradients and every metric are means over ``axis_name``. Metrics are ``loss``, the objective's
     terms by name, and the norms ``grad_norm``, ``update_norm`` and ``param_norm``. Unless the
@@ -94,7 +101,8 @@ def train_step(
     ema_folded = fold(state.ema, state.frozen)
 
     def loss_fn(folded, part, part_keys):
-        loss, terms = objective(folded, ema_folded, state.frozen, part, part_keys, state.step)
+        pairs = prepare(part)
+        loss, terms = objective(folded, ema_folded, state.frozen, pairs, part_keys, state.step)
         return loss, {"loss": loss, **terms}
 
     gradient = jax.grad(loss_fn, has_aux=True)
@@ -131,7 +139,7 @@ def train_step(
     return new_state, metrics, Verdict(applied, stop > 0, empty > 0)
 
 
-def _accumulate(gradient, params, batch: Batch, keys: SampleKeys, parts: int):
+def _accumulate(gradient, params, batch: Sent, keys: SampleKeys, parts: int):
     """Mean of gradients and metrics over ``parts`` equal parts of the batch, one after another."""
 
     def split(leaf):

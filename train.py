@@ -15,10 +15,10 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     """Train to the configuration's last step, then evaluate the averaged weights."""
     from elir_jax.compose import build
     from elir_jax.devices import hosts
-    from elir_jax.evaluation.present import format_table, write_evaluation
+    from elir_jax.evaluation.present import format_table
     from elir_jax.running.failure import NotFinite, keep_for_inspection
     from elir_jax.running.loop import fit
-    from elir_jax.running.records.report import draw_curves, read_evaluations
+    from elir_jax.running.records.final import write_final_report
     from elir_jax.running.records.writers import open_writers
     from elir_jax.running.starting import begin, how_it_starts
     from elir_jax.running.stopping import StopRequest
@@ -65,11 +65,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
                 writers.log_evaluation(int(state.step), evaluation.figures)
             frame.say(format_table(evaluation))
             if options.first:
-                title = f"{workdir.name}: step {int(state.step)}"
-                report = write_evaluation(
-                    workdir, evaluation, title=title, course=read_evaluations(workdir)
-                )
-                written = [draw_curves(workdir), *report]
+                written = write_final_report(workdir, int(state.step), evaluation)
                 frame.say("wrote", *written, *run.export(state, workdir))
             frame.say(writers.summary())
     return 0

@@ -157,3 +157,9 @@ def identifiers(path: Path) -> set[str]:
 def test_general_rooms_know_no_network_and_no_method(path):
     assert not our_rooms(path) & {"networks", "methods", "losses", "flow", "compose"}
     assert not {name for name in identifiers(path) if NETWORKS_AND_METHODS.search(name)}
+
+
+def test_the_design_says_in_forty_lines_how_to_add_a_method():
+    text = (ROOT / "docs" / "design.md").read_text()
+    section = text.partition("## How to add a method\n")[2].partition("\n## ")[0]
+    assert 0 < len(section.splitlines()) <= 40

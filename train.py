@@ -1,6 +1,6 @@
 """Train: python train.py --config configs/NAME.py [--workdir DIR] [--config.FIELD=VALUE ...].
 
-Running the same command again resumes. See README.md; docs/pods.md for many hosts.
+The same command resumes a run. See docs/training.md, and docs/pods.md for many hosts.
 """
 
 import signal
@@ -56,7 +56,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
                 frame.say(writers.summary())
                 name = signal.Signals(signum).name
                 frame.say(f"stopped by {name}: saved step {int(state.step)} in {workdir}")
-                frame.say("run the same command again to go on")
+                frame.say("run the same command again to resume")
                 return 128 + signum
 
             writers.ledger.turn("evaluation")

@@ -1,4 +1,4 @@
-"""What restores: a trained run's folder, converted weights or a file of the release -> networks."""
+"""Build networks with weights from a run's folder, converted weights or a file of the release."""
 
 import importlib.util
 import sys
@@ -25,7 +25,7 @@ from elir_jax.weights.sizes import read_sizes
 class Restoration(NamedTuple):
     """A method with the weights to restore with."""
 
-    title: str  # where the weights are from
+    title: str  # where the weights come from
     method: Method
     params: Params
     frozen: Params
@@ -36,10 +36,10 @@ def build_restoration(
 ) -> Restoration:
     """Networks and averaged weights of a run's folder, a folder of converted weights, or a file.
 
-    A path may name one checkpoint of a run too (``WORKDIR/checkpoints/STEP``, or ``best``). A
-    trained run brings its configuration; for converted weights it must be given, but sizes are
-    read from a file of the release. ``changes`` are fields by name (``sampler.num_steps``). Raises
-    UserError.
+    ``path`` may also name one checkpoint of a run (``WORKDIR/checkpoints/STEP``, or ``best``). A
+    run has its own configuration; converted weights and files need ``config``, but the sizes of
+    the networks are read from a file of the release. ``changes`` are fields by name, such as
+    ``sampler.num_steps``. Raises UserError.
     """
     path = checkpoint_named(path)
     if is_checkpoint(path) or steps_in(path / FOLDER):
@@ -51,7 +51,7 @@ def build_restoration(
     elif path.is_dir():
         if not has_weights(path):
             raise UserError(
-                f"{path}: neither checkpoints nor {WEIGHTS} in this folder; name a run's folder, "
+                f"{path}: this folder has neither checkpoints nor {WEIGHTS}; name a run's folder, "
                 f"one that elir_jax.interop.convert wrote, or a file of weights"
             )
         title, given, place, chosen = (
@@ -68,15 +68,15 @@ def build_restoration(
     else:
         raise UserError(f"{path}: no such file or folder of weights")
     if chosen is None:
-        raise UserError(f"{path}: weights without a configuration; name theirs with --config")
+        raise UserError(f"{path}: these weights have no configuration; name it with --config")
     method = _method(chosen, changes or {})
     return Restoration(title, method, *for_inference(method, given, place))
 
 
 def read_config(path: str) -> ConfigDict:
-    """The configuration of ``configs/NAME.py[:variant]``. Raises UserError where there is none.
+    """The configuration of ``configs/NAME.py[:variant]``. Raises UserError if there is none.
 
-    A file that is not there is looked for among those that the installed package carries.
+    If the file does not exist, the one in the installed package is read.
     """
     name, _, variant = path.partition(":")
     carried = Path(__file__).resolve().parents[1] / name
@@ -97,7 +97,7 @@ def read_config(path: str) -> ConfigDict:
 
 
 def _config_of(saved: dict) -> ConfigDict:
-    """A configuration as a checkpoint keeps it: JSON has no tuples."""
+    """The configuration of a checkpoint; lists become tuples, which JSON does not have."""
 
     def restored(value):
         if isinstance(value, dict):
@@ -113,7 +113,9 @@ def _method(config: ConfigDict, changes: dict[str, Any]) -> Method:
         config.update_from_flattened_dict(changes)
     try:
         method = choose(METHODS, "method", config.method)(config)
-    except AttributeError as error:  # a checkpoint's, from before there was such a field
+    except AttributeError as error:  # of a checkpoint that is older than the field
         name = str(error).strip("\"'")
-        raise UserError(f"a configuration without the field {name}; name --config") from error
+        raise UserError(
+            f"the saved configuration has no field {name}; name another with --config"
+        ) from error
     return method

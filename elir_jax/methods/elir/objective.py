@@ -1,8 +1,9 @@
-"""ELIR's training objective: which terms, on which latents, with which gradients (section 4.3).
+"""ELIR's training objective (section 4.3): its terms, their latents and their gradients.
 
-``loss = L_mmse + (1 - beta) L_flow + beta L_pixel``. Times and noise are drawn once, by sample; the
-terms are pure functions of them. Gradients of the flow stop at ``z_mmse``: encoder and estimator
-learn from the posterior-mean term alone. The original's latent comes from the frozen encoder.
+``loss = L_mmse + (1 - beta) L_flow + beta L_pixel``. Times and noise are drawn once for each
+sample; the terms are pure functions of them. Gradients of the flow stop at ``z_mmse``: encoder and
+estimator learn only from the posterior-mean term. The latent of the original comes from the frozen
+encoder.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Ste
 class ElirObjective:
     """Hyper-parameters of the objective (Table 5) and its variants.
 
-    Raises ValueError on values outside their range.
+    Raises ValueError if a value is out of range.
     """
 
     num_segments: int = 5  # K
@@ -67,14 +68,14 @@ class ElirObjective:
 
 
 class Draw(NamedTuple):
-    """What is random in the loss: ``u`` uniform in [0, 1) and unit noise, one for each sample."""
+    """The random numbers of the loss: ``u`` uniform in [0, 1) and unit noise, for each sample."""
 
     u: Time
     eps: Latent
 
 
 def draw(keys: SampleKeys, latent_shape: tuple[int, int, int]) -> Draw:
-    """Time and noise from each sample's own key, so that they do not depend on its neighbours."""
+    """Time and noise from each sample's own key, so that they do not depend on other samples."""
 
     def one(key):
         time_key, noise_key = jax.random.split(key)
@@ -168,7 +169,7 @@ def _restored(velocity: Velocity, result: Consistency | FlowMatching) -> Latent:
 
 
 def elir_objective(networks: Networks, objective: ElirObjective):
-    """The objective as the train step calls it: ``(params, ema, frozen, batch, keys, step)``."""
+    """The objective in the form that the train step calls."""
 
     def loss_fn(
         params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys, step: Step

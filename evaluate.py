@@ -1,8 +1,8 @@
 """Evaluate: python evaluate.py --config configs/NAME.py [--workdir DIR] [--fid FOLDER|FILE.npz]
 
-or, on pictures of your own: python evaluate.py --lq DIR --hq DIR --checkpoint WORKDIR|FILE.
+or, on your own pictures: python evaluate.py --lq DIR --hq DIR --checkpoint WORKDIR|FILE.
 
-Prints the figures of every stage and writes a table, a picture and a report. See README.md.
+Prints the figures of every stage and writes a table, a picture and a report: docs/evaluation.md.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ FLAGS = flags.FLAGS
 
 
 def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
-    """Evaluate the averaged weights of ``--checkpoint``, of the newest one, or converted ones."""
+    """Evaluate the averaged weights of ``--checkpoint`` or of the newest one, or converted ones."""
     from elir_jax.compose import build
     from elir_jax.devices import hosts
     from elir_jax.metrics.perceptual import open_perceptual
@@ -43,7 +43,7 @@ def pairs(config: ConfigDict | None, workdir: Path | None) -> int | None:
     frame.refuse_to_join("--lq --hq")
     for name in ("lq", "hq", "checkpoint"):
         if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing; --lq DIR --hq DIR --checkpoint WORKDIR|FILE")
+            raise UserError(f"--{name} is missing; give --lq, --hq and --checkpoint")
     from elir_jax.commands.picture_files import check_output
     from elir_jax.evaluation.folders import evaluate_folders
     from elir_jax.metrics.perceptual import open_perceptual
@@ -73,8 +73,8 @@ def _report(evaluation, workdir: Path, title: str, notes: list[str], course=None
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("fid", "", "images, or their saved statistics (.npz), to compare with")
+    flags.DEFINE_string("fid", "", "images, or their statistics (.npz), to compute the FID with")
     flags.DEFINE_string("lq", "", "folder of degraded pictures; needs --hq and --checkpoint")
-    flags.DEFINE_string("hq", "", "folder of their originals, of the same names")
-    flags.DEFINE_string("checkpoint", "", "what restores: a run's folder, a checkpoint, a file")
+    flags.DEFINE_string("hq", "", "folder of their originals, with the same names")
+    flags.DEFINE_string("checkpoint", "", "the weights: a run's folder, a checkpoint or a file")
     frame.run(main, instead=pairs)

@@ -1,6 +1,6 @@
 """Train: python train.py --config configs/NAME.py [--workdir DIR] [--config.FIELD=VALUE ...].
 
-Running the same command again resumes. See README.md; docs/pods.md for many hosts.
+The same command resumes a run. See docs/training.md, and docs/pods.md for many hosts.
 """
 
 import signal
@@ -15,10 +15,10 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     """Train to the configuration's last step, then evaluate the averaged weights."""
     from elir_jax.compose import build
     from elir_jax.devices import hosts
-    from elir_jax.evaluation.present import format_table, write_evaluation
+    from elir_jax.evaluation.present import format_table
     from elir_jax.running.failure import NotFinite, keep_for_inspection
     from elir_jax.running.loop import fit
-    from elir_jax.running.records.report import draw_curves, read_evaluations
+    from elir_jax.running.records.final import write_final_report
     from elir_jax.running.records.writers import open_writers
     from elir_jax.running.starting import begin, how_it_starts
     from elir_jax.running.stopping import StopRequest
@@ -56,7 +56,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
                 frame.say(writers.summary())
                 name = signal.Signals(signum).name
                 frame.say(f"stopped by {name}: saved step {int(state.step)} in {workdir}")
-                frame.say("run the same command again to go on")
+                frame.say("run the same command again to resume")
                 return 128 + signum
 
             writers.ledger.turn("evaluation")
@@ -65,11 +65,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
                 writers.log_evaluation(int(state.step), evaluation.figures)
             frame.say(format_table(evaluation))
             if options.first:
-                title = f"{workdir.name}: step {int(state.step)}"
-                report = write_evaluation(
-                    workdir, evaluation, title=title, course=read_evaluations(workdir)
-                )
-                written = [draw_curves(workdir), *report]
+                written = write_final_report(workdir, int(state.step), evaluation)
                 frame.say("wrote", *written, *run.export(state, workdir))
             frame.say(writers.summary())
     return 0

@@ -26,33 +26,55 @@ def default() -> ConfigDict:
     config.keep_best = ""
     config.keep_every = 0  # besides, those of steps that this divides; 0: none
 
-    config.data = ConfigDict()
+    config.data = _data()
+    config.degradation = _degradation()
+    _add_networks(config)
+    config.objective = _objective()
+    _add_optimizer(config)
+
+    config.sampler = ConfigDict()
+    config.sampler.num_steps = 0  # M; 0: as many as segments
+    config.sampler.noise = True
+
+    config.evaluation = ConfigDict()
+    config.evaluation.size = 256  # side of the centre crop of each held-out image
+    config.evaluation.batch_size = 8
+    config.evaluation.num_samples = 4  # rows of the picture
+    return config
+
+
+def _data() -> ConfigDict:
+    """Where the images come from and how batches are made of them."""
+    data = ConfigDict()
     # A folder of images, searched recursively; of pairs (hq/ and lq/); or a prepared dataset.
-    config.data.path = ""
-    config.data.embedded = False  # without a path: the photographs that scikit-image ships
-    config.data.eval_path = ""  # folder of images to evaluate on; without: some of ``path``
-    config.data.held_out = 16  # images of ``path`` kept for evaluation, a fifth of them at most
-    config.data.size = 256  # side of the training crops, in pixels
+    data.path = ""
+    data.embedded = False  # without a path: the photographs that scikit-image ships
+    data.eval_path = ""  # folder of images to evaluate on; without: some of ``path``
+    data.held_out = 16  # images of ``path`` kept for evaluation, a fifth of them at most
+    data.size = 256  # side of the training crops, in pixels
     # crop | resize (the shorter side to ``size`` first) | pad (small images are mirrored, 400x400
     # pixels degraded, the crop cut out of those)
-    config.data.fit = "crop"
-    # host | device: where training's degraded pictures are made
-    config.data.degrade_on = "host"
-    config.data.workers = 8  # processes that make batches; 0: threads of the main one
-    config.data.on_error = "raise"  # raise | skip: what an unusable image does
-    config.data.max_bad_share = 0.01  # with skip: the run stops beyond this share of bad images
+    data.fit = "crop"
+    data.degrade_on = "host"  # host | device: where training's degraded pictures are made
+    data.workers = 8  # processes that make batches; 0: threads of the main one
+    data.on_error = "raise"  # raise | skip: what an unusable image does
+    data.max_bad_share = 0.01  # with skip: the run stops beyond this share of bad images
+    return data
 
-    config.degradation = ConfigDict()
+
+def _degradation() -> ConfigDict:
+    """The task: how a sharp image becomes the input."""
+    degradation = ConfigDict()
     # blind_face_restoration | blind_super_resolution | colorization | denoising | identity |
     # inpainting | super_resolution; elir_jax/data says what each field means
-    config.degradation.name = "denoising"
-    config.degradation.denoising = ConfigDict({"sigma": 0.35, "eight_bit": False})
-    config.degradation.super_resolution = ConfigDict(
+    degradation.name = "denoising"
+    degradation.denoising = ConfigDict({"sigma": 0.35, "eight_bit": False})
+    degradation.super_resolution = ConfigDict(
         {"factor": 8, "sigma": 0.05, "up": "bicubic", "eight_bit": False}
     )
-    config.degradation.inpainting = ConfigDict({"masked": 0.9, "sigma": 0.1, "eight_bit": False})
-    config.degradation.colorization = ConfigDict({"sigma": 0.25, "eight_bit": False})
-    config.degradation.blind_face_restoration = ConfigDict(
+    degradation.inpainting = ConfigDict({"masked": 0.9, "sigma": 0.1, "eight_bit": False})
+    degradation.colorization = ConfigDict({"sigma": 0.25, "eight_bit": False})
+    degradation.blind_face_restoration = ConfigDict(
         {  # equation 10: pixels, factor (or share of the side), grey levels of 255, JPEG quality
             "blur": (0.1, 12.0),
             "scale": (1.0, 12.0),
@@ -62,8 +84,7 @@ def default() -> ConfigDict:
             "eight_bit": False,
         }
     )
-
-    config.degradation.blind_super_resolution = ConfigDict(
+    degradation.blind_super_resolution = ConfigDict(
         {
             "second_order_probability": 0.0,  # 0: the release; 1: Real-ESRGAN
             "quality": (30, 95),
@@ -71,7 +92,11 @@ def default() -> ConfigDict:
             "scale": 4,
         }
     )
+    return degradation
 
+
+def _add_networks(config: ConfigDict) -> None:
+    """The sections of the networks."""
     # Each network starts from its own ``weights``: untrained (or "") | embedded (the autoencoder) |
     # hub:OWNER/NAME | a file of TAESD's or of the release | converted weights | a run's folder.
     config.autoencoder = ConfigDict()
@@ -95,18 +120,25 @@ def default() -> ConfigDict:
     config.velocity.time_dim = 160
     config.velocity.form = "collapsing"
 
-    config.objective = ConfigDict()
-    config.objective.num_segments = 3  # K
-    config.objective.dt = 0.05
-    config.objective.alpha = 0.001
-    config.objective.sigma_s = 0.1  # source noise, standard deviation in latent units
-    config.objective.sigma_min = 1e-5
-    config.objective.beta = 0.0  # the release's decoded-pixel term; the release uses 0.001
-    config.objective.segment_weights = ()  # lambda_i; empty: all 1
-    config.objective.flow = "consistency"  # consistency | flow_matching
-    config.objective.target = "ema"  # ema (below equation 4) | online (below equation 8)
-    config.objective.mmse_space = "latent"  # latent (equation 6) | pixel (equation 11)
 
+def _objective() -> ConfigDict:
+    """The loss (section 4.3)."""
+    objective = ConfigDict()
+    objective.num_segments = 3  # K
+    objective.dt = 0.05
+    objective.alpha = 0.001
+    objective.sigma_s = 0.1  # source noise, standard deviation in latent units
+    objective.sigma_min = 1e-5
+    objective.beta = 0.0  # the release's decoded-pixel term; the release uses 0.001
+    objective.segment_weights = ()  # lambda_i; empty: all 1
+    objective.flow = "consistency"  # consistency | flow_matching
+    objective.target = "ema"  # ema (below equation 4) | online (below equation 8)
+    objective.mmse_space = "latent"  # latent (equation 6) | pixel (equation 11)
+    return objective
+
+
+def _add_optimizer(config: ConfigDict) -> None:
+    """The sections of the optimizer and of the averaged weights."""
     config.optimizer = ConfigDict()  # AdamW
     config.optimizer.learning_rate = 2e-4
     config.optimizer.b1 = 0.9
@@ -124,16 +156,6 @@ def default() -> ConfigDict:
     config.ema.decay = 0.999
     config.ema.ramp = "exponential"  # over ramp_steps | count: min(decay, (1 + n) / (10 + n))
     config.ema.ramp_steps = 0.0  # 0: no ramp; the release's: 2000
-
-    config.sampler = ConfigDict()
-    config.sampler.num_steps = 0  # M; 0: as many as segments
-    config.sampler.noise = True
-
-    config.evaluation = ConfigDict()
-    config.evaluation.size = 256  # side of the centre crop of each held-out image
-    config.evaluation.batch_size = 8
-    config.evaluation.num_samples = 4  # rows of the picture
-    return config
 
 
 def small_task(name: str, variant: str, release: dict, sigma_s: float = 0.1) -> ConfigDict:

@@ -3,11 +3,11 @@
 from elir_jax.errors import UserError
 
 __all__ = ["Restorer", "UserError", "__version__"]
-__version__ = "0.1.0"  # the only place; pyproject.toml reads it
+__version__ = "0.1.0"  # stated only here; pyproject.toml reads it
 
 
 def __getattr__(name: str):
-    """``Restorer``, when it is first asked for: it loads jax."""
+    """Import ``Restorer`` on first use, because it loads jax."""
     if name == "Restorer":
         from elir_jax.restorer import Restorer
 

@@ -1,9 +1,9 @@
-"""The exceptions a user is meant to read: one line that names the thing and the remedy."""
+"""The exceptions for users: their message is one line that names the cause and the remedy."""
 
 
 class UserError(Exception):
-    """A mistake in a command, a configuration or a file; shown without a traceback, exit code 2."""
+    """An error in a command, a configuration or a file; shown without a traceback, exit code 2."""
 
 
 class DiskError(UserError):
-    """The disk refuses to be written; the process leaves without trying it again."""
+    """The disk cannot be written; the process exits without trying again."""

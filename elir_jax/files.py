@@ -1,4 +1,4 @@
-"""A file that is written whole or not at all."""
+"""Writing a file completely or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -8,10 +8,11 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Where to write: it becomes ``path`` at the end, goes after a failure. Makes the parents.
+    """Yield a temporary path, renamed to ``path`` on success and removed on failure.
 
-    Processes that write the same file have a part each; the last one to end stays. The part is made
-    anew, so a link that somebody laid in its place is not followed.
+    Creates the parent folders. Processes that write the same file have one temporary file each; the
+    last to finish wins. The temporary file is always a new one, so a link in its place is not
+    followed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

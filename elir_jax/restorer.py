@@ -18,8 +18,8 @@ from elir_jax.pictures.images import AnyPixels, to_uint8
 class Restorer:
     """Restores pictures of any size, on all local devices.
 
-    The result follows from a picture's pixels, the weights and the seed: not from its neighbours,
-    the batch or the number of devices.
+    A result depends only on the picture's pixels, the weights and the seed, not on the other
+    pictures, the batch or the number of devices.
     """
 
     def __init__(self, restoration: Restoration):
@@ -37,12 +37,12 @@ class Restorer:
         noise: bool = True,
         dtype: str | None = None,
     ) -> "Restorer":
-        """From a model that ships (``photo``, ``denoising``), or weights of your own.
+        """Load a model that ships (``photo``, ``denoising``), or weights of your own.
 
         ``path`` is such a name, a run's folder, a folder of converted weights, a model's file, or a
-        file of the release. ``config`` (``configs/NAME.py``, or a ConfigDict) is for weights that
-        bring none. ``steps`` is M, the number of Euler steps; without ``noise`` the flow starts at
-        the posterior mean; ``dtype`` is float32 or bfloat16. Raises UserError.
+        file of the release. ``config`` (``configs/NAME.py``, or a ConfigDict) is for weights
+        without a configuration. ``steps`` is M, the number of Euler steps; without ``noise`` the
+        flow starts at the posterior mean; ``dtype`` is float32 or bfloat16. Raises UserError.
         """
         changes = {"sampler.num_steps": steps, "dtype": dtype}
         changes = {field: value for field, value in changes.items() if value is not None}
@@ -52,7 +52,7 @@ class Restorer:
         return cls(build_restoration(Path(path), chosen, changes))
 
     def __call__(self, images, seed: int = 0):
-        """Restored images, in the form that they are given.
+        """Restore images; returns them in the form in which they are given.
 
         ``images``: (h, w, 3), (b, h, w, 3), or a list of (h, w, 3) of any sizes; uint8, or floats
         in [0, 1], which come back as float32 in [0, 1]. Raises ValueError for anything else.
@@ -73,37 +73,37 @@ class Restorer:
         return results
 
     def restoring(self, seed: int = 0) -> Restoring:
-        """What evaluation wants of a method, with these weights."""
+        """These weights in the form that evaluation uses."""
         return restoring(self.method, seed)(self.weights)
 
     def groups(self, sizes: Sequence[tuple[int, int]], most: int) -> list[Group]:
-        """Images to restore together: padded to one size, at most ``most``, of bounded pixels."""
+        """Groups of images to restore together: padded to one size, at most ``most`` in each."""
         return group(sizes, most, self.pictures.padded_side)
 
     def stages(
         self, images: Sequence[Stored], seed: int, batch: int | None = None, every=False
     ) -> list[list[AnyPixels]]:
-        """Each image's restoration, not clipped; with ``every``, of all ``stage_names``.
+        """Each image's restoration, not clipped; if ``every``, all its ``stage_names``.
 
-        ``images`` are of one padded size; the programs are those for ``batch`` of them.
+        ``images`` have one padded size; the programs are compiled for ``batch`` of them.
         """
         found = self.pictures.restore(self.weights, images, seed, batch or len(images), every)
         return [list(one.stages) if every else [one.restored] for one in found]
 
     @property
     def stage_names(self) -> tuple[str, ...]:
-        """What :meth:`stages` gives with ``every``: the posterior mean, then each Euler step."""
+        """The stages that :meth:`stages` returns if ``every``, in order."""
         return self.pictures.stage_names
 
 
 def _checked(image: np.ndarray) -> Stored:
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"images are (h, w, 3) or (b, h, w, 3), not {image.shape}")
+        raise ValueError(f"images must be (h, w, 3) or (b, h, w, 3), not {image.shape}")
     if image.dtype == np.uint8:
         return image
     if not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"images are uint8, or floats in [0, 1], not {image.dtype}")
+        raise ValueError(f"images must be uint8, or floats in [0, 1], not {image.dtype}")
     image = image.astype(np.float32)
     if not (image.min() >= 0 and image.max() <= 1):  # false for NaN too
-        raise ValueError(f"float images lie in [0, 1], not [{image.min()}, {image.max()}]")
+        raise ValueError(f"float images must lie in [0, 1], not [{image.min()}, {image.max()}]")
     return image

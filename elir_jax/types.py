@@ -1,4 +1,4 @@
-"""Array types and the batch, as every other file names them.
+"""Array types and the batch, with the names that every other file uses.
 
 Glossary (the paper's symbols, https://arxiv.org/abs/2502.03500):
 
@@ -27,9 +27,9 @@ Params = Any  # a tree of arrays, as flax.linen makes it
 
 
 class Batch(NamedTuple):
-    """Training pairs, with what makes each one reproducible.
+    """Training pairs, with the numbers that make each one reproducible.
 
-    ``extra`` holds what else a method's data brings, arrays by name with one row for each pair.
+    ``extra`` holds any further arrays of a method's data, by name, with one row for each pair.
     """
 
     x_hq: Image

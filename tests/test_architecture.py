@@ -9,6 +9,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "elir_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = [ROOT / "train.py", ROOT / "evaluate.py"]
+PROGRAMS = [
+    *FILES,
+    *sorted((ROOT / "configs").rglob("*.py")),
+    *sorted((ROOT / "benchmarks").rglob("*.py")),
+    *SCRIPTS,
+]
 
 # A module may import from lower floors, and from its own room.
 FLOORS = [
@@ -100,7 +107,7 @@ def test_only_one_file_calls_pmap():
     assert users == ["mesh.py"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_have_one_idea_and_say_it(path):
     text = path.read_text()
     assert path.name != "utils.py"
@@ -109,9 +116,24 @@ def test_files_have_one_idea_and_say_it(path):
         assert ast.get_docstring(ast.parse(text)), "a module starts with what it is"
 
 
-@pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
+def long_functions(program: str, most: int) -> list[str]:
+    """Names of the functions and methods that have more than ``most`` lines."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(program))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno + 1 > most
+    ]
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_function_is_longer_than_sixty_lines(path):
+    assert long_functions(path.read_text(), 60) == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.name)
 def test_scripts_are_short(script):
-    assert len((ROOT / script).read_text().splitlines()) <= 80
+    assert len(script.read_text().splitlines()) <= 80
 
 
 GENERAL = ("training", "running", "inference", "evaluation")
@@ -135,3 +157,9 @@ def identifiers(path: Path) -> set[str]:
 def test_general_rooms_know_no_network_and_no_method(path):
     assert not our_rooms(path) & {"networks", "methods", "losses", "flow", "compose"}
     assert not {name for name in identifiers(path) if NETWORKS_AND_METHODS.search(name)}
+
+
+def test_the_design_says_in_forty_lines_how_to_add_a_method():
+    text = (ROOT / "docs" / "design.md").read_text()
+    section = text.partition("## How to add a method\n")[2].partition("\n## ")[0]
+    assert 0 < len(section.splitlines()) <= 40

@@ -6,9 +6,7 @@ from benchmarks.faults import drill
 from elir_jax.running.records.best import read_best
 from elir_jax.running.records.report import read_evaluations
 
-COURSE = re.compile(
-    r'<figure class="plot"><h2>The metrics over the training</h2>.*?</figure>', re.DOTALL
-)
+COURSE = re.compile(r'<figure class="plot"><h2>Metrics during training</h2>.*?</figure>', re.DOTALL)
 
 
 def test_a_run_that_is_killed_again_and_again_ends_bit_for_bit_the_same(tmp_path, capsys):

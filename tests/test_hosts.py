@@ -167,8 +167,12 @@ def test_a_mistake_of_the_first_host_is_told_on_both(tmp_path):
 @pytest.mark.parametrize(
     "second, first_says, second_says",
     [
-        ("--config.data.path=/absent", "process 1 could not go on", "/absent: no such folder"),
-        ("--config.seed=1", "process 1 has another configuration", "process 1 has another"),
+        ("--config.data.path=/absent", "process 1 could not continue", "/absent: no such folder"),
+        (
+            "--config.seed=1",
+            "process 1 differs from process 0 in its configuration",
+            "process 1 differs",
+        ),
     ],
 )
 def test_a_mistake_of_the_second_host_alone_ends_both(tmp_path, second, first_says, second_says):

@@ -67,7 +67,7 @@ def test_what_is_no_image_is_refused(restorer, wrong, message):
 
 
 def test_weights_want_a_configuration_and_a_network_of_their_own(folder):
-    with pytest.raises(UserError, match="name theirs with --config"):
+    with pytest.raises(UserError, match="name it with --config"):
         Restorer.load(folder)
     with pytest.raises(UserError, match="weights of another network"):
         Restorer.load(folder, "configs/bfr.py")

@@ -74,7 +74,7 @@ def test_a_section_takes_its_own_of_a_file_that_holds_more(layout, tmp_path, tre
 @pytest.mark.parametrize(
     "section, named, words",
     [
-        ("velocity", "embedded", "only these have embedded weights: autoencoder"),
+        ("velocity", "embedded", "only these sections have embedded weights: autoencoder"),
         ("estimator", "/no/such/run", "no such file"),
         ("autoencoder", "embedded", "has shape"),
     ],

@@ -1,11 +1,11 @@
-"""Compare our numbers with the PyTorch release's.
+"""Compare the numbers of this project with those of the PyTorch release.
 
 python -m elir_jax.interop.compare --golden FILE.npz --checkpoint FILE
 python -m elir_jax.interop.compare --reference-repo DIR --checkpoint FILE --image FILE...
 
-The first reads recorded arrays (docs/numerics.md says how they are laid out). The second imports
+The first form reads recorded arrays (docs/numerics.md describes their layout). The second imports
 your own checkout of the release, with torch, and gives both sides the same images, noise and times.
-Exit code 0: all rows pass; 1: some do not; 2: a mistake, told in one line.
+Exit code 0: all rows pass; 1: some do not; 2: an error, explained in one line.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from elir_jax.weights.layouts import Source, open_source
 from elir_jax.weights.release import from_release
 from elir_jax.weights.sizes import Sizes, read_sizes
 
-# Of gradients' entries, of the largest one: on any picture some pixels lie within rounding of a
-# ReLU's kink, and where one changes side, a gradient jumps by its share.
+# For entries of gradients, relative to the largest one: on any picture some pixels lie within
+# rounding of a ReLU's kink, and if one of them changes side, a gradient jumps by its share.
 ANY_PICTURE = 1e-2
 NOISE = 0.1  # of the degraded crops that the losses are compared on
 LOSS_CROP = 128  # pixels
@@ -41,7 +41,7 @@ def compare_checkout(options: argparse.Namespace) -> tuple[list[Row], dict[str, 
     source = open_source(options.checkpoint)
     sizes = read_sizes(source)
     if sizes.velocity is None:
-        raise UserError(f"{source.path}: an autoencoder alone; give a checkpoint of the release")
+        raise UserError(f"{source.path}: only an autoencoder; give a checkpoint of the release")
     settings = default_settings(options.num_steps, options.sigma_s)
     checkout = Checkout(options.reference_repo, source, sizes, settings)
     params = jax.tree.map(jnp.asarray, from_release(source, sizes.like()))
@@ -69,7 +69,7 @@ def compare_checkout(options: argparse.Namespace) -> tuple[list[Row], dict[str, 
         crop = min(height, width, LOSS_CROP) // factor * factor
         crops.append(middle(image, crop, crop))
 
-    crops += [crop[:, ::-1] for crop in crops]  # the release's losses want a batch of two or more
+    crops += [crop[:, ::-1] for crop in crops]  # the release's losses need a batch of two or more
     size = min(crop.shape[0] for crop in crops)
     x_hq = np.stack([to_float(middle(crop, size, size)) for crop in crops])
     rng = np.random.default_rng(options.seed + 1)
@@ -89,7 +89,7 @@ def middle(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def restored(sizes: Sizes, params, x: np.ndarray, eps: np.ndarray, settings: dict) -> np.ndarray:
-    """Our restoration of ``x`` from pixels to pixels, with the given unit noise."""
+    """Our restoration of the pixels ``x``, with the given unit noise."""
     nets = sizes.networks()
 
     @jax.jit
@@ -106,11 +106,11 @@ def restored(sizes: Sizes, params, x: np.ndarray, eps: np.ndarray, settings: dic
 
 
 def command(options: argparse.Namespace) -> int:
-    """Compare, print, write; returns the exit code."""
+    """Compare, print and write the table; returns the exit code."""
     found: dict = {}
     if options.golden:
         if options.image or options.reference_repo:
-            raise UserError("--golden has its own images; leave --reference-repo and --image out")
+            raise UserError("--golden has its own images; remove --reference-repo and --image")
         source: Source = open_source(options.checkpoint)
         rows = compare_golden(read_arrays(options.golden), source, options.form)
     elif options.reference_repo and options.image:
@@ -127,24 +127,24 @@ def command(options: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns the exit code."""
+    """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog=frame.program("elir_jax.interop.compare"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--golden", type=Path, help="recorded arrays, .npz")
+    parser.add_argument("--golden", type=Path, help="file of recorded arrays, .npz")
     parser.add_argument("--reference-repo", type=Path, help="your checkout of the release")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the weights, any layout")
-    parser.add_argument("--image", type=Path, nargs="+", default=[], help="with --reference-repo")
-    parser.add_argument("--num-steps", type=int, default=5, help="K, with --reference-repo")
-    parser.add_argument("--sigma-s", type=float, default=0.1, help="with --reference-repo")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise, with --reference-repo")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the weights, in any layout")
+    parser.add_argument("--image", type=Path, nargs="+", default=[], help="pictures to compare on")
+    parser.add_argument("--num-steps", type=int, default=5, help="K (default 5)")
+    parser.add_argument("--sigma-s", type=float, default=0.1, help="source noise (default 0.1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
     parser.add_argument(
         "--form",
         choices=("collapsing", "expanded"),
         default="collapsing",
-        help="how expanded blocks are run; collapsed weights know one way only",
+        help="how to run expanded blocks; collapsed weights can run in one way only",
     )
-    parser.add_argument("--json", type=Path, help="write the table here too")
-    return frame.told(lambda: command(parser.parse_args(argv)), argv)
+    parser.add_argument("--json", type=Path, help="file to write the table to")
+    return frame.exit_code_of(lambda: command(parser.parse_args(argv)), argv)

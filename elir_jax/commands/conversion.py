@@ -1,4 +1,4 @@
-"""What the command ``elir_jax.interop.convert`` does: weights of any layout in, one layout out."""
+"""The work of the command ``elir_jax.interop.convert``: read weights of any layout, write one."""
 
 import shlex
 from pathlib import Path
@@ -19,7 +19,7 @@ from elir_jax.weights.sizes import read_sizes
 
 
 def load(source: Path) -> tuple[str, Params, list[str]]:
-    """(what it is, parameters, the options that ask for these networks) of any source."""
+    """(description, parameters, the options that select these networks) of any source."""
     source = checkpoint_named(source)
     if is_checkpoint(source):
         saved = read_chosen(source)
@@ -43,15 +43,15 @@ def load(source: Path) -> tuple[str, Params, list[str]]:
 
 
 def convert(source: Path, target: Path, overwrite: bool, as_model: bool = False) -> None:
-    """Read, write, and say what was done."""
+    """Read ``source``, write ``target``, and print a summary."""
     to_file = target.suffix.lower() in SUFFIXES
     if as_model and target.suffix.lower() != SAFETENSORS:
         raise UserError(f"{target}: a model is one file; name it NAME{SAFETENSORS}")
     taken = target if to_file else target / FILE
     if taken.exists() and not overwrite:
-        raise UserError(f"{taken}: exists; choose another name or give --overwrite")
+        raise UserError(f"{taken}: already exists; choose another name or give --overwrite")
     if not to_file and (target / "checkpoints").exists():
-        raise UserError(f"{target}: a run that has checkpoints; choose another folder")
+        raise UserError(f"{target}: a run with checkpoints; choose another folder")
     if to_file and not target.parent.is_dir():
         raise UserError(f"{target.parent}: no such folder")
 

@@ -2,12 +2,15 @@
 
 SRC is a file of the PyTorch release (.pth, Lightning .ckpt), of TAESD or of diffusers'
 AutoencoderTiny, each also as .safetensors; or a folder of this project, converted or trained (its
-averaged weights). The layout is told from the file. DST ending in .pth or .safetensors is written
-in the release's layout. Any other DST is a folder that train.py starts from and evaluate.py
-evaluates with --workdir=DST; an autoencoder alone is for --config.autoencoder.weights=DST.
-Floating point tensors are kept as float32, bit for bit. With --model, SRC is a run's folder and DST
-one .safetensors file that restores by itself: the averaged weights, folded, as 16-bit floats, with
-the configuration inside.
+averaged weights). The command recognises the layout from the file.
+
+If DST ends in .pth or .safetensors, it is written in the release's layout. Any other DST is a
+folder: with --workdir=DST, train.py starts from it and evaluate.py evaluates it. If SRC holds only
+an autoencoder, use DST with --config.autoencoder.weights=DST. Floating point tensors are kept as
+float32, bit for bit.
+
+With --model, SRC is a run's folder and DST is one .safetensors file that restores by itself: the
+averaged weights, folded, as 16-bit floats, with the configuration inside.
 """
 
 import argparse
@@ -17,7 +20,7 @@ from elir_jax.commands import frame
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns the exit code."""
+    """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog=frame.program("elir_jax.interop.convert"),
         description=__doc__,
@@ -25,10 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("source", metavar="SRC", type=Path)
     parser.add_argument("target", metavar="DST", type=Path)
-    parser.add_argument(
-        "--model", action="store_true", help="write one file that restores by itself"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace what is at DST")
+    parser.add_argument("--model", action="store_true",
+                        help="write one file that restores by itself")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     options = parser.parse_args(argv)
 
     def command() -> None:
@@ -36,4 +38,4 @@ def main(argv: list[str] | None = None) -> int:
 
         convert(options.source, options.target, options.overwrite, options.model)
 
-    return frame.told(command, argv)
+    return frame.exit_code_of(command, argv)

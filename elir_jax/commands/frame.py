@@ -1,7 +1,7 @@
-"""The frame of both command lines: flags in, exit code out, mistakes in one line.
+"""What all commands share: flags, exit codes, and user errors in one line.
 
-Exit codes: 0 done; 2 a mistake of the user's (one line says which); 130 after Ctrl-C, 143 after
-SIGTERM (training saves first); 141 where nobody reads what is printed.
+Exit codes: 0 success; 2 a user error (one line explains it); 130 after Ctrl-C, 143 after SIGTERM
+(training saves first); 141 if the reader of standard output has gone.
 """
 
 import difflib
@@ -26,7 +26,7 @@ from elir_jax.errors import DiskError, UserError
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_UNHEARD = 141
-# A disk or a machine that gives no more, whatever is asked of it.
+# The disk or the machine is at its limit: trying again would fail too.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE,
         errno.ENFILE}  # fmt: skip
 ADDRESS = re.compile(r"(?P<option>-[^=]+=)?(?P<address>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
@@ -34,10 +34,10 @@ BEGAN = time.monotonic()
 
 
 class Options(NamedTuple):
-    """What the command line says besides the configuration and the folder."""
+    """The options of the command line besides the configuration and the folder."""
 
     began: float  # when the command began, by ``time.monotonic``
-    first: bool  # whether this process writes and speaks
+    first: bool  # whether this process writes files and prints
     alone: bool  # whether there is no other process
     allow_config_change: bool
 
@@ -48,11 +48,11 @@ def run(
     trains: bool = False,
     instead: Callable[[ConfigDict | None, Path | None], int | None] = lambda config, workdir: None,
 ) -> None:
-    """Run ``main(config, workdir, options)`` as the command line says; never returns.
+    """Parse the command line and run ``main(config, workdir, options)``; never returns.
 
-    ``trains``: the command goes on with what earlier ones began, and may be told to change it.
-    ``instead`` does something else, without a need for either, where other flags say so: it then
-    gives an exit code.
+    If ``trains``, the command can resume a run and has the flag ``--allow-config-change``.
+    ``instead`` runs first, and needs neither configuration nor folder. If other flags ask for its
+    work, it returns an exit code and ``main`` does not run.
     """
     before = set(flags.FLAGS)
     config = config_flags.DEFINE_config_file("config", help_string="configs/NAME.py[:tiny]")
@@ -60,12 +60,12 @@ def run(
     distributed = flags.DEFINE_bool(
         "distributed", False, "join the other processes of a TPU pod, Slurm, GKE or Open MPI job"
     )
-    coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, to join others")
-    number = flags.DEFINE_integer("num-processes", None, "how many processes join")
-    index = flags.DEFINE_integer("process-id", None, "which of them this is, from 0")
+    coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0")
+    number = flags.DEFINE_integer("num-processes", None, "the number of processes")
+    index = flags.DEFINE_integer("process-id", None, "the number of this process, from 0")
     if trains:
         flags.DEFINE_bool(
-            "allow-config-change", False, "go on with another configuration than before"
+            "allow-config-change", False, "resume although the configuration has changed"
         )
 
     for name in set(flags.FLAGS) - before:  # --help shows those of the main module
@@ -76,7 +76,7 @@ def run(
             raise UserError(f"unexpected argument {argv[1]!r}; options are written --NAME=VALUE")
         chosen = config.value
         file = "" if chosen is None else config_flags.get_config_filename(flags.FLAGS["config"])
-        if file and not isinstance(chosen, ConfigDict):  # the parser's, where it found no file
+        if file and not isinstance(chosen, ConfigDict):  # the parser found no such file
             raise UserError(_no_configuration(file))
         code = instead(chosen, Path(workdir.value) if workdir.value else None)
         if code is not None:
@@ -91,50 +91,50 @@ def run(
         options = Options(BEGAN, hosts.is_first(), hosts.alone(), change)
         return main(chosen, Path(workdir.value or _default_workdir(file)), options)
 
-    app.run(lambda argv: told(lambda: guarded(argv)), flags_parser=_parse)
+    app.run(lambda argv: exit_code_of(lambda: guarded(argv)), flags_parser=_parse)
 
 
 def say(*words: object) -> None:
-    """Print a line, on the first process."""
+    """Print a line, on the first process only."""
     from elir_jax.devices import hosts
 
     if hosts.is_first():
         print(*words, flush=True)
 
 
-def told(command: Callable[[], int | None], argv: Sequence[str] | None = None) -> int:
-    """The command's exit code (None: 0), with mistakes and Ctrl-C told in one line.
+def exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None = None) -> int:
+    """Run ``command`` and return its exit code (None: 0); user errors and Ctrl-C print one line.
 
-    ``argv``: the command line without the program's name; None: this process's.
+    ``argv`` is the command line without the program's name; None: that of this process.
     """
-    logging.set_verbosity(logging.WARNING)  # jax, orbax and matplotlib narrate otherwise
+    logging.set_verbosity(logging.WARNING)  # otherwise jax, orbax and matplotlib print messages
     try:
         refuse_addresses(sys.argv[1:] if argv is None else argv)
         return command() or 0
     except DiskError as error:
-        _leave(str(error))
+        _exit_now(str(error))
     except UserError as error:
         return fail(str(error))
     except BrokenPipeError:
-        if _is_heard():  # another pipe, of a worker's
+        if _stdout_is_open():  # the broken pipe is another one, of a worker
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_UNHEARD
-    except PermissionError as error:  # of one file, to read or to write; the others are as before
-        return fail(f"{error.filename or 'a file'}: {error.strerror}; change its rights")
+    except PermissionError as error:  # for one file; the others are as before
+        return fail(f"{error.filename or 'a file'}: {error.strerror}; change its permissions")
     except OSError as error:
         if error.errno not in DISK:
             raise
-        _leave(f"{error.filename or 'the disk'}: {error.strerror}; what was saved is not lost")
+        _exit_now(f"{error.filename or 'the disk'}: {error.strerror}; what was saved is not lost")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
 def refuse_addresses(argv: Sequence[str]) -> None:
-    """Raise UserError for an argument, or an option's value, of the form ``SCHEME://...``.
+    """Raise UserError if an argument, or the value of an option, has the form ``SCHEME://...``.
 
-    As a path it would be a local folder of that name, made without a word.
+    As a path, it would silently create a local folder of that name.
     """
     for before, argument in itertools.pairwise(["", *argv]):
         found = ADDRESS.fullmatch(argument)
@@ -142,25 +142,25 @@ def refuse_addresses(argv: Sequence[str]) -> None:
             option = found["option"] or (f"{before} " if before.startswith("-") else "")
             raise UserError(
                 f"{option}{found['address']}: not a path on this machine; object storage is not "
-                f"supported yet: mount it as a folder (with gcsfuse, for one) and name that"
+                f"supported yet: mount it as a folder (for example with gcsfuse) and name that"
             )
 
 
 def refuse_to_join(what: str) -> None:
-    """Raise UserError where the command line joins processes; each would do all of ``what``."""
+    """Raise UserError if the command line joins processes; each would do all of ``what``."""
     if any(flags.FLAGS[name].value for name in ("distributed", "coordinator", "num-processes")):
-        raise UserError(f"{what} runs in one process; leave out --distributed and --coordinator")
+        raise UserError(f"{what} runs in one process; remove --distributed and --coordinator")
 
 
-def _is_heard() -> bool:
-    """Whether somebody still reads what is printed."""
+def _stdout_is_open() -> bool:
+    """Whether somebody still reads standard output."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), select.POLLOUT)
     return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
-def _leave(message: str) -> NoReturn:
-    """End at once: what would flush its files on the way out would fail again, with tracebacks."""
+def _exit_now(message: str) -> NoReturn:
+    """End at once: a normal exit flushes files, which would fail again, with tracebacks."""
     from elir_jax.devices import hosts
 
     code = fail(message)
@@ -171,9 +171,9 @@ def _leave(message: str) -> NoReturn:
 
 
 def keep_programs() -> None:
-    """Keep compiled programs for the next start, unless JAX_COMPILATION_CACHE_DIR says where.
+    """Cache compiled programs for the next start, unless JAX_COMPILATION_CACHE_DIR is set.
 
-    One folder a kind of processor: programs for one may not run on another.
+    Each kind of processor has its own folder, because programs for one may not run on another.
     """
     import jax
 
@@ -186,20 +186,20 @@ def keep_programs() -> None:
         kind = found[0] if found else platform.processor()
         folder = cache / "elir_jax" / hashlib.sha256(kind.encode()).hexdigest()[:12]
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # no home, or one that cannot be written: compile each time
+    except (OSError, RuntimeError):  # no writable home folder: compile each time
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def program(module: str) -> str:
-    """How the command was called, for its help: by its installed name, or by its module's."""
+    """How the command was called, for its help: its installed name or ``python -m MODULE``."""
     name = Path(sys.argv[0]).name
     return name if name.startswith("elir-") else f"python -m {module}"
 
 
 def fail(message: str) -> int:
-    """Print one line for a mistake; returns the exit code."""
+    """Print one line for a user error; returns the exit code."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return EXIT_USER_ERROR
 
@@ -211,7 +211,7 @@ def _default_workdir(config_file: str) -> str:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """absl's parser, with a configuration's mistakes told in one line too."""
+    """Parse as absl does, but report errors in a configuration in one line too."""
     try:
         return flags.FLAGS(argv)
     except SystemExit:  # after --help, with absl's code for it, 1
@@ -227,12 +227,12 @@ def _parse(argv: list[str]) -> list[str]:
 def _no_configuration(file: str) -> str:
     near = difflib.get_close_matches(file, [str(p) for p in Path("configs").glob("*.py")], 1, 0.3)
     return f"--config {file}: no such configuration; " + (
-        f"did you mean {near[0]}?" if near else "see the folder configs"
+        f"did you mean {near[0]}?" if near else "choose one of the folder configs"
     )
 
 
 def _explain(error: BaseException) -> str:
-    """The parser's message in one line, without the traceback that it may quote."""
+    """The parser's message in one line, without any traceback that it quotes."""
     text: object = error
     while isinstance(text, BaseException):
         text = text.args[0] if text.args else type(text).__name__

@@ -1,4 +1,4 @@
-"""Files in, files out: which pictures a command names, and where each result goes."""
+"""The files of a restoration: which pictures a command names, and where each result goes."""
 
 import argparse
 import collections
@@ -25,44 +25,44 @@ from elir_jax.pictures.images import (
 )
 
 NO_PIXELS = np.empty((0, 0, 3), np.float32)
-WIDEST = 1024  # pixels, of a panel in the strip of Euler steps
+WIDEST = 1024  # pixels: the longer side of a panel in NAME.steps.png
 
 
 class Job(NamedTuple):
-    """A picture and the file that its restoration goes to."""
+    """A picture and the file of its restoration."""
 
     source: Path
     target: Path
 
     def beside(self, kind: str) -> Path:
-        """Another picture of the same restoration."""
+        """The file of another picture of the same restoration, next to it."""
         return self.target.with_suffix(f".{kind}.png")
 
     def outputs(self, kinds: Sequence[str]) -> list[Path]:
-        """The restoration, and the pictures of it that are asked for."""
+        """The file of the restoration, and those of the other ``kinds`` of pictures."""
         return [self.target, *map(self.beside, kinds)]
 
 
 class Loaded(NamedTuple):
-    """A picture that was read: its samples, as wide as the file's, and what goes around them."""
+    """A picture that was read: its samples in the file's depth, and all but the pixels."""
 
     job: Job
-    samples: Samples  # a quarter of what floats take
+    samples: Samples  # a quarter or half of the memory of floats
     like: Picture  # without its pixels
 
 
 def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -> list[Job]:
-    """Every file named and every image below every folder named, in order, each once.
+    """Every named file and every image below the named folders, in order, each once.
 
-    A folder's tree is kept below ``output``, and a picture its name; where two would have one name
-    they keep their extensions too. Links to folders are not followed. Raises UserError where an
-    input is not there, nothing is, or two results (``kinds`` of pictures beside them too) would be
-    one file.
+    Results keep the subfolders and names of their inputs, below ``output``. If two would get the
+    same name, they keep their extensions too. Links to folders are not followed. Raises UserError
+    if an input does not exist, if there is no image, or if two results (including the ``kinds`` of
+    pictures next to them) would be the same file.
     """
-    found: dict[str, tuple[Path, Path]] = {}  # absolute name -> the file, its place in the output
+    found: dict[str, tuple[Path, Path]] = {}  # absolute name -> the file, its path below output
     for path in inputs:
         if path.is_dir():
-            # What an earlier command wrote into a folder inside the input is no input.
+            # If the output folder lies inside the input, its files are no inputs.
             ours = output.resolve() if path.resolve() in output.resolve().parents else None
             for file in sorted(path.rglob("*")):
                 image = file.suffix.lower() in EXTENSIONS and file.is_file()
@@ -74,7 +74,7 @@ def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -
             raise UserError(f"{path}: no such file or folder")
     if not found:
         raise UserError(
-            f"no images in {', '.join(map(str, inputs))}; it wants some of "
+            f"no images in {', '.join(map(str, inputs))}; these kinds can be read: "
             f"{' '.join(sorted(EXTENSIONS))}"
         )
     times = collections.Counter(place.with_suffix("") for _, place in found.values())
@@ -87,7 +87,7 @@ def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -
         clash = next((path for path in job.outputs(kinds) if targets[path] > 1), None)
         if clash is not None:
             raise UserError(
-                f"{job.source}: another input would be written to {clash} too; restore them into "
+                f"{job.source}: two results would be written to {clash}; restore them into "
                 f"different folders"
             )
         if job.target.resolve() == job.source.resolve():
@@ -98,7 +98,7 @@ def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -
 
 
 def check_output(output: Path, option: str = "--output") -> None:
-    """Make the folder. Raises UserError where it cannot be written, before the work begins."""
+    """Create the folder. Raises UserError if it cannot be written, before the work begins."""
     probe = output / f".writable-{os.getpid()}"
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -113,14 +113,17 @@ def check_output(output: Path, option: str = "--output") -> None:
 def read_all(
     jobs: Sequence[Job], sizes: Sequence[tuple[int, int]], upscale: int
 ) -> list[Loaded | UserError]:
-    """Read pictures, ``upscale`` times as large; a mistake for each that is not of its size."""
+    """Read pictures, ``upscale`` times as large; an error for each that cannot be used.
+
+    ``sizes`` are the enlarged sizes (height, width) that the headers gave.
+    """
     found: list[Loaded | UserError] = []
     for job, size in zip(jobs, sizes, strict=True):
         try:
             picture = read_picture(job.source)
             samples = _enlarged(picture, upscale)
             if samples.shape[:2] != size:
-                raise UserError(f"{job.source}: its header says another size; save it anew")
+                raise UserError(f"{job.source}: its header gives another size; save it again")
             found.append(Loaded(job, samples, picture._replace(rgb=NO_PIXELS)))
             del picture  # large floats
         except UserError as error:
@@ -145,9 +148,9 @@ def write_all(
     names: tuple[str, ...],
     options: argparse.Namespace,
 ) -> list[UserError | None]:
-    """Write what ``options`` ask for and is not there; a mistake, or None, for each picture.
+    """Write the files that ``options`` ask for and that are missing; an error or None for each.
 
-    ``names`` are the stages that ``results`` has, where it has more than the restoration.
+    ``names`` are the stages in ``results``, if these hold more than the restoration.
     """
     return [
         _write_one(picture, stages, names, options)

@@ -1,9 +1,9 @@
-"""See what the networks will see: pairs of a configuration's training data in one picture.
+"""Draw training pairs of a configuration in one picture, as the networks will see them.
 
 python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png [--config.FIELD=VALUE ...]
 
-Every column is a training pair, the original above its degraded version, as training with this seed
-would draw them; without data of your own, from the photographs that scikit-image ships.
+Every column is a training pair: the original above its degraded version. Training with this seed
+uses the same pairs. Without data of your own, they are the photographs that scikit-image ships.
 """
 
 import itertools
@@ -22,7 +22,7 @@ MARGIN = 4
 
 
 def draw_pairs(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Originals above degraded ones, one pair a column, as uint8 RGB."""
+    """Originals above degraded images, one pair for each column, as uint8 RGB."""
     size = pairs[0][0].shape[0]
     canvas = np.full(
         (2 * size + 3 * MARGIN, len(pairs) * (size + MARGIN) + MARGIN, 3), 255, np.uint8
@@ -39,7 +39,7 @@ def preview(config: Any, workdir: Path, options: frame.Options) -> int:
     """Draw ``--pairs`` pairs into ``--out``."""
     out, count = flags.FLAGS.out, flags.FLAGS.pairs
     if not out:
-        raise UserError("no picture to write; name it with --out FILE.png")
+        raise UserError("no file to write; name it with --out FILE.png")
     if count < 1:
         raise UserError(f"--pairs={count}: must be at least 1")
     with config.unlocked():
@@ -57,7 +57,7 @@ def preview(config: Any, workdir: Path, options: frame.Options) -> int:
 
 
 def main() -> None:
-    """The command as a process: exits with its code."""
-    flags.DEFINE_string("out", "", "the picture to write, PNG")
-    flags.DEFINE_integer("pairs", 6, "how many pairs")
+    """Run the command as a process, which exits with its code."""
+    flags.DEFINE_string("out", "", "the PNG file to write")
+    flags.DEFINE_integer("pairs", 6, "the number of pairs")
     frame.run(preview)

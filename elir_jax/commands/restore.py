@@ -2,12 +2,13 @@
 
 INPUT is a picture or a folder of them (searched recursively): PNG, JPEG, WebP, TIFF, BMP, of any
 size and colour mode. Two models ship with the package: photo, for old, small and over-compressed
-photographs, and denoising, for strong noise. --checkpoint names weights of your own instead: a
-folder that train.py or elir_jax.interop.convert wrote, a model's file, or a file of the release; if
-they bring no configuration, name it with --config. Each result is a PNG of the input's size and
-name. What is there already is left as it is, so that the same command
-goes on where it was stopped. A file that cannot be read is named and left out, and the exit code is
-1 at the end.
+photographs, and denoising, for strong noise. To restore with weights of your own, name them with
+--checkpoint: a folder that train.py or elir_jax.interop.convert wrote, a model's file, or a file of
+the release. If they have no configuration, name one with --config.
+
+Each result is a PNG with the size and name of its input. Existing results are kept, so the same
+command continues where it was stopped. A file that cannot be read is reported and left out, and the
+exit code is then 1.
 """
 
 import argparse
@@ -19,11 +20,11 @@ from typing import NoReturn
 from elir_jax import assets
 from elir_jax.commands import frame
 
-MAX_PIXELS = 2**28  # 3 GiB as float32, which a file below 1 MB can ask for
+MAX_PIXELS = 2**28  # 3 GiB as float32; a file of less than 1 MB can be that large
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns the exit code."""
+    """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog=frame.program("elir_jax.restore"),
         description=__doc__,
@@ -33,25 +34,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", metavar="DIR", required=True, type=Path)
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--model", choices=assets.MODELS, default=assets.MODELS[0],
-                         help="one that ships with the package (default photo)")  # fmt: skip
+                         help="a model that ships with the package (default: photo)")  # fmt: skip
     weights.add_argument("--checkpoint", metavar="WORKDIR|FILE", type=Path,
-                         help="weights of your own")  # fmt: skip
-    parser.add_argument("--config", metavar="configs/NAME.py", help="of weights that bring none")
+                         help="weights of your own instead of a model")  # fmt: skip
+    parser.add_argument("--config", metavar="configs/NAME.py", help="for weights without one")
     parser.add_argument("--steps", type=_positive, help="Euler steps (default: as configured)")
-    parser.add_argument("--seed", type=_seed, default=0, help="of the noise (default 0)")
-    parser.add_argument("--no-noise", action="store_true", help="start at the posterior mean")
-    parser.add_argument("--batch", type=_positive, default=8, help="pictures at once (default 8)")
+    parser.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default 0)")
+    parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
+    parser.add_argument("--batch", type=_positive, default=8, help="pictures at once (default: 8)")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="(default: as configured)")
     parser.add_argument("--upscale", type=_positive, default=1, metavar="N",
-                        help="enlarge N times first: 4 for blind super-resolution")  # fmt: skip
+                        help="enlarge N times first; 4 for blind super-resolution")  # fmt: skip
     parser.add_argument("--max-pixels", type=_positive, default=MAX_PIXELS, metavar="N",
-                        help="of a result; a larger one is left out (default 2^28)")  # fmt: skip
+                        help="leave out larger results (default 2^28)")  # fmt: skip
     parser.add_argument(
-        "--compare", action="store_true", help="also NAME.compare.png: before, after"
+        "--compare", action="store_true", help="also write NAME.compare.png: before and after"
     )
     parser.add_argument("--intermediate", action="store_true",
-                        help="also NAME.steps.png: every stage")  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="make what is there already anew")
+                        help="also write NAME.steps.png: every stage")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     options = parser.parse_args(argv)
 
     def command() -> int:
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return restore_all(options)
 
-    return frame.told(command, argv)
+    return frame.exit_code_of(command, argv)
 
 
 def _positive(text: str) -> int:
@@ -79,9 +80,9 @@ def _seed(text: str) -> int:
 
 
 def run() -> NoReturn:
-    """The command as a process: exits with its code."""
+    """Run the command as a process, which exits with its code."""
     code = main()
-    if code == frame.EXIT_INTERRUPTED:  # what is still being computed would crash the way out
+    if code == frame.EXIT_INTERRUPTED:  # a normal exit would crash in threads that still compute
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)

@@ -1,6 +1,6 @@
-"""What the command ``elir_jax.restore`` does: groups of pictures read, restored and written.
+"""The work of the command ``elir_jax.restore``: read, restore and write groups of pictures.
 
-While one group is restored, the next is read and the last is written.
+While one group is restored, the next is read and the previous one is written.
 """
 
 import argparse
@@ -27,18 +27,18 @@ from elir_jax.pictures.anybody import read_shape
 from elir_jax.restorer import Group, Restorer
 
 SOME_FAILED = 1  # exit code
-KINDS = {"compare": "compare", "steps": "intermediate"}  # picture beside a result -> its option
+KINDS = {"compare": "compare", "steps": "intermediate"}  # picture next to a result -> its option
 
 
 class Tally(NamedTuple):
-    """What became of the pictures."""
+    """How many pictures were restored, and how many could not be."""
 
     done: int
     failed: int
 
 
 def restore_all(options: argparse.Namespace) -> int:
-    """Restore what the command line names; the exit code."""
+    """Restore the pictures that the command line names; returns the exit code."""
     kinds = [kind for kind in ("compare", "steps") if getattr(options, KINDS[kind])]
     jobs = find_jobs(options.inputs, options.output, kinds)
     check_output(options.output)
@@ -49,8 +49,8 @@ def restore_all(options: argparse.Namespace) -> int:
     ]
     if len(todo) < len(jobs):
         print(
-            f"{len(jobs) - len(todo)} of {len(jobs)} are there already: left as they are "
-            f"(--overwrite makes them anew)",
+            f"kept {len(jobs) - len(todo)} of {len(jobs)} results, which exist already "
+            f"(--overwrite replaces them)",
             flush=True,
         )
     if not todo:
@@ -67,7 +67,7 @@ def restore_all(options: argparse.Namespace) -> int:
     with logging_redirect_tqdm(), tqdm(total=len(todo), unit="picture", smoothing=0.1) as bar:
         tally = _restore_jobs(restorer, todo, options, bar)
     print(f"restored {tally.done} of {len(todo)} into {options.output}"
-          + (f"; {tally.failed} could not be, named above" if tally.failed else ""))  # fmt: skip
+          + (f"; {tally.failed} failed, named above" if tally.failed else ""))  # fmt: skip
     return SOME_FAILED if tally.failed else 0
 
 
@@ -81,7 +81,7 @@ def _restore_jobs(restorer: Restorer, jobs: list[Job], options, bar: tqdm) -> Ta
             if height * width > options.max_pixels:
                 raise UserError(
                     f"{job.source}: {width}x{height} pixels are more than {options.max_pixels}; "
-                    f"cut it up, or raise --max-pixels"
+                    f"split it into smaller pictures, or raise --max-pixels"
                 )
         except UserError as error:
             failed += _failed(error, bar)
@@ -101,7 +101,7 @@ def _restore_jobs(restorer: Restorer, jobs: list[Job], options, bar: tqdm) -> Ta
         for number, group in enumerate(groups):
             pictures = (coming or begin(group)).result()
             following = groups[number + 1 : number + 2]
-            # Large pictures are not held two at a time.
+            # Never hold two large pictures in memory.
             ahead = following and group.small and following[0].small
             coming = begin(following[0]) if ahead else None
             good = [picture for picture in pictures if isinstance(picture, Loaded)]
@@ -124,7 +124,7 @@ def _restore_jobs(restorer: Restorer, jobs: list[Job], options, bar: tqdm) -> Ta
 
 
 def _restored(restorer: Restorer, good: list[Loaded], batch: int, options):
-    """The results of a group, or the mistake that there is no memory for them."""
+    """The results of a group, or an error if there is not enough memory for them."""
     try:
         return restorer.stages(
             [one.samples for one in good],
@@ -137,7 +137,7 @@ def _restored(restorer: Restorer, good: list[Loaded], batch: int, options):
 
 
 def _finished(writing: Future | None, bar: tqdm) -> int:
-    """How many pictures of a group could not be written; waits for it."""
+    """Wait until a group is written; returns how many of its pictures could not be."""
     if writing is None:
         return 0
     mistakes = writing.result()

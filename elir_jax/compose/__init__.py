@@ -1,7 +1,7 @@
-"""Composition root: a configuration becomes objects, in this room and nowhere else.
+"""Composition root: the only room that turns a configuration into objects.
 
 A method (ELIR, the autoencoder; later ones) is a row of ``METHODS``: what it trains, its objective
-and the stages that evaluation looks at. A wrong field or value is a UserError at the start.
+and its parts. A wrong field or value raises a UserError at the start.
 """
 
 import functools
@@ -77,7 +77,7 @@ def build(config: ConfigDict) -> Run:
         config.evaluation.num_samples,
     )
     by_weights = restoring(method, config.seed)
-    check_best(config, by_weights(({}, {})).stage_names)  # names ask no weights
+    check_best(config, by_weights(({}, {})).stage_names)  # names need no weights
 
     def evaluate_weights(
         params: Params,
@@ -112,9 +112,9 @@ def inference_shapes(method: Method) -> tuple[Params, Params]:
 
 
 def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Params]:
-    """(trained, frozen) parameters to restore with, from all of those in ``path``.
+    """(trained, frozen) parameters to restore with, from the parameters ``given`` in ``path``.
 
-    Raises UserError where they are of another network.
+    Raises UserError if they belong to another network.
     """
     params, frozen = inference_shapes(method)
     trained = {name: tree for name, tree in given.items() if name in untrained_shapes(method)[0]}
@@ -161,13 +161,13 @@ def check_best(config: ConfigDict, stages: Sequence[str]) -> None:
         )
     if not config.evaluate_every:
         raise UserError(
-            f"--config.keep_best={config.keep_best}: nothing is measured during training; say how "
-            f"often with --config.evaluate_every=STEPS"
+            f"--config.keep_best={config.keep_best}: nothing is measured during training; give "
+            f"--config.evaluate_every=STEPS"
         )
 
 
 def build_step(config: ConfigDict, method: Method, prepare: Prepare = as_sent):
-    """(optimizer, train step); the step still wants ``axis_name``.
+    """(optimizer, train step); the step still needs ``axis_name``.
 
     ``prepare`` makes pairs of what the host sends.
     """

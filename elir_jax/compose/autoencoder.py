@@ -1,4 +1,4 @@
-"""The autoencoder of a configuration: its size, and its own training."""
+"""Build the autoencoder of a configuration, and the method that trains it."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def build_autoencoder(config: ConfigDict) -> Autoencoder:
-    """The autoencoder of this size, without weights."""
+    """The autoencoder of the configured size, without weights."""
     return Autoencoder(
         width=config.autoencoder.width,
         latent_channels=config.autoencoder.latent_channels,
@@ -28,21 +28,24 @@ def build_autoencoder(config: ConfigDict) -> Autoencoder:
 
 
 def build_autoencoder_training(config: ConfigDict) -> Method:
-    """The autoencoder, from scratch or from named weights; both its parts are trained.
+    """The method that trains encoder and decoder, from scratch or from named weights.
 
-    With ``autoencoder.linear`` it trains the linear networks of half the width, and exports the
+    If ``autoencoder.linear``, it trains linear networks of half the width, and exports the
     autoencoder that computes the same.
     """
     autoencoder = build_autoencoder(config)
     linear = config.autoencoder.linear
     if linear and config.autoencoder.width % 2:
-        raise UserError("--config.autoencoder.width: a linear start needs an even width")
+        raise UserError("--config.autoencoder.width: must be even for a linear start")
     trained = LinearAutoencoder(autoencoder) if linear else autoencoder
     encode = apply_fn(trained.encoder, autoencoder.dtype)
     decode = apply_fn(trained.decoder, autoencoder.dtype)
     objective = make(AutoencoderObjective, "objective", config.objective)
     if config.accumulate > 1:
-        raise UserError("--config.accumulate: the autoencoder's latent moments need a whole batch")
+        raise UserError(
+            "--config.accumulate: must be 1 for the autoencoder, whose latent moments need a whole "
+            "batch"
+        )
 
     def init(key, start):
         return start("autoencoder", lambda: trained.init(key)), {}

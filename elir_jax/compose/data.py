@@ -1,4 +1,4 @@
-"""Photographs, degradation (on the host or on the device) and feed of a configuration."""
+"""Build the photographs, the degradation (on host or device) and the feed of a configuration."""
 
 import functools
 import hashlib
@@ -40,7 +40,7 @@ DEGRADATIONS: dict[str, Callable[..., Degradation]] = {
 
 
 class Data(NamedTuple):
-    """What a run is trained and evaluated on."""
+    """The images that a run trains on and is evaluated on."""
 
     source: Source  # training images
     maker: Maker
@@ -51,16 +51,16 @@ class Data(NamedTuple):
     seed: int
 
     def batches(self, process_index: int, process_count: int) -> TrainingBatches:
-        """Endless training batches with a position."""
+        """Endless training batches whose position can be saved."""
         return TrainingBatches(self.source, self.maker, self.feed, process_index, process_count)
 
     def evaluation(self, numbers: range) -> Iterator:
-        """The held-out pairs of these numbers, each once."""
+        """The held-out pairs with these numbers, each once."""
         skip = self.feed.on_error == "skip"
         return evaluation_pairs(self.held_out, self.held_out_maker, self.seed, skip, numbers)
 
     def fingerprint(self, path: str) -> dict[str, str | int]:
-        """Which images train: how many, and a digest of their names, in order, below ``path``."""
+        """The number of training images and a digest of their names below ``path``, in order."""
         digest = hashlib.sha256()
         for i in range(len(self.source)):
             name = self.source.name(i).replace(str(Path(path)), "", 1)
@@ -69,7 +69,7 @@ class Data(NamedTuple):
 
 
 def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
-    """Sources, degradation and feed; ``extra`` is the method's. Raises UserError."""
+    """Sources, degradation and feed; ``extra`` makes the method's own arrays. Raises UserError."""
     data, name = config.data, config.degradation.name
     train, held_out = choose_sources(data.path, data.eval_path, data.held_out, data.embedded)
     kind = choose(DEGRADATIONS, "degradation.name", name)

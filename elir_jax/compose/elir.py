@@ -1,4 +1,4 @@
-"""The method ELIR: networks, objective and sampler of a configuration."""
+"""Build the method ELIR: the networks, objective and sampler of a configuration."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from elir_jax.types import Params
 
 
 def build_elir(config: ConfigDict) -> Method:
-    """ELIR: estimator, velocity and (unless frozen) the encoder are trained."""
+    """ELIR. It trains the estimator, the velocity and, unless it is frozen, the encoder."""
     autoencoder = build_autoencoder(config)
     trainable_encoder = config.autoencoder.trainable_encoder
     objective = make(ElirObjective, "objective", config.objective)
@@ -69,7 +69,7 @@ def build_elir(config: ConfigDict) -> Method:
 
 
 def build_networks(config: ConfigDict) -> tuple[Networks, Networks]:
-    """The networks as training computes with them, and as inference does."""
+    """The networks in the form for training and in the form for inference."""
     autoencoder = build_autoencoder(config)
     form = inference_form(autoencoder.dtype)
     latent = _latent_networks(config, autoencoder.dtype)
@@ -87,11 +87,11 @@ def _latent_networks(config: ConfigDict, dtype: DTypeLike) -> tuple[RRDBNet, UNe
 
 
 def inference_form(dtype: DTypeLike) -> Form:
-    """The form of the latent networks that restores fastest here."""
+    """The form of the latent networks that restores fastest on this machine."""
     fast = jax.default_backend() == "cpu" and jnp.dtype(dtype) == jnp.float32
     return "winograd" if fast else "plain"
 
 
 def _seen(network):
-    """The network as training computes with it: collapsing blocks are contracted before."""
+    """The network in the form for training, which contracts collapsing blocks beforehand."""
     return network.clone(form="plain") if network.form == "collapsing" else network

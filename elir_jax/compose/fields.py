@@ -1,4 +1,4 @@
-"""Configuration fields -> objects, with a mistake told by the field's name."""
+"""Make objects of configuration fields, with errors that name the field."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from elir_jax.errors import UserError
 
 
 def choose(table: dict[str, Any], field: str, name: str) -> Any:
-    """The table's entry, or a UserError that lists what there is."""
+    """The entry ``name`` of the table. Raises a UserError that lists the choices."""
     if name not in table:
         raise UserError(f"--config.{field}={name}: unknown; one of {', '.join(sorted(table))}")
     return table[name]
@@ -25,10 +25,10 @@ def make(cls: Callable[..., Any], section: str, fields: Any, **extra: Any) -> An
 
 
 def sizes(section: ConfigDict) -> dict[str, Any]:
-    """A network's fields: all but the name of the weights that it starts from."""
+    """The fields of a network: all but the name of the weights that it starts from."""
     return {name: value for name, value in section.items() if name != "weights"}
 
 
 def plain(config: ConfigDict) -> dict:
-    """The configuration as JSON has it."""
+    """The configuration as plain JSON values."""
     return json.loads(config.to_json_best_effort())

@@ -1,4 +1,4 @@
-"""What restores: a trained run's folder, converted weights or a file of the release -> networks."""
+"""Build networks with weights from a run's folder, converted weights or a file of the release."""
 
 import importlib.util
 import sys
@@ -27,7 +27,7 @@ from elir_jax.weights.sizes import read_sizes
 class Restoration(NamedTuple):
     """A method with the weights to restore with."""
 
-    title: str  # where the weights are from
+    title: str  # where the weights come from
     method: Method
     params: Params
     frozen: Params
@@ -48,7 +48,7 @@ def build_restoration(
 ) -> Restoration:
     """Networks and averaged weights of what :func:`find_weights` reads. Raises UserError.
 
-    ``changes`` are fields by name (``sampler.num_steps``).
+    ``changes`` are fields by name, such as ``sampler.num_steps``.
     """
     found = find_weights(path, config)
     method = build_method(found.config, found.changes | (changes or {}))
@@ -75,7 +75,7 @@ def find_weights(path: Path, config: ConfigDict | None = None) -> Found:
     elif path.is_dir():
         if not has_weights(path):
             raise UserError(
-                f"{path}: neither checkpoints nor {WEIGHTS} in this folder; name a run's folder, "
+                f"{path}: this folder has neither checkpoints nor {WEIGHTS}; name a run's folder, "
                 f"one that elir_jax.interop.convert wrote, or a file of weights"
             )
         title, given, place = "converted weights", read_weights(path), path / WEIGHTS
@@ -91,14 +91,14 @@ def find_weights(path: Path, config: ConfigDict | None = None) -> Found:
     else:
         raise UserError(f"{path}: no such file or folder of weights")
     if config is None:
-        raise UserError(f"{path}: weights without a configuration; name theirs with --config")
+        raise UserError(f"{path}: these weights have no configuration; name it with --config")
     return Found(title, place, given, config, changes)
 
 
 def read_config(path: str) -> ConfigDict:
-    """The configuration of ``configs/NAME.py[:variant]``. Raises UserError where there is none.
+    """The configuration of ``configs/NAME.py[:variant]``. Raises UserError if there is none.
 
-    A file that is not there is looked for among those that the installed package carries.
+    If the file does not exist, the one in the installed package is read.
     """
     name, _, variant = path.partition(":")
     carried = Path(__file__).resolve().parents[1] / name
@@ -119,7 +119,7 @@ def read_config(path: str) -> ConfigDict:
 
 
 def _config_of(saved: dict) -> ConfigDict:
-    """A configuration as a checkpoint keeps it: JSON has no tuples."""
+    """The configuration of a checkpoint; lists become tuples, which JSON does not have."""
 
     def restored(value):
         if isinstance(value, dict):
@@ -136,7 +136,9 @@ def build_method(config: ConfigDict, changes: dict[str, Any]) -> Method:
         config.update_from_flattened_dict(changes)
     try:
         method = choose(METHODS, "method", config.method)(config)
-    except AttributeError as error:  # a checkpoint's, from before there was such a field
+    except AttributeError as error:  # of a checkpoint that is older than the field
         name = str(error).strip("\"'")
-        raise UserError(f"a configuration without the field {name}; name --config") from error
+        raise UserError(
+            f"the saved configuration has no field {name}; name another with --config"
+        ) from error
     return method

@@ -1,4 +1,4 @@
-"""A method's restorations over all local devices, as evaluation wants them."""
+"""Restore with a method over all local devices, in the form that evaluation uses."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from elir_jax.methods.method import Method
 
 
 def whole_pictures(parts: Sequence[Part]) -> WholePictures:
-    """Pictures of any size by these parts, over all local devices."""
+    """Restore pictures of any size with these parts, over all local devices."""
     return WholePictures(parts, parallel_map, jax.local_device_count())
 
 
 def restoring(method: Method, seed: int):
-    """``weights -> Restoring``; the programs are compiled once, whatever the weights."""
+    """A function ``weights -> Restoring``; all weights share the compiled programs."""
     pictures = whole_pictures(method.parts)
     target = None if method.target is None else whole_pictures([method.target])
 

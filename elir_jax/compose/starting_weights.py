@@ -23,12 +23,12 @@ EMBEDDED = {"autoencoder": assets.AUTOENCODER}
 
 
 def starting_weights(config: ConfigDict) -> Start:
-    """The weights of any section, by its field ``weights``.
+    """A function that gives the weights of any section, by its field ``weights``.
 
-    ``""`` or ``untrained``, ``embedded``, ``hub:OWNER/NAME``, a file or folder of a layout known to
-    :mod:`elir_jax.weights.layouts`, converted weights, or a run's folder: then what that run kept
-    frozen, and the average of what it trained. The result raises UserError, naming the field, if
-    the weights cannot be had or are of another network.
+    The field is ``""`` or ``untrained``, ``embedded``, ``hub:OWNER/NAME``, a file or folder of a
+    layout known to :mod:`elir_jax.weights.layouts`, converted weights, or a run's folder, which
+    gives its averaged and its frozen weights. The function raises a UserError that names the field
+    if the weights cannot be read or belong to another network.
     """
 
     def start(section: str, init: Callable[[], Params]) -> Params:
@@ -46,7 +46,7 @@ def starting_weights(config: ConfigDict) -> Start:
 def _read(section: str, named: str, like: Params) -> Params:
     if named == "embedded":
         if section not in EMBEDDED:
-            raise UserError(f"only these have embedded weights: {', '.join(EMBEDDED)}")
+            raise UserError(f"only these sections have embedded weights: {', '.join(EMBEDDED)}")
         path = EMBEDDED[section]
     else:
         path = download(named.removeprefix(HUB)) if named.startswith(HUB) else Path(named)

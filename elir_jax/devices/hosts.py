@@ -1,7 +1,7 @@
-"""Many hosts: joining them, and what only the first one does or decides.
+"""Many hosts: how they join, and what only the first process does or decides.
 
-The first process owns the run's folder: it reads and writes checkpoints, logs and draws. What it
-decides, and why it refuses, the others are told. Each process holds the whole state.
+The first process owns the run's folder: it reads and writes checkpoints, writes logs and draws. If
+it decides or refuses something, it tells the others. Each process holds the whole state.
 """
 
 import hashlib
@@ -22,33 +22,33 @@ T = TypeVar("T")
 def join(
     distributed: bool, coordinator: str | None, num_processes: int | None, process_id: int | None
 ) -> None:
-    """Join the other processes, as the command line says; alone where it says nothing.
+    """Join the other processes that the command line names; without any, do nothing.
 
-    ``distributed``: JAX finds them itself (TPU pods, Slurm, GKE, Open MPI). Raises UserError.
+    If ``distributed``, JAX finds them itself (TPU pods, Slurm, GKE, Open MPI). Raises UserError.
     """
     given = [coordinator is not None, num_processes is not None, process_id is not None]
     if not distributed and not any(given):
         return
     if any(given) and not all(given):
         raise UserError(
-            "--coordinator HOST:PORT, --num-processes N and --process-id I go together; on a TPU "
+            "give all of --coordinator HOST:PORT, --num-processes N and --process-id I; on a TPU "
             "pod, Slurm, GKE or Open MPI give --distributed instead"
         )
     if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
         raise UserError(f"--coordinator={coordinator}: must be HOST:PORT")
     if all(given) and not 0 <= process_id < num_processes:
         raise UserError(f"--process-id={process_id}: must lie in 0..{num_processes - 1}")
-    # Signals are ours to answer (elir_jax.running.stopping): JAX's own service would take them.
+    # We handle signals ourselves (elir_jax.running.stopping); JAX's own service would take them.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        if all(given):  # what a cluster's manager would add, one device a process, is not wanted
+        if all(given):  # do not let a cluster manager limit each process to one device
             jax.distributed.initialize(
                 coordinator, num_processes, process_id, cluster_detection_method="deactivate"
             )
         else:
             jax.distributed.initialize()
         multihost_utils.sync_global_devices("start")
-    except Exception as error:  # of JAX, or of a cluster's own package
+    except Exception as error:  # from JAX, or from a cluster's own package
         text = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"the processes did not find each other: {text}") from error
 
@@ -59,7 +59,7 @@ def is_first() -> bool:
 
 
 def devices() -> str:
-    """How many devices there are, for people."""
+    """The number and kind of all devices, as text."""
     number, processes = jax.device_count(), jax.process_count()
     kind = jax.devices()[0].device_kind
     return f"{number} x {kind}" + (f" of {processes} processes" if processes > 1 else "")
@@ -71,7 +71,7 @@ def alone() -> bool:
 
 
 def decided_by_first(decide: Callable[[], Any]) -> Any:
-    """``decide()`` of the first process, a JSON value, on all; its UserError is raised on all."""
+    """The first process's ``decide()``, a JSON value, on all; its UserError is raised on all."""
     if alone():
         return decide()
     answer: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def decided_by_first(decide: Callable[[], Any]) -> Any:
     if is_first():
         try:
             answer = {"value": decide()}
-        except Exception as error:  # the others must not wait for what will not come
+        except Exception as error:  # the others must not wait for a result that will not come
             answer, raised = {"error": str(error)}, error
     text = np.frombuffer(json.dumps(answer).encode(), np.uint8)
     length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
@@ -93,7 +93,7 @@ def decided_by_first(decide: Callable[[], Any]) -> Any:
 
 
 def agreed(work: Callable[[], T]) -> T:
-    """``work()`` on every process; where it fails on one, all raise, the others a UserError."""
+    """``work()`` on every process; if it fails on one, all raise, the others a UserError."""
     if alone():
         return work()
     value: Any = None
@@ -107,7 +107,7 @@ def agreed(work: Callable[[], T]) -> T:
         raise raised
     if failed.any():
         number = int(failed.ravel().argmax())
-        raise UserError(f"process {number} could not go on: its own log says why")
+        raise UserError(f"process {number} could not continue; its own log gives the reason")
     return value
 
 
@@ -122,22 +122,24 @@ def check_same(text: str, what: str) -> None:
     found = gather(digest)
     different = [i for i, other in enumerate(found) if not np.array_equal(other, found[0])]
     if different:
-        raise UserError(f"process {different[0]} has another {what} than process 0; make them one")
+        raise UserError(
+            f"process {different[0]} differs from process 0 in its {what}; start all with the same"
+        )
 
 
 def leave() -> None:
-    """Part from the others, before this process ends without its usual farewell."""
+    """Disconnect from the others before this process ends abruptly."""
     if not alone():
         jax.distributed.shutdown()
 
 
 def tree_from_first(tree: Any, like: Any) -> Any:
-    """The first process's arrays on all, bit for bit; the others give their shapes by ``like``."""
+    """The first process's arrays on all, bit for bit; the others give the shapes in ``like``."""
     if alone():
         return tree
 
     def send(shape, leaf):
-        # As bytes: a sum with zeros, which is how they travel, would change the sign of -0.
+        # As bytes: arrays are sent as a sum with zeros, which would change the sign of -0.
         empty = np.zeros(shape.shape, shape.dtype)
         data = np.ascontiguousarray(empty if leaf is None else leaf).reshape(-1).view(np.uint8)
         sent = np.asarray(multihost_utils.broadcast_one_to_all(data), np.uint8)
@@ -158,7 +160,7 @@ def gather(rows: np.ndarray) -> np.ndarray:
 def gather_rows(rows: np.ndarray) -> np.ndarray:
     """Every process's ``rows [n, width]``, one after another, as float32; ``n`` may differ.
 
-    A process without rows need not know their width.
+    A process without rows does not need to know their width.
     """
     if alone():
         return rows

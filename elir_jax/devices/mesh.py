@@ -1,7 +1,7 @@
-"""All devices at once: the only file that says ``pmap``.
+"""Run functions on all devices at once: the only file that uses ``pmap``.
 
-The state carries no device axis (``in_axes=None``), so ``int(state.step)`` and saving need no
-unreplicating; batches are cut into one piece a device on the host.
+The state has no device axis (``in_axes=None``), so ``int(state.step)`` and saving need no
+unreplicating; the host cuts batches into one piece for each device.
 """
 
 import functools
@@ -36,7 +36,7 @@ def _round_up(number: int, multiple: int) -> int:
 
 
 def replicate(tree: Any) -> Any:
-    """Put a tree on every device; without this, the first steps would be traced twice."""
+    """Put a tree on every device; otherwise the step would be traced twice."""
     return jax.device_put(tree, _everywhere())
 
 
@@ -55,7 +55,7 @@ StepFn = Callable[[TrainState, Sent, StepRequest], tuple[TrainState, Metrics, Ve
 def parallel_step(step: Callable[..., tuple[TrainState, Metrics, Verdict]]) -> StepFn:
     """``step(state, batch, request, axis_name=...)`` over all devices of all hosts.
 
-    The given state is donated; the batch and the request are this host's own.
+    The given state is donated; each host gives its own batch and request.
     """
     mapped = _mapped(step)
     return lambda state, batch, request: mapped(state, _shard(batch), _for_each_device(request))
@@ -64,7 +64,7 @@ def parallel_step(step: Callable[..., tuple[TrainState, Metrics, Verdict]]) -> S
 def compiled_step(
     step: Callable[..., tuple[TrainState, Metrics, Verdict]], state: TrainState, batch: Sent
 ) -> jax.stages.Compiled:
-    """The program that :func:`parallel_step` runs on one host; shapes are enough."""
+    """The program that :func:`parallel_step` runs on one host; shapes suffice as arguments."""
     shards = jax.eval_shape(_shard, batch)
     return _mapped(step).lower(state, shards, _for_each_device(StepRequest(0))).compile()
 
@@ -89,10 +89,10 @@ def _for_each_device(request: StepRequest) -> StepRequest:
 
 
 def parallel_map(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """``fn(shared, batched)``, the second argument's leading axis spread over this host's devices.
+    """``fn(shared, batched)`` with the leading axis of ``batched`` spread over this host's devices.
 
-    The batch is padded to the devices by repeating its last row; the padding is cut off again.
-    Hosts work each on its own: nothing passes between them.
+    If the number of rows is no multiple of the number of devices, the last row is repeated, and the
+    surplus results are cut off again. Each host works alone: nothing is sent between them.
     """
     mapped = jax.pmap(fn, axis_name=AXIS, in_axes=(None, 0), devices=jax.local_devices())
 

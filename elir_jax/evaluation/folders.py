@@ -1,4 +1,4 @@
-"""Figures of restored pictures against their originals: two folders, no configuration of data."""
+"""Evaluate a restorer on two folders: degraded pictures and their originals."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,23 +23,23 @@ from elir_jax.pictures.images import AnyPixels, read_image, to_float
 
 BATCH = 8  # pictures at once
 SAMPLES = 4  # pictures in the report
-LEAST = 11  # pixels; the similarity's window
+LEAST = 11  # pixels; the side of SSIM's window
 
 
 def evaluate_folders(
     restoring: Restoring, lq: Path, hq: Path, *, perceptual: Perceptual = NOTHING
 ) -> Evaluation:
-    """Every picture of ``lq`` restored whole, at each stage, against its namesake in ``hq``.
+    """Restore every picture of ``lq`` and compare each stage with the file of that name in ``hq``.
 
-    One that is smaller than its original by a whole factor is enlarged first, by Pillow's bicubic.
-    Raises UserError if a picture has no partner, cannot be read, is too small or of another shape
-    than its original.
+    If a picture is smaller than its original by a whole factor, it is enlarged first, by Pillow's
+    bicubic filter. Raises UserError if a picture has no partner, cannot be read, is too small, or
+    does not fit the size of its original.
     """
     paths = list(zip(*match_pairs(hq, lq), strict=True))
     sizes = [read_shape(original) for original, _ in paths]
     for (original, _), size in zip(paths, sizes, strict=True):
         if min(size) < LEAST:
-            raise UserError(f"{original}: SSIM needs {LEAST}x{LEAST} pixels; leave it out")
+            raise UserError(f"{original}: SSIM needs at least {LEAST}x{LEAST} pixels; remove it")
 
     def groups() -> Iterator[tuple[list[Pair], int]]:
         with tqdm(total=len(paths), unit="picture") as bar:
@@ -64,8 +64,8 @@ def _read(original: Path, degraded: Path) -> tuple[AnyPixels, AnyPixels]:
     (height, width), (h, w) = x_hq.shape[:2], x_lq.shape[:2]
     if height % h or width % w or height // h != width // w:
         raise UserError(
-            f"{degraded}: {w}x{h} pixels, its original {width}x{height}; they must be of one size, "
-            f"or the original larger by a whole factor"
+            f"{degraded}: {w}x{h} pixels, but its original has {width}x{height}; both must have "
+            f"the same size, or the original must be larger by a whole factor"
         )
     if x_lq.shape != x_hq.shape:
         x_lq = enlarge(x_lq, height, width)

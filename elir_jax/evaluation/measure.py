@@ -1,9 +1,9 @@
 """Pairs x stages x metrics: the mean of each metric over the pictures, for each stage.
 
-The one path of every evaluation: held-out images during and after training, and folders of
-anybody's pictures. A picture's noise follows from its pixels and the seed, metrics are taken
-picture by picture, and what fills up a batch is left out: the figures do not depend on the batch,
-the order or the number of devices and hosts.
+All evaluations use this file: held-out images during and after training, and users' folders. A
+picture's noise follows from its pixels and the seed, each metric is computed for each picture
+alone, and the padding of a batch is left out. So the figures do not depend on the batch, the order
+or the number of devices and hosts.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,13 +20,13 @@ from elir_jax.metrics.ssim import ssim
 from elir_jax.pictures.images import AnyPixels, FloatPixels
 
 METRICS = {"psnr": psnr, "ssim": ssim}
-LARGEST = 768  # pixels a side of a sample in the report: its middle
+LARGEST = 768  # pixels: a sample in the report is cropped to its middle, to this side at most
 
 
 class Pair(NamedTuple):
     """A degraded picture and its original, floats in [0, 1]."""
 
-    number: int  # its place among all pictures
+    number: int  # its number among all pictures
     name: str
     x_hq: AnyPixels
     x_lq: AnyPixels
@@ -39,14 +39,14 @@ class Sample(NamedTuple):
     stages: dict[str, np.ndarray]
     original: FloatPixels
     number: int = 0
-    states: tuple[np.ndarray, ...] = ()  # of the flow, and where it should end
+    states: tuple[np.ndarray, ...] = ()  # of the flow, then its target
 
 
 class Evaluation(NamedTuple):
     """Mean figures, ``figures[stage][metric]``, and a few samples.
 
-    ``trajectories`` ``[samples, M + 2, dims]`` are the samples' latents: ``z_0``, the state after
-    each Euler step, and the target ``z_hq``; None if nothing moves or samples differ in size.
+    ``trajectories`` ``[samples, M + 2, dims]`` are the samples' paths: the flow's start, its state
+    after each step, and its target; None if there is no flow or the samples differ in size.
     """
 
     figures: dict[str, dict[str, float]]
@@ -58,12 +58,12 @@ Course = Mapping[int, Mapping[str, Mapping[str, float]]]  # [training step][stag
 
 
 class Restoring(NamedTuple):
-    """How a method restores what is measured."""
+    """How a method restores the pictures of an evaluation."""
 
     restore: Callable[[Sequence[AnyPixels], int], list[Restoration]]  # pictures, batch
-    target: Callable[[AnyPixels], np.ndarray] | None  # original -> where the flow should end
-    shown: tuple[str, ...]  # the stages that a restoration brings
-    padded_side: Callable[[int], int]  # in pixels; pictures of equal padded sides go together
+    target: Callable[[AnyPixels], np.ndarray] | None  # original -> the flow's target
+    shown: tuple[str, ...]  # the stages of a restoration
+    padded_side: Callable[[int], int]  # in pixels; pictures of equal padded sides form groups
     shows_input: bool = True  # whether the degraded picture is a stage of its own
 
     @property
@@ -72,13 +72,13 @@ class Restoring(NamedTuple):
         return (*(("input",) if self.shows_input else ()), *self.shown, "restored")
 
     def by_stage(self, x_lq: AnyPixels, found: Restoration) -> dict[str, AnyPixels]:
-        """The picture at every stage."""
+        """The picture at every stage, by name."""
         first = (x_lq,) if self.shows_input else ()
         return dict(zip(self.stage_names, (*first, *found.stages, found.restored), strict=True))
 
 
 def share_of(total: int, index: int, count: int) -> range:
-    """The numbers of ``total`` images that process ``index`` of ``count`` works on: one run."""
+    """The range of numbers, of ``total`` images, for process ``index`` of ``count``."""
     most = -(-total // count)
     return range(min(index * most, total), min((index + 1) * most, total))
 
@@ -91,11 +91,11 @@ def measure_groups(
     num_samples: int,
     perceptual: Perceptual,
 ) -> tuple[np.ndarray, list[Sample]]:
-    """(figures, samples) of groups of pairs; a group is of one padded size, with its batch.
+    """(figures, samples) of groups of pairs; a group has one padded size, and a batch size.
 
-    The figures have ``most`` rows, the most pictures that any host has; the first column is 1 for a
-    picture, the others are those of :func:`columns`. ``perceptual`` measures too. The samples are
-    the first ``num_samples`` pictures by number.
+    The figures have ``most`` rows, the largest number of pictures on any host. The first column is
+    1 if the row is a picture; the others are those of :func:`columns`. ``perceptual`` adds its
+    metrics. The samples are the first ``num_samples`` pictures by number.
     """
     named = columns(restoring.stage_names, perceptual)
     table = np.zeros((most, 1 + len(named)), np.float32)
@@ -129,7 +129,7 @@ def _figures(stages: dict[str, AnyPixels], x_hq: AnyPixels, named, perceptual) -
 
 
 def _shown(sample: Sample, target) -> Sample:
-    """The sample with the end of its flow, and the middle of its pictures."""
+    """The sample with the target of its flow, and the middle of its pictures."""
     states = sample.states
     if states and target is not None:
         states = (*states, target(sample.original))
@@ -143,7 +143,7 @@ def _middle(x: AnyPixels) -> AnyPixels:
 
 
 def trajectories(samples: Sequence[Sample]) -> np.ndarray | None:
-    """``[samples, M + 2, dims]``, or None if the samples' states are not of one shape."""
+    """``[samples, M + 2, dims]``, or None if the samples' states differ in shape."""
     shapes = {tuple(state.shape for state in sample.states) for sample in samples}
     if len(shapes) != 1 or not (sizes := set(*shapes)) or len(sizes) > 1:
         return None
@@ -153,11 +153,11 @@ def trajectories(samples: Sequence[Sample]) -> np.ndarray | None:
 def measure_perceptually(
     perceptual: Perceptual, images: dict[str, np.ndarray], originals: np.ndarray
 ) -> dict[str, dict[str, np.ndarray]]:
-    """``figures[stage][metric]`` by image; FID's features are kept for the end."""
+    """``figures[stage][metric]`` of one image; features for the FID are kept until the end."""
     figures: dict[str, dict[str, np.ndarray]] = {}
     before = None
     for stage, x in images.items():
-        # The last step is the restoration: neighbours that are equal are looked at once.
+        # The last step may be the restoration itself: measure equal neighbours only once.
         again = before is not None and np.array_equal(images[before], x)
         figures[stage] = figures[before] if again else perceptual.measure(x, originals)
         perceptual.add(stage, x)
@@ -168,16 +168,16 @@ def measure_perceptually(
 def summarize(
     tables: np.ndarray, named: Sequence[tuple[str, str]], samples: list[Sample]
 ) -> Evaluation:
-    """The means over all hosts' ``tables`` ``[hosts, most, columns]``; ``named``: the columns.
+    """The means over ``tables`` ``[hosts, most, columns]`` of all hosts; ``named``: the columns.
 
-    An image without a figure (NaN) is left out of its mean, and so is a mean of no image. Raises
-    UserError where there is no image.
+    A mean leaves out images without a figure (NaN); a mean of no image is left out itself. Raises
+    UserError if there is no image.
     """
     rows = tables.reshape(-1, tables.shape[-1])
     rows = rows[rows[:, 0] == 1, 1:]
     if not len(rows):
         raise UserError(
-            "none of the images to evaluate on can be used, as the log says of each; name others "
+            "none of the images to evaluate on can be used (the log has the reasons); name others "
             "with --config.data.eval_path"
         )
     result: dict[str, dict[str, float]] = {stage: {} for stage, _ in named}
@@ -189,5 +189,5 @@ def summarize(
 
 
 def columns(stage_names: Sequence[str], perceptual: Perceptual) -> list[tuple[str, str]]:
-    """(stage, metric) of every figure by image."""
+    """(stage, metric) of every figure that each image has."""
     return [(stage, metric) for stage in stage_names for metric in (*METRICS, *perceptual.names)]

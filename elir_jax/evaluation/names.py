@@ -1,16 +1,16 @@
-"""What a report calls stages and metrics, and which way a metric is better."""
+"""The titles of stages and metrics in a report, and in which direction a metric is better."""
 
 import itertools
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-STAGES = {"latent_mmse": "latent MMSE", "latent_mmse_noisy": "latent MMSE + noise"}
+NOISY = "_noisy"  # ends the name of a stage to which the flow's noise has been added
 
 Value = TypeVar("Value")
 
 
 class Metric(NamedTuple):
-    """A metric for readers; ``better`` is 1 where larger is, -1 where smaller is, 0 if unknown."""
+    """How a metric is shown. ``better``: 1 if larger is better, -1 if smaller is, 0 if unknown."""
 
     title: str
     better: int = 0
@@ -24,7 +24,7 @@ class Metric(NamedTuple):
 
     @property
     def direction(self) -> str:
-        """Which way is better, in words; nothing where nobody knows."""
+        """Which direction is better, in words; empty if unknown."""
         return {1: "larger is better", -1: "smaller is better", 0: ""}[self.better]
 
 
@@ -37,12 +37,12 @@ KNOWN = {
     "musiq": Metric("MUSIQ", 1, ".2f"),
     "clipiqa": Metric("CLIP-IQA", 1, ".4f"),
 }
-# How natural a picture looks, the first one being what the paper plots.
+# Metrics of how natural a picture looks. The paper plots the first one.
 PERCEPTUAL = ("fid", "lpips", "musiq", "niqe", "clipiqa")
 
 
 def metric_named(name: str) -> Metric:
-    """What is known of a metric; of one that nobody has described, its name."""
+    """How to show the metric; one that is not in ``KNOWN`` is shown by its name."""
     return KNOWN.get(name, Metric(name))
 
 
@@ -52,14 +52,16 @@ def metric_names(figures: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def stage_title(stage: str) -> str:
-    """``step_2`` -> ``step 2``."""
-    return STAGES.get(stage, stage.replace("_", " "))
+    """``step_2`` -> ``step 2``; ``latent_mmse_noisy`` -> ``latent MMSE + noise``."""
+    words = stage.removesuffix(NOISY).split("_")
+    title = " ".join("MMSE" if word == "mmse" else word for word in words)
+    return f"{title} + noise" if stage.endswith(NOISY) else title
 
 
 def titled(stages: Mapping[str, Value]) -> list[tuple[str, Value]]:
-    """(title, value) of each stage; neighbours of equal value are one.
+    """(title, value) of each stage; neighbours with equal values are joined.
 
-    ELIR's last step is its restoration: ``step 3 = restored``.
+    If the last step is the restoration, their title is ``step 3 = restored``.
     """
     groups = itertools.groupby(stages.items(), key=lambda item: item[1])
     return [(" = ".join(stage_title(name) for name, _ in group), value) for value, group in groups]

@@ -1,8 +1,8 @@
-"""An evaluation as one HTML file: figures, plots, and every sample's stages to compare.
+"""Write an evaluation as one HTML file: figures, plots, and the stages of every sample.
 
-The file needs nothing else, and its own content policy forbids it to load anything: pictures are
-PNG inside it, without loss, each once. The markup around what is filled in here, its style and its
-script are ``page.html``.
+The file needs no other file, and its content policy forbids it to load anything. Pictures are
+embedded as PNG, without loss, each once. ``page.html`` has the style, the script and the markup
+around the parts that are filled in here.
 """
 
 import base64
@@ -23,7 +23,7 @@ from elir_jax.files import whole_file
 from elir_jax.pictures.images import to_uint8
 
 TEMPLATE = Path(__file__).with_name("page.html")
-COMFORTABLE = 640  # pixels; a picture is enlarged by the greatest whole factor that stays within
+COMFORTABLE = 640  # pixels; small pictures are enlarged by the largest whole factor within this
 ARROWS = {1: "↑", -1: "↓"}
 
 
@@ -35,14 +35,14 @@ def write_page(
     notes: Sequence[str] = (),
     course: Course | None = None,
 ) -> Path:
-    """Write the page of ``evaluation`` to ``path``, whole or not at all; returns ``path``.
+    """Write the page of ``evaluation`` to ``path``, completely or not at all; returns ``path``.
 
-    ``title`` and ``notes`` are plain text, a note one paragraph. Whatever stages and metrics there
-    are is shown, and a stage may lack a metric; ``course`` is drawn over the training's steps.
-    Pictures are clipped to [0, 1].
+    ``title`` and ``notes`` are plain text; each note is a paragraph. The page shows all stages and
+    metrics of the evaluation; a stage may lack a metric. ``course`` is plotted over the steps of
+    the training. Pictures are clipped to [0, 1].
     """
     text = format_page(evaluation, title=title, notes=notes, course=course)
-    with whole_file(path) as part:  # bytes of a file name that are no UTF-8 become escapes
+    with whole_file(path) as part:  # bytes of a file name that are not UTF-8 become escapes
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
@@ -54,7 +54,7 @@ def format_page(
     notes: Sequence[str] = (),
     course: Course | None = None,
 ) -> str:
-    """The page that :func:`write_page` writes; the same evaluation gives the same text."""
+    """The text that :func:`write_page` writes; the same evaluation gives the same text."""
     plots = [plot_figures(evaluation.figures), plot_course(course or {})]
     if evaluation.trajectories is not None:
         plots.append(plot_trajectories(evaluation.trajectories))
@@ -69,7 +69,7 @@ def format_page(
 
 
 def _table(figures: Mapping[str, Mapping[str, float]]) -> str:
-    """One row a stage, one column a metric, the best of each column marked (Table 3)."""
+    """One row for each stage, one column for each metric, the best of each marked (Table 3)."""
     names, rows = metric_names(figures), titled(figures)
     best = {name: _best(name, [row.get(name, math.nan) for _, row in rows]) for name in names}
     head = "".join(f'<th scope="col">{_heading(name)}</th>' for name in names)
@@ -81,7 +81,7 @@ def _table(figures: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _best(name: str, values: Sequence[float]) -> float | None:
-    """The best of a column; None where nobody knows which way is better or nothing competes."""
+    """The best of a column; None if the better direction is unknown or there is only one value."""
     values = [value for value in values if math.isfinite(value)]
     better = metric_named(name).better
     if not better or len(values) < 2:
@@ -115,7 +115,7 @@ def _plot(plot: Plot) -> str:
 
 
 def _sample(number: int, sample: Sample) -> str:
-    """A sample's comparison and its strip; the script fills the comparison from the strip."""
+    """A sample's comparison and its strip of stages, from which the script fills the comparison."""
     name = html.escape(sample.name)
     height, width = sample.original.shape[:2]
     stages = titled({stage: _data_uri(image) for stage, image in sample.stages.items()})

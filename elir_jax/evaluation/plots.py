@@ -1,8 +1,8 @@
-"""The plots of a report, as SVG that stands inside a page and takes its colours.
+"""The plots of a report, as SVG inside a page with the colours of the page.
 
-Matplotlib draws with placeholder colours, which then become the page's CSS variables, so that one
-drawing serves light and dark. Figures are made without pyplot and settings are put back: nothing
-is left behind. The same numbers give the same text.
+Matplotlib draws with placeholder colours, which are then replaced by the page's CSS variables, so
+that one drawing fits light and dark pages. Figures are made without pyplot, and matplotlib's
+settings are restored afterwards. The same numbers give the same text.
 """
 
 import io
@@ -32,7 +32,7 @@ VARIABLES = {
 STYLE = {
     "svg.fonttype": "none",  # text stays text, in the page's font
     "svg.hashsalt": "elir_jax",  # otherwise ids are drawn at random
-    "text.parse_math": False,  # a metric may be called anything
+    "text.parse_math": False,  # a metric may have any name
     "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -52,15 +52,15 @@ STYLE = {
     "lines.markeredgewidth": 1.5,
 }
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4)))  # last stage first
-WIDTH = 5.2  # inches; a telephone shows it at about this size, so that text is not shrunk
+WIDTH = 5.2  # inches; about the width of a telephone, so that text is not shrunk there
 MOST_PANELS = 6
-# Where a label may stand, best first: the direction from its point, as (right, up).
+# Directions from a point to its label, best first, as (right, up).
 AROUND = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)]
 DISTANCES = (7.0, 16.0, 28.0)  # points
 
 
 class Plot(NamedTuple):
-    """A drawing, what it is, and what to see in it; ``svg`` is markup, the others are text."""
+    """A drawing with its title and caption; ``svg`` is markup, the others are text."""
 
     title: str
     svg: str
@@ -69,10 +69,10 @@ class Plot(NamedTuple):
 
 @matplotlib.rc_context(STYLE)
 def plot_figures(figures: Mapping[str, Mapping[str, float]]) -> Plot | None:
-    """PSNR against a perceptual metric over the steps, ``figures[stage][metric]`` (Figure 4).
+    """Plot PSNR against a perceptual metric over the steps, ``figures[stage][metric]`` (Figure 4).
 
-    Without a perceptual metric, every metric over the stages; None where there is but one stage.
-    The input is left out: where it lies far off, the steps would fall on one point.
+    Without a perceptual metric, plot every metric over the stages; None if there is only one stage.
+    The input is left out, because it can be so far away that the steps would fall on one point.
     """
     shown = {stage: row for stage, row in figures.items() if stage != "input"}
     for name in PERCEPTUAL:
@@ -102,7 +102,7 @@ def _tradeoff(name: str, points: Sequence[tuple[str, tuple[float, float]]]) -> P
     axes.margins(0.16)
     _label(axes, np.asarray(places), titles)
     title = f"Distortion and perception: PSNR against {metric_named(name).title}"
-    return Plot(title, _svg(figure, "tradeoff", title), "Joined in the order of the steps.")
+    return Plot(title, _svg(figure, "tradeoff", title), "The line follows the steps.")
 
 
 def _over_stages(names: Sequence[str], course: Sequence[tuple[str, Mapping[str, float]]]) -> Plot:
@@ -117,34 +117,34 @@ def _over_stages(names: Sequence[str], course: Sequence[tuple[str, Mapping[str, 
         ticks = [title for title, _ in course]
     panels[-1].set_xticks(range(len(course)), ticks, rotation=30, ha="right")
     known = [metric_named(name).title for name in PERCEPTUAL]
-    title = "The metrics over the stages"
+    title = "Metrics over the stages"
     return Plot(
         title,
         _svg(figure, "stages", title),
-        "To draw distortion against perception, two stages must have PSNR and one of "
-        f"{', '.join(known)}; here is each metric over the stages instead.",
+        "A plot of distortion against perception needs two stages with PSNR and one of "
+        f"{', '.join(known)}; this one shows each metric over the stages instead.",
     )
 
 
 @matplotlib.rc_context(STYLE)
 def plot_trajectories(trajectories: np.ndarray) -> Plot:
-    """The way of each sample through the latent space ``[samples, M + 2, dims]`` (Figure 10).
+    """Plot the path of each sample ``[samples, M + 2, dims]`` (Figure 10).
 
-    A sample's points are ``z_0``, the states after M Euler steps and the target ``z_hq``.
+    The points of a sample are the flow's start, its states after M steps, and its target.
     """
     shown = trajectories[:MOST_PANELS]
-    ways = np.stack([_project(points) for points in shown])
+    paths = np.stack([_project(points) for points in shown])
     columns = min(len(shown), 2)
     rows = -(-len(shown) // columns)
-    low, high = ways.min(axis=(0, 1)), ways.max(axis=(0, 1))
+    low, high = paths.min(axis=(0, 1)), paths.max(axis=(0, 1))
     low, high = np.minimum(low, [0.0, -0.1]) - 0.1, np.maximum(high, [1.0, 0.3]) + 0.1
     across, up = high - low
     figure = _figure(0.5 + rows * (0.6 + min(WIDTH / columns * up / across, WIDTH)))
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    for number, (axes, way) in enumerate(zip(panels, ways, strict=False), 1):
-        start, steps, target = way[:1], way[1:-1], way[-1:]
+    for number, (axes, path) in enumerate(zip(panels, paths, strict=False), 1):
+        start, steps, target = path[:1], path[1:-1], path[-1:]
         axes.plot(*np.concatenate([start, target]).T, color=MUTED, linewidth=1, linestyle=":")
-        axes.plot(*way[:-1].T, color=PATH)
+        axes.plot(*path[:-1].T, color=PATH)
         axes.plot(*start.T, color=INK, marker="s", linestyle="", markersize=7, label="start")
         axes.plot(*steps.T, color=PATH, marker="o", linestyle="", markersize=6, label="steps")
         axes.plot(*target.T, color=GOAL, marker="*", linestyle="", markersize=13, label="target")
@@ -156,22 +156,24 @@ def plot_trajectories(trajectories: np.ndarray) -> Plot:
         axes.remove()
     marks, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(marks, names, loc="outside upper center", ncols=3, frameon=False)
-    title = "Trajectories in latent space"
-    few = f" The first {len(shown)} samples." if len(shown) < len(trajectories) else ""
+    title = "Paths of the flow"
+    few = f" Only the first {len(shown)} samples." if len(shown) < len(trajectories) else ""
     return Plot(
         title,
         _svg(figure, "trajectories", title),
-        "Each sample in its own plane: along the line from its start to its target, whose length "
-        "is 1, and along the direction in which its steps leave that line most. A way is "
-        f"{_detour(shown):.3f} times as long as the distance between its ends, on average.{few}",
+        "Each sample has its own plane. Horizontally: along the line from its start to its target, "
+        "whose length is 1. Vertically: the direction in which its steps deviate most from that "
+        f"line. On average, a path is {_detour(shown):.3f} times as long as the distance between "
+        f"its ends.{few}",
     )
 
 
 @matplotlib.rc_context(STYLE)
 def plot_course(course: Mapping[int, Mapping[str, Mapping[str, float]]]) -> Plot | None:
-    """Every metric over the training's steps, ``course[step][stage][metric]``, a line a stage.
+    """Plot every metric over the steps of the training, ``course[step][stage][metric]``.
 
-    None if there is no step. The input is left out, as in :func:`plot_figures`.
+    Each stage is a line. None if there is no step. The input is left out, as in
+    :func:`plot_figures`.
     """
     steps = sorted(course)
     names = list(dict.fromkeys(name for n in steps for name in metric_names(course[n])))
@@ -201,15 +203,15 @@ def plot_course(course: Mapping[int, Mapping[str, Mapping[str, float]]]) -> Plot
     panels[-1].set_xlabel("training step")
     marks, labels = panels[0].get_legend_handles_labels()
     figure.legend(marks, labels, loc="outside upper center", ncols=2, frameon=False)
-    title = "The metrics over the training"
+    title = "Metrics during training"
     caption = "Measured during training with the averaged weights, on the held-out images."
     return Plot(title, _svg(figure, "course", title), caption)
 
 
 def _project(points: np.ndarray) -> np.ndarray:
-    """``[n, dims]``, target last -> ``[n, 2]``; the start at (0, 0), the target at (1, 0).
+    """``[n, dims]``, target last -> ``[n, 2]``, with the start at (0, 0) and the target at (1, 0).
 
-    Principal axes of all samples together would show how pictures differ, not how a latent moves.
+    Principal axes of all samples together would show how pictures differ, not how each one moves.
     """
     moved = (points - points[0]).astype(np.float64)
     length = np.linalg.norm(moved[-1])
@@ -218,13 +220,13 @@ def _project(points: np.ndarray) -> np.ndarray:
     rest = moved - np.outer(x, along)
     across = np.linalg.svd(rest, full_matrices=False)[2][0]
     y = rest @ across
-    if y[-2] < 0:  # an axis has no sign of its own
+    if y[-2] < 0:  # the sign of the axis is arbitrary
         y = -y
     return np.stack([x, y], axis=-1) / (length or 1.0)
 
 
 def _detour(trajectories: np.ndarray) -> float:
-    """Length of the way over the distance of its ends, in all dimensions, mean over the samples."""
+    """Length of a path over the distance of its ends, in all dimensions; mean over the samples."""
     states = trajectories[:, :-1].astype(np.float64)
     length = np.linalg.norm(np.diff(states, axis=1), axis=-1).sum(axis=-1)
     distance = np.linalg.norm(states[:, -1] - states[:, 0], axis=-1)
@@ -243,7 +245,7 @@ def _figure(height: float) -> Figure:
 
 
 def _label(axes: Axes, points: np.ndarray, titles: Sequence[str]) -> None:
-    """Write each title near its point ``[n, 2]``, off the line, the points and other titles."""
+    """Write each title near its point ``[n, 2]``, clear of the line, points and other titles."""
     figure = axes.figure
     figure.draw_without_rendering()  # from here on the axes stay where they are
     figure.set_layout_engine("none")
@@ -271,7 +273,7 @@ def _label(axes: Axes, points: np.ndarray, titles: Sequence[str]) -> None:
 
 
 def _svg(figure: Figure, name: str, title: str) -> str:
-    """The figure as one element without outside names; ids begin with ``name``."""
+    """The figure as one element without namespaces; its ids begin with ``name``."""
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     svg = out.getvalue()

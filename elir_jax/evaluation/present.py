@@ -1,4 +1,4 @@
-"""An evaluation for people: a table in the terminal, a JSON file, a picture."""
+"""Show an evaluation: a table in the terminal, a JSON file, a picture and the report."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ HEADER = 18
 
 
 def format_table(evaluation: Evaluation) -> str:
-    """One row a stage, one column a metric; a figure that is not there is a dash."""
+    """One row for each stage, one column for each metric; a missing figure is a dash."""
     metrics = {name: metric_named(name) for name in metric_names(evaluation.figures)}
     wide = 2 + max(map(len, ["stage", *evaluation.figures]))
     rows = [f"{'stage':<{wide}}" + "".join(f"{metric.heading:>11}" for metric in metrics.values())]
@@ -32,7 +32,7 @@ def format_table(evaluation: Evaluation) -> str:
 
 
 def draw_grid(samples: list[Sample]) -> np.ndarray:
-    """The first two stages, the last and the original, one row a sample.
+    """The first two stages, the last one and the original; one row for each sample.
 
     For ELIR: input | latent MMSE | restored | original.
     """
@@ -43,7 +43,7 @@ def draw_grid(samples: list[Sample]) -> np.ndarray:
 
 
 def draw_panels(names: Sequence[str], rows: Sequence[Sequence[AnyPixels]]) -> np.ndarray:
-    """Images side by side below their names, as uint8 RGB; those of a row are of one size."""
+    """Images side by side below their names, as uint8 RGB; those of a row have the same size."""
     width = max(row[0].shape[1] for row in rows)
     tops = np.cumsum([HEADER, *(row[0].shape[0] + MARGIN for row in rows)]).tolist()
     canvas = Image.new("RGB", (len(names) * (width + MARGIN) + MARGIN, tops[-1]), "white")
@@ -64,11 +64,11 @@ def write_evaluation(
     notes: Sequence[str] = (),
     course: Course | None = None,
 ) -> list[Path]:
-    """Write ``metrics.json``, ``grid.png`` and ``report.html`` into ``evaluation``; their paths.
+    """Write ``metrics.json``, ``grid.png`` and ``report.html`` into ``evaluation``.
 
-    ``title`` and ``notes`` head the report; ``course`` has the figures during training. There is no
-    grid of no samples: those of several hosts are the first one's, whose images may all have been
-    left out.
+    ``title`` and ``notes`` head the report; ``course`` has the figures during training. Without
+    samples, no grid is written: the samples of several hosts are those of the first host, all of
+    whose images may have been left out. Returns the paths.
     """
     folder = workdir / "evaluation"
     figures, grid = folder / "metrics.json", folder / "grid.png"

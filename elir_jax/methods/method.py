@@ -1,4 +1,4 @@
-"""What one way of training and restoring is made of; other rooms know methods by this alone."""
+"""What a method consists of. Other rooms know a method only by this type."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from elir_jax.types import Params
 
 @runtime_checkable
 class Start(Protocol):
-    """What the networks of a section of the configuration start from.
+    """Gives the weights that the networks of a section of the configuration start from.
 
     ``init`` draws untrained parameters, by top-level name; the result has their names and shapes.
     """
@@ -23,29 +23,29 @@ class Start(Protocol):
 
 
 def untrained(section: str, init: Callable[[], Params]) -> Params:
-    """No file is read; enough for shapes."""
+    """Start untrained, without reading a file; this is enough to get shapes."""
     return init()
 
 
 def as_trained(params: Params, frozen: Params) -> Params:
-    """Nothing is folded: training and restoring compute with the trained parameters."""
+    """Fold nothing: training and restoring compute with the trained parameters themselves."""
     return params
 
 
 class Method(NamedTuple):
-    """What distinguishes one way of training and restoring from another."""
+    """One way of training and restoring."""
 
     init: Callable[[jax.Array, Start], tuple[Params, Params]]  # (trained, frozen) parameters
     objective: Objective  # of ``fold(params, frozen)``
     parts: tuple[Part, ...]  # of the restoration, in order
     fold: Fold = as_trained
     for_inference: Fold = as_trained  # (trained, frozen) -> those that the parts compute with
-    target: Part | None = None  # original -> where the flow should end; None if nothing flows
-    extra: Extra = no_extra  # what training data bring besides the pair
+    target: Part | None = None  # original -> the flow's target; None if there is no flow
+    extra: Extra = no_extra  # arrays of the training data besides the pair
     shows_input: bool = True  # whether the degraded picture differs from the original
     export: Callable[[Params, Path], list[Path]] = lambda params, workdir: []  # averaged weights
 
     @property
     def multiple(self) -> int:
-        """What must divide the sides of a picture, in pixels."""
+        """The number of pixels that must divide the sides of a picture."""
         return multiple_of(self.parts)

@@ -118,25 +118,29 @@ def train_step(
     metrics["grad_norm"] = optax.tree.norm(grads)
     finite = jnp.isfinite(jnp.stack(jax.tree.leaves(metrics))).all()
 
-    def update(state: TrainState) -> tuple[TrainState, Scalar]:
-        params, opt_state = apply_gradients(optimizer, grads, state.opt_state, state.params)
-        # Once all of them stand; XLA would otherwise keep moments and updates beside them.
-        params = jax.lax.optimization_barrier(params)
-        norm = optax.tree.norm(jax.tree.map(jnp.subtract, params, state.params))
-        step = state.step + 1
-        new = state.replace(step=step, params=params, ema=ema.update(state.ema, params, step))
-        new = jax.tree.map(functools.partial(jnp.where, jnp.isfinite(norm)), new, state)
-        return new.replace(opt_state=opt_state), norm
-
-    def keep(state: TrainState) -> tuple[TrainState, Scalar]:
-        return state, jnp.float32(0)
-
-    # A branch, not a choice of values: the state is then updated where it lies.
+    # A branch, not a choice of values: the state is then updated in place.
     wanted = finite & (empty == 0) & (stale == 0)
-    new_state, metrics["update_norm"] = jax.lax.cond(wanted, update, keep, state)
+    update = functools.partial(_update, grads=grads, optimizer=optimizer, ema=ema)
+    new_state, metrics["update_norm"] = jax.lax.cond(
+        wanted, update, lambda state: (state, jnp.float32(0)), state
+    )
     metrics["param_norm"] = optax.tree.norm(new_state.params)
     applied = wanted & jnp.isfinite(metrics["update_norm"])
     return new_state, metrics, Verdict(applied, stop > 0, empty > 0)
+
+
+def _update(
+    state: TrainState, *, grads: Params, optimizer: optax.GradientTransformation, ema: Ema
+) -> tuple[TrainState, Scalar]:
+    """(the state after the update, the norm of the parameters' change)."""
+    params, opt_state = apply_gradients(optimizer, grads, state.opt_state, state.params)
+    # Wait until all of them are computed; otherwise XLA keeps moments and updates beside them.
+    params = jax.lax.optimization_barrier(params)
+    norm = optax.tree.norm(jax.tree.map(jnp.subtract, params, state.params))
+    step = state.step + 1
+    new = state.replace(step=step, params=params, ema=ema.update(state.ema, params, step))
+    new = jax.tree.map(functools.partial(jnp.where, jnp.isfinite(norm)), new, state)
+    return new.replace(opt_state=opt_state), norm
 
 
 def _accumulate(gradient, params, batch: Sent, keys: SampleKeys, parts: int):

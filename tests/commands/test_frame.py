@@ -45,5 +45,5 @@ def test_every_path_of_every_command_is_refused_as_an_address(
     ],
 )
 def test_only_addresses_are_refused(word, refused, capsys):
-    assert frame.told(lambda: 0, [word]) == (2 if refused else 0)
+    assert frame.exit_code_of(lambda: 0, [word]) == (2 if refused else 0)
     assert capsys.readouterr().err.startswith(f"error: {word}: not a path" if refused else "")

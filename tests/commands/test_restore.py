@@ -201,7 +201,7 @@ def test_nothing_is_overwritten_unless_asked(identity, restored, tmp_path, capsy
     call = options(identity, source, output=target.parent)
     assert restore.main(call) == 0
     assert target.read_text() == "precious"
-    assert "1 of 1 are there already" in capsys.readouterr().out
+    assert "kept 1 of 1 results" in capsys.readouterr().out
     assert restore.main([*call, "--overwrite"]) == 0
     with Image.open(target) as picture:
         assert picture.size == (60, 48)
@@ -279,7 +279,7 @@ def test_a_picture_beside_may_not_take_anothers_place(tmp_path):
     write(tmp_path / "a.png")
     write(tmp_path / "a.compare.png")
     assert len(find_jobs([tmp_path], tmp_path / "out")) == 2
-    with pytest.raises(UserError, match=r"written to .*a\.compare\.png too"):
+    with pytest.raises(UserError, match=r"written to .*a\.compare\.png;"):
         find_jobs([tmp_path], tmp_path / "out", ["compare"])
 
 
@@ -307,14 +307,14 @@ def test_a_picture_that_changes_while_it_waits_is_named(identity, tmp_path, caps
     source = write(tmp_path / "a.png")
     monkeypatch.setattr(restore_all, "read_shape", lambda path: (48, 70))
     assert restore.main(options(identity, source, output=tmp_path / "out")) == 1
-    assert "its header says another size" in capsys.readouterr().err
+    assert "its header gives another size" in capsys.readouterr().err
 
 
 def test_a_picture_of_too_many_pixels_is_left_out_unless_asked_for(identity, tmp_path, capsys):
     write(tmp_path / "a.png")
     call = options(identity, tmp_path / "a.png", output=tmp_path / "out")
     assert restore.main([*call, "--max-pixels", "2879"]) == 1  # it has 60x48
-    assert "60x48 pixels are more than 2879; cut it up, or raise --max" in capsys.readouterr().err
+    assert "60x48 pixels are more than 2879; split it" in capsys.readouterr().err
     assert restore.main([*call, "--max-pixels", "2880"]) == 0
     assert restore.main([*call, "--overwrite", "--max-pixels", "2880", "--upscale", "2"]) == 1
     assert "120x96 pixels are more than 2880" in capsys.readouterr().err
@@ -351,4 +351,4 @@ def test_another_pipe_that_breaks_is_no_quiet_end():
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        frame.told(command)
+        frame.exit_code_of(command)

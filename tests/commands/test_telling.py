@@ -18,7 +18,7 @@ def left(monkeypatch):
         messages.append(message)
         sys.exit(2)
 
-    monkeypatch.setattr(frame, "_leave", leave)
+    monkeypatch.setattr(frame, "_exit_now", leave)
     return messages
 
 
@@ -28,18 +28,18 @@ def refuse(number):
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
 def test_a_file_that_may_not_be_read_is_one_line_and_no_failing_disk(number, left, capsys):
-    assert frame.told(lambda: refuse(number), []) == 2 and not left
+    assert frame.exit_code_of(lambda: refuse(number), []) == 2 and not left
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: private.png: ") and "saved" not in line
 
 
 def test_a_full_disk_ends_the_process_at_once(left):
     with pytest.raises(SystemExit):
-        frame.told(lambda: refuse(errno.ENOSPC), [])
+        frame.exit_code_of(lambda: refuse(errno.ENOSPC), [])
     assert left == ["private.png: No space left on device; what was saved is not lost"]
 
 
 def test_other_trouble_is_no_mistake_of_the_users(left):
     with pytest.raises(OSError):
-        frame.told(lambda: refuse(errno.ENOTEMPTY), [])
+        frame.exit_code_of(lambda: refuse(errno.ENOTEMPTY), [])
     assert not left

@@ -46,6 +46,6 @@ def test_each_stage_is_a_line_over_the_steps_in_each_metrics_panel(monkeypatch):
 
 def test_the_page_has_the_course_where_there_is_one():
     evaluation = Evaluation({"input": {"psnr": 11.0}, "restored": {"psnr": 23.0}}, [])
-    title = "The metrics over the training"
+    title = "Metrics during training"
     assert title in format_page(evaluation, title="run", course=COURSE)
     assert title not in format_page(evaluation, title="run")

@@ -59,7 +59,7 @@ def test_packing_a_model_changes_nothing(file, tmp_path):
 
 
 def test_converted_weights_without_a_configuration_make_no_model(folder):
-    with pytest.raises(UserError, match="without a configuration"):
+    with pytest.raises(UserError, match="have no configuration"):
         pack(folder)
 
 

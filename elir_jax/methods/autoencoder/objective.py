@@ -1,9 +1,9 @@
 """Training of the TAESD-style autoencoder that ships with the project.
 
 ``l1_weight * L1 + mse_weight * MSE + gradient_weight * L1 of the image's differences +
-latent_weight * (mean^2 + (var - 1)^2)``. The squared error is what PSNR measures; the differences
-keep edges sharp; the last term holds each latent channel near zero mean and unit variance, which
-the decoder's clamp and the flow's noise level count on.
+latent_weight * (mean^2 + (var - 1)^2)``. PSNR measures the squared error; the differences keep
+edges sharp; the last term keeps each latent channel near zero mean and unit variance, which the
+decoder's clamp and the flow's noise level rely on.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ def gradient_l1(x: Image, y: Image) -> Scalar:
 def latent_moments(z: Latent, axis_name: str) -> Scalar:
     """Mean over channels of ``mean^2 + (var - 1)^2``; zero for standardised latents.
 
-    Moments are of the global batch, over the devices of ``axis_name``.
+    The moments are those of the global batch, over the devices of ``axis_name``.
     """
     mean = jax.lax.pmean(jnp.mean(z, axis=(0, 1, 2)), axis_name)
     centred = z - mean.reshape(1, 1, 1, -1)
@@ -56,7 +56,7 @@ def autoencoder_objective(
     objective: AutoencoderObjective,
     axis_name: str,
 ):
-    """The objective as the train step calls it: ``(params, ema, frozen, batch, keys, step)``."""
+    """The objective in the form that the train step calls."""
 
     def loss_fn(
         params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys, step: Step

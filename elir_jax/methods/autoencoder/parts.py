@@ -1,4 +1,4 @@
-"""The autoencoder's two parts, which are local; ELIR begins and ends with them."""
+"""The two parts of the autoencoder, which are local. ELIR begins and ends with them."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -7,7 +7,7 @@ from elir_jax.inference.parts import Local, Part
 from elir_jax.networks.taesd import FACTOR, HALO
 from elir_jax.types import Image, Latent, Params
 
-PIXELS_AT_ONCE = 1024 * 1024  # in either network, on a device
+PIXELS_AT_ONCE = 1024 * 1024  # in either network, on each device
 LOCAL = Local(HALO, PIXELS_AT_ONCE // FACTOR**2)
 
 
@@ -16,7 +16,7 @@ def encode_part(
     encoder: Callable[[Params, Params], Params],
     name: str = "encode",
 ) -> Part:
-    """Image -> latent, by the weights that ``encoder(params, frozen)`` chooses."""
+    """The part image -> latent; ``encoder(params, frozen)`` chooses its weights."""
 
     def apply(params, frozen, x, eps):
         return [encode(encoder(params, frozen), x)]
@@ -27,7 +27,7 @@ def encode_part(
 def decode_part(
     decode: Callable[[Params, Latent], Image], decoder: Callable[[Params, Params], Params]
 ) -> Part:
-    """Latent -> image, by the weights that ``decoder(params, frozen)`` chooses."""
+    """The part latent -> image; ``decoder(params, frozen)`` chooses its weights."""
 
     def apply(params, frozen, z, eps):
         return [decode(decoder(params, frozen), z)]
@@ -38,7 +38,7 @@ def decode_part(
 def autoencoder_parts(
     encode: Callable[[Params, Image], Latent], decode: Callable[[Params, Latent], Image]
 ) -> tuple[Part, ...]:
-    """Encode, decode; both are trained."""
+    """Encode and decode, both with trained weights."""
     return (
         encode_part(encode, lambda params, frozen: params["encoder"]),
         decode_part(decode, lambda params, frozen: params["decoder"]),

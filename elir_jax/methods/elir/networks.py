@@ -22,7 +22,7 @@ class Networks(NamedTuple):
 
 
 def latent_flow(autoencoder: Autoencoder, estimator: RRDBNet, velocity: UNet) -> Networks:
-    """ELIR's networks as pure functions."""
+    """The networks of these modules as pure functions."""
     return Networks(
         encode=apply_fn(autoencoder.encoder, autoencoder.dtype),
         estimate=apply_fn(estimator, estimator.dtype),

@@ -1,8 +1,9 @@
-"""ELIR's training objective: which terms, on which latents, with which gradients (section 4.3).
+"""ELIR's training objective (section 4.3): its terms, their latents and their gradients.
 
-``loss = L_mmse + (1 - beta) L_flow + beta L_pixel``. Times and noise are drawn once, by sample; the
-terms are pure functions of them. Gradients of the flow stop at ``z_mmse``: encoder and estimator
-learn from the posterior-mean term alone. The original's latent comes from the frozen encoder.
+``loss = L_mmse + (1 - beta) L_flow + beta L_pixel``. Times and noise are drawn once for each
+sample; the terms are pure functions of them. Gradients of the flow stop at ``z_mmse``: encoder and
+estimator learn only from the posterior-mean term. The latent of the original comes from the frozen
+encoder.
 """
 
 import dataclasses
@@ -12,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from elir_jax.flow.paths import expand_time
-from elir_jax.losses.consistency import consistency
-from elir_jax.losses.flow_matching import flow_matching
+from elir_jax.flow.solvers import Velocity
+from elir_jax.losses.consistency import Consistency, consistency
+from elir_jax.losses.flow_matching import FlowMatching, flow_matching
 from elir_jax.losses.latent_mmse import latent_mmse
 from elir_jax.losses.pixel import pixel_l2
 from elir_jax.methods.elir.networks import Networks
@@ -24,7 +26,7 @@ from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Ste
 class ElirObjective:
     """Hyper-parameters of the objective (Table 5) and its variants.
 
-    Raises ValueError on values outside their range.
+    Raises ValueError if a value is out of range.
     """
 
     num_segments: int = 5  # K
@@ -66,14 +68,14 @@ class ElirObjective:
 
 
 class Draw(NamedTuple):
-    """What is random in the loss: ``u`` uniform in [0, 1) and unit noise, one for each sample."""
+    """The random numbers of the loss: ``u`` uniform in [0, 1) and unit noise, for each sample."""
 
     u: Time
     eps: Latent
 
 
 def draw(keys: SampleKeys, latent_shape: tuple[int, int, int]) -> Draw:
-    """Time and noise from each sample's own key, so that they do not depend on its neighbours."""
+    """Time and noise from each sample's own key, so that they do not depend on other samples."""
 
     def one(key):
         time_key, noise_key = jax.random.split(key)
@@ -94,8 +96,8 @@ def elir_loss(
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Loss and its terms by name, for given times and noise.
 
-    ``params`` holds ``estimator``, ``velocity`` and, where it is trained, ``encoder``; ``ema`` the
-    same; ``frozen`` the pretrained ``encoder`` and ``decoder``. ``t = (1 - dt) u`` for consistency
+    ``params`` and ``ema`` hold ``estimator``, ``velocity`` and, if it is trained, ``encoder``;
+    ``frozen`` holds the pretrained ``encoder`` and ``decoder``. ``t = (1 - dt) u`` for consistency
     and ``t = u`` for flow matching.
     """
     z_hq = jax.lax.stop_gradient(networks.encode(frozen["encoder"], x_hq))
@@ -119,40 +121,55 @@ def elir_loss(
         mmse = terms["pixel_mmse"] = pixel_l2(decode, z_mmse, x_hq)
 
     z_0 = jax.lax.stop_gradient(z_mmse) + objective.sigma_s * noise.eps
-    if objective.flow == "consistency":
-        result = consistency(
-            velocity,
-            target_velocity,
-            z_0,
-            z_hq,
-            (1.0 - objective.dt) * noise.u,
-            dt=objective.dt,
-            alpha=objective.alpha,
-            sigma_min=objective.sigma_min,
-            segment_weights=objective.lambdas,
-        )
-        flow = terms["consistency"] = result.loss
-        terms["consistency_segment"] = result.segment
-        terms["consistency_velocity"] = result.velocity
-    else:
-        result = flow_matching(velocity, z_0, z_hq, noise.u, sigma_min=objective.sigma_min)
-        flow = terms["flow_matching"] = result.loss
-
+    result, flow_terms = _flow(objective, velocity, target_velocity, z_0, z_hq, noise.u)
+    terms |= flow_terms
     if not objective.beta:
-        return mmse + flow, terms
+        return mmse + result.loss, terms
+    pixel = terms["pixel"] = pixel_l2(decode, _restored(velocity, result), x_hq)
+    return mmse + (1.0 - objective.beta) * result.loss + objective.beta * pixel, terms
 
-    if objective.flow == "consistency":
-        # From the segment's end one more velocity leads to t = 1; what led there is not trained.
-        z_end = jax.lax.stop_gradient(result.z_end)
-        z_restored = z_end + expand_time(1.0 - result.t_end, z_end) * velocity(z_end, result.t_end)
-    else:
-        z_restored = result.z_end
-    pixel = terms["pixel"] = pixel_l2(decode, z_restored, x_hq)
-    return mmse + (1.0 - objective.beta) * flow + objective.beta * pixel, terms
+
+def _flow(
+    objective: ElirObjective,
+    velocity: Velocity,
+    target_velocity: Velocity,
+    z_0: Latent,
+    z_1: Latent,
+    u: Time,
+) -> tuple[Consistency | FlowMatching, dict[str, Scalar]]:
+    """The flow's loss, with the latents that it reached, and its terms by name."""
+    if objective.flow == "flow_matching":
+        matched = flow_matching(velocity, z_0, z_1, u, sigma_min=objective.sigma_min)
+        return matched, {"flow_matching": matched.loss}
+    result = consistency(
+        velocity,
+        target_velocity,
+        z_0,
+        z_1,
+        (1.0 - objective.dt) * u,
+        dt=objective.dt,
+        alpha=objective.alpha,
+        sigma_min=objective.sigma_min,
+        segment_weights=objective.lambdas,
+    )
+    return result, {
+        "consistency": result.loss,
+        "consistency_segment": result.segment,
+        "consistency_velocity": result.velocity,
+    }
+
+
+def _restored(velocity: Velocity, result: Consistency | FlowMatching) -> Latent:
+    """The latent at t = 1, for the decoded-pixel term."""
+    if isinstance(result, FlowMatching):
+        return result.z_end
+    # One more velocity leads from the segment's end to t = 1. Only this step gets a gradient.
+    z_end = jax.lax.stop_gradient(result.z_end)
+    return z_end + expand_time(1.0 - result.t_end, z_end) * velocity(z_end, result.t_end)
 
 
 def elir_objective(networks: Networks, objective: ElirObjective):
-    """The objective as the train step calls it: ``(params, ema, frozen, batch, keys, step)``."""
+    """The objective in the form that the train step calls."""
 
     def loss_fn(
         params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys, step: Step

@@ -5,12 +5,12 @@ from elir_jax.inference.parts import Part, Whole
 from elir_jax.methods.autoencoder.parts import decode_part, encode_part
 from elir_jax.methods.elir.networks import Networks
 
-LATENTS_AT_ONCE = 1024 * 640  # in the estimator and the U-Net, on a device
+LATENTS_AT_ONCE = 1024 * 640  # in the estimator and the U-Net, on each device
 OVERLAP = 32  # latents that blended windows see beyond the seam between them
 
 
 def elir_parts(networks: Networks, sampler: Sampler, multiple: int) -> tuple[Part, ...]:
-    """The four parts; ``multiple`` divides the sides of what the velocity takes, in latents."""
+    """The four parts. ``multiple`` must divide the sides of the velocity's input, in latents."""
     whole = Whole(multiple, OVERLAP, LATENTS_AT_ONCE)
 
     def posterior_mean(params, frozen, z, eps):
@@ -33,5 +33,5 @@ def elir_parts(networks: Networks, sampler: Sampler, multiple: int) -> tuple[Par
 
 
 def target_part(networks: Networks) -> Part:
-    """The frozen encoder: original -> ``z_hq``, where the flow should end."""
+    """The frozen encoder, original -> ``z_hq``: the flow's target."""
     return encode_part(networks.encode, lambda params, frozen: frozen["encoder"], "target")

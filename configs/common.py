@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 def default() -> ConfigDict:
     """All fields."""
     config = ConfigDict()
-    config.method = "elir"  # elir | autoencoder
+    config.method = "elir"  # elir | autoencoder | posterior_mean | pmrf
     config.seed = 0  # of weights, data order, degradations and noise
     config.num_steps = 164_000  # updates; 300 epochs of FFHQ's 70,000 images in batches of 128
     config.batch_size = 128  # global: over all devices, hosts and accumulated parts

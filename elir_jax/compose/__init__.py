@@ -15,6 +15,8 @@ from elir_jax.compose.autoencoder import build_autoencoder_training
 from elir_jax.compose.data import build_data
 from elir_jax.compose.elir import build_elir
 from elir_jax.compose.fields import choose, make, plain
+from elir_jax.compose.pmrf import build_pmrf
+from elir_jax.compose.posterior_mean import build_posterior_mean
 from elir_jax.compose.restoring import restoring
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.devices.mesh import (
@@ -39,6 +41,8 @@ from elir_jax.weights.own import check_weights, has_weights, read_weights
 METHODS: dict[str, Callable[[ConfigDict], Method]] = {
     "autoencoder": build_autoencoder_training,
     "elir": build_elir,
+    "pmrf": build_pmrf,
+    "posterior_mean": build_posterior_mean,
 }
 
 

@@ -1,4 +1,4 @@
-"""Mean squared errors that refuse silent broadcasting."""
+"""Mean errors that refuse silent broadcasting."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -18,3 +18,10 @@ def squared_error_per_sample(
 def mean_squared_error(a: Float[Array, "b h w c"], b: Float[Array, "b2 h2 w2 c2"]) -> Scalar:
     """Mean over all elements of the squared difference."""
     return jnp.mean(squared_error_per_sample(a, b))
+
+
+def mean_absolute_error(a: Float[Array, "b h w c"], b: Float[Array, "b2 h2 w2 c2"]) -> Scalar:
+    """Mean over all elements of the absolute difference. Raises ValueError if shapes differ."""
+    if a.shape != b.shape:
+        raise ValueError(f"shapes differ: {a.shape} and {b.shape}")
+    return jnp.mean(jnp.abs(a - b))

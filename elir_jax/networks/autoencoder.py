@@ -45,15 +45,21 @@ class Autoencoder:
 
 
 def apply_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
-    """The module as a function of (parameters, inputs).
+    """The module as a function of (parameters, inputs)."""
+    apply = variables_fn(module, dtype)
+    return lambda params, *inputs: apply({"params": params}, *inputs)
+
+
+def variables_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
+    """The module as a function of (variables, inputs).
 
     Where the compute type is float32, products are float32 too: GPUs and TPUs would shorten them
     otherwise.
     """
     precision = "highest" if jnp.dtype(dtype) == jnp.float32 else "default"
 
-    def apply(params, *inputs):
+    def apply(variables, *inputs):
         with jax.default_matmul_precision(precision):
-            return module.apply({"params": params}, *inputs)
+            return module.apply(variables, *inputs)
 
     return apply

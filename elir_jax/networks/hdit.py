@@ -76,6 +76,17 @@ class HDiT(nn.Module):
         h = RMSNorm(self.style.out_eps, name="out_norm")(h)
         return self._leave(h).astype(jnp.float32)
 
+    @property
+    def factor(self) -> int:
+        """What must divide the sides of the input."""
+        return self.patch * 2 ** (len(self.widths) - 1)
+
+    @property
+    def least(self) -> int:
+        """The least side of the input: every neighbourhood must fit."""
+        sides = (self.patch * 2**level * k for level, k in enumerate(self.kernels))
+        return max(self.factor, *sides)
+
     def _check(self, x):
         if not len(self.widths) == len(self.depths) == len(self.kernels):
             raise ValueError("HDiT: widths, depths and kernels must be of one length")
@@ -83,9 +94,8 @@ class HDiT(nn.Module):
             raise ValueError(f"HDiT: widths must be multiples of {self.head_dim}, got {wrong}")
         if self.style.resize == "conv" and self.patch != 1:
             raise ValueError(f"HDiT: patch must be 1 where convolutions resize, got {self.patch}")
-        factor = self.patch * 2 ** (len(self.widths) - 1)
-        if x.shape[1] % factor or x.shape[2] % factor:
-            raise ValueError(f"HDiT: sides must be multiples of {factor}, got {x.shape[1:3]}")
+        if x.shape[1] % self.factor or x.shape[2] % self.factor:
+            raise ValueError(f"HDiT: sides must be multiples of {self.factor}, got {x.shape[1:3]}")
 
     def _condition(self, t):
         def embedded(inputs, name):

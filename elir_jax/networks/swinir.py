@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from elir_jax.networks.layers import conv
-from elir_jax.types import Image
+from elir_jax.types import Image, SampleKeys
 
 MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's pixels, as SwinIR subtracts it
 SHUFFLE, WINDOW = 8, 8
@@ -34,7 +34,7 @@ Tokens = Float[Array, "b h w c"]
 class SwinIR(nn.Module):
     """RGB in [0, 1] -> the same shape, float32, not clipped; sides are multiples of 64.
 
-    With ``train`` blocks are left out at random by the rng ``drop_path``.
+    With ``keys``, one a sample, blocks are left out at random, as in training.
 
     Attributes:
         width: channels of the tokens.
@@ -52,7 +52,7 @@ class SwinIR(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Image, train: bool = False) -> Image:
+    def __call__(self, x: Image, keys: SampleKeys | None = None) -> Image:
         if x.shape[1] % FACTOR or x.shape[2] % FACTOR:
             raise ValueError(f"SwinIR: sides must be multiples of {FACTOR}, got {x.shape[1:3]}")
         if self.width % self.heads:
@@ -60,12 +60,13 @@ class SwinIR(nn.Module):
         mean = jnp.asarray(MEAN).reshape(1, 1, 1, -1)
         shallow = self._conv(unshuffle((x - mean).astype(self.dtype)), self.width, "conv_first")
         h = layer_norm(shallow, self.dtype, "first_norm")
-        rates = iter(np.linspace(0, DROP_PATH, sum(self.depths)) * train)
+        rates = np.linspace(0, DROP_PATH, sum(self.depths))
+        kept = iter([None] * len(rates) if keys is None else drop_path(keys, rates))
         for g, depth in enumerate(self.depths):
             skip = h
             for i in range(depth):
                 block = SwinBlock(self.heads, i % 2 == 1, self.dtype, name=f"group{g}_block{i}")
-                h = block(h, float(next(rates)))
+                h = block(h, next(kept))
             h = self._conv(h, self.width, f"group{g}_conv") + skip
         h = layer_norm(h, self.dtype, "last_norm")
         h = self._conv(h, self.width, "conv_body") + shallow
@@ -82,22 +83,25 @@ class SwinIR(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Attention within windows, then feed-forward, each residual and left out at ``drop_rate``."""
+    """Attention within windows, then feed-forward, each residual.
+
+    ``kept`` multiplies both, sample by sample: see :func:`drop_path`.
+    """
 
     heads: int
     shifted: bool
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Tokens, drop_rate: float = 0.0) -> Tokens:
+    def __call__(self, x: Tokens, kept: Float[Array, "2 b"] | None = None) -> Tokens:
         channels = x.shape[-1]
         h = layer_norm(x, self.dtype, "norm1")
         q, k, v = jnp.split(self._linear(h, 3 * channels, "qkv"), 3, axis=-1)
         h = self._linear(self._attend(q, k, v), channels, "proj")
-        x = x + self._drop(h, drop_rate)
+        x = x + _weighted(h, kept, 0)
         h = layer_norm(x, self.dtype, "norm2")
         h = jax.nn.gelu(self._linear(h, EXPANSION * channels, "fc1"), approximate=False)
-        return x + self._drop(self._linear(h, channels, "fc2"), drop_rate)
+        return x + _weighted(self._linear(h, channels, "fc2"), kept, 1)
 
     def _attend(self, q, k, v):
         batch, height, width, channels = q.shape
@@ -125,17 +129,23 @@ class SwinBlock(nn.Module):
     def _linear(self, x, features, name):
         return nn.Dense(features, dtype=self.dtype, kernel_init=_NEAR_ZERO, name=name)(x)
 
-    def _drop(self, h, rate):
-        """Zero for some samples; the others are enlarged, so that the mean stays."""
-        if rate == 0:
-            return h
-        shape = (h.shape[0], 1, 1, 1)
-        kept = jax.random.bernoulli(self.make_rng("drop_path"), 1 - rate, shape)
-        return h * kept.astype(h.dtype) / (1 - rate)
-
 
 # The reference cuts this normal at +-2, a hundred of its deviations.
 _NEAR_ZERO = nn.initializers.normal(0.02)
+
+
+def drop_path(keys: SampleKeys, rates: Float[np.ndarray, " blocks"]) -> Float[Array, "blocks 2 b"]:
+    """Weights of each block's two halves: 0 if left out, else such that the mean stays.
+
+    A sample's follow from its own key alone.
+    """
+    chance = jnp.asarray(1 - rates, jnp.float32)[:, None]
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, chance, (len(rates), 2)), out_axes=-1)
+    return kept(keys) / chance[..., None]
+
+
+def _weighted(h: Tokens, kept: Float[Array, "2 b"] | None, half: int) -> Tokens:
+    return h if kept is None else h * kept[half].astype(h.dtype)[:, None, None, None]
 
 
 def layer_norm(x: Tokens, dtype: DTypeLike, name: str) -> Tokens:

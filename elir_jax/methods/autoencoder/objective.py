@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
+from elir_jax.losses.reduction import mean_absolute_error
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step
 
 
@@ -24,13 +24,6 @@ class AutoencoderObjective:
     mse_weight: float = 0.0
     gradient_weight: float = 0.5
     latent_weight: float = 0.01
-
-
-def l1(x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]) -> Scalar:
-    """Mean absolute difference."""
-    if x.shape != y.shape:
-        raise ValueError(f"shapes differ: {x.shape} and {y.shape}")
-    return jnp.mean(jnp.abs(x - y))
 
 
 def gradient_l1(x: Image, y: Image) -> Scalar:
@@ -64,7 +57,7 @@ def autoencoder_objective(
         z = encode(params["encoder"], batch.x_lq)
         x = decode(params["decoder"], z)
         terms = {
-            "l1": l1(x, batch.x_hq),
+            "l1": mean_absolute_error(x, batch.x_hq),
             "mse": jnp.mean((x - batch.x_hq) ** 2),
             "gradient_l1": gradient_l1(x, batch.x_hq),
             "latent_moments": latent_moments(z, axis_name),

@@ -18,11 +18,13 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     from elir_jax.evaluation.present import format_table
     from elir_jax.running.failure import NotFinite, keep_for_inspection
     from elir_jax.running.loop import fit
+    from elir_jax.running.profiling import Profiler, parse_profile
     from elir_jax.running.records.final import write_final_report
     from elir_jax.running.records.writers import open_writers
     from elir_jax.running.starting import begin, how_it_starts
     from elir_jax.running.stopping import StopRequest
 
+    profile = parse_profile(options.profile)
     with StopRequest() as stop:
         stop.nothing_to_save = options.alone
         run = hosts.agreed(lambda: build(config))
@@ -46,7 +48,8 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
             try:
                 state, stopped = fit(
                     state, data, run.step, run.plan, writers=writers, stop=stop, config=run.config,
-                    evaluate=run.evaluate,
+                    evaluate=run.evaluate, image_name=run.image_name,
+                    profiler=Profiler(workdir / "tensorboard", profile),
                 )  # fmt: skip
             except NotFinite as error:
                 raise keep_for_inspection(error, workdir, run.image_name, run.config) from error

@@ -40,6 +40,7 @@ class Options(NamedTuple):
     first: bool  # whether this process writes files and prints
     alone: bool  # whether there is no other process
     allow_config_change: bool
+    profile: str  # FIRST:LAST, the steps to trace; "": none
 
 
 def run(
@@ -67,6 +68,7 @@ def run(
         flags.DEFINE_bool(
             "allow-config-change", False, "resume although the configuration has changed"
         )
+        flags.DEFINE_string("profile", "", "FIRST:LAST: trace these steps into WORKDIR/tensorboard")
 
     for name in set(flags.FLAGS) - before:  # --help shows those of the main module
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
@@ -88,7 +90,8 @@ def run(
         keep_programs()
         hosts.join(distributed.value, coordinator.value, number.value, index.value)
         change = trains and flags.FLAGS["allow-config-change"].value
-        options = Options(BEGAN, hosts.is_first(), hosts.alone(), change)
+        profile = flags.FLAGS["profile"].value if trains else ""
+        options = Options(BEGAN, hosts.is_first(), hosts.alone(), change, profile)
         return main(chosen, Path(workdir.value or _default_workdir(file)), options)
 
     app.run(lambda argv: exit_code_of(lambda: guarded(argv)), flags_parser=_parse)

@@ -17,6 +17,7 @@ from elir_jax.compose.elir import build_elir
 from elir_jax.compose.fields import choose, make, plain
 from elir_jax.compose.pmrf import build_pmrf
 from elir_jax.compose.posterior_mean import build_posterior_mean
+from elir_jax.compose.precision import with_precision
 from elir_jax.compose.restoring import restoring
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.devices.mesh import (
@@ -46,9 +47,14 @@ METHODS: dict[str, Callable[[ConfigDict], Method]] = {
 }
 
 
+def build_method(config: ConfigDict) -> Method:
+    """The method that the configuration names. Raises UserError."""
+    return with_precision(config, choose(METHODS, "method", config.method)(config))
+
+
 def build(config: ConfigDict) -> Run:
     """Everything that training and evaluating this configuration needs. Raises UserError."""
-    method = choose(METHODS, "method", config.method)(config)
+    method = build_method(config)
     check_ranges(config, method.multiple)
     found = build_data(config, method.extra)
     optimizer, step = build_step(config, method, found.prepare)
@@ -145,8 +151,9 @@ def check_ranges(config: ConfigDict, factor: int) -> None:
                 f"--config.{section}.size={size}: must be a positive multiple of {factor}"
             )
     least = {"seed": 0, "num_steps": 1, "log_every": 1, "checkpoint_every": 1, "accumulate": 1,
-             "keep_checkpoints": 1, "keep_every": 0, "evaluate_every": 0, "data.held_out": 1,
-             "evaluation.batch_size": 1, "evaluation.num_samples": 1}  # fmt: skip
+             "keep_checkpoints": 1, "keep_every": 0, "max_skipped_steps": 0, "evaluate_every": 0,
+             "data.held_out": 1, "evaluation.batch_size": 1,
+             "evaluation.num_samples": 1}  # fmt: skip
     for field, bound in least.items():
         value = functools.reduce(getattr, field.split("."), config)
         if value < bound:
@@ -191,5 +198,6 @@ def build_step(config: ConfigDict, method: Method, prepare: Prepare = as_sent):
         seed=config.seed,
         accumulate=config.accumulate,
         prepare=prepare,
+        max_skipped_steps=config.max_skipped_steps,
     )
     return optimizer, step

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from elir_jax.compose import untrained_shapes
 from elir_jax.compose.fields import plain
-from elir_jax.compose.restoration import build_method, find_weights
+from elir_jax.compose.restoration import changed_method, find_weights
 from elir_jax.weights.models import Model
 
 
@@ -14,7 +14,7 @@ def pack(path: Path) -> Model:
     Raises UserError for weights that bring no configuration.
     """
     found = find_weights(path)
-    method = build_method(found.config, found.changes)
+    method = changed_method(found.config, found.changes)
     names, _ = untrained_shapes(method)
     trained = {name: tree for name, tree in found.given.items() if name in names}
     title = f"{found.config.method}, {found.title}"

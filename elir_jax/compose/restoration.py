@@ -1,5 +1,6 @@
 """Build networks with weights from a run's folder, converted weights or a file of the release."""
 
+import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from elir_jax import assets
-from elir_jax.compose import METHODS, for_inference
-from elir_jax.compose.fields import choose
+from elir_jax.compose import build_method, for_inference
 from elir_jax.errors import UserError
 from elir_jax.methods.method import Method
 from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read_newest, steps_in
 from elir_jax.running.records.writers import FOLDER
+from elir_jax.running.starting import ADDED, flatten
 from elir_jax.types import Params
 from elir_jax.weights.layouts import open_source
 from elir_jax.weights.models import is_model, read_model
@@ -51,7 +52,7 @@ def build_restoration(
     ``changes`` are fields by name, such as ``sampler.num_steps``.
     """
     found = find_weights(path, config)
-    method = build_method(found.config, found.changes | (changes or {}))
+    method = changed_method(found.config, found.changes | (changes or {}))
     return Restoration(found.title, method, *for_inference(method, found.given, found.place))
 
 
@@ -119,23 +120,29 @@ def read_config(path: str) -> ConfigDict:
 
 
 def _config_of(saved: dict) -> ConfigDict:
-    """The configuration of a checkpoint; lists become tuples, which JSON does not have."""
+    """A saved configuration: with tuples, which JSON lacks, and with the fields added since."""
 
     def restored(value):
         if isinstance(value, dict):
             return {name: restored(field) for name, field in value.items()}
         return tuple(map(restored, value)) if isinstance(value, list) else value
 
-    return ConfigDict(restored(saved))
+    config, there = ConfigDict(restored(saved)), flatten(saved)
+    for field, value in ADDED.items():
+        *sections, name = field.split(".")
+        section = functools.reduce(lambda node, part: node.get(part, {}), sections, config)
+        if field not in there and isinstance(section, ConfigDict):
+            section[name] = value
+    return config
 
 
-def build_method(config: ConfigDict, changes: dict[str, Any]) -> Method:
+def changed_method(config: ConfigDict, changes: dict[str, Any]) -> Method:
     """The method of a configuration with some fields changed. Raises UserError."""
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.update_from_flattened_dict(changes)
     try:
-        method = choose(METHODS, "method", config.method)(config)
+        method = build_method(config)
     except AttributeError as error:  # of a checkpoint that is older than the field
         name = str(error).strip("\"'")
         raise UserError(

@@ -53,13 +53,14 @@ def apply_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
 def variables_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
     """The module as a function of (variables, inputs).
 
-    Where the compute type is float32, products are float32 too: GPUs and TPUs would shorten them
-    otherwise.
+    If the compute type is float32, products are float32 too, unless the caller chose another
+    precision (``jax.default_matmul_precision``): GPUs and TPUs would shorten them otherwise.
     """
-    precision = "highest" if jnp.dtype(dtype) == jnp.float32 else "default"
+    exact = jnp.dtype(dtype) == jnp.float32
 
     def apply(variables, *inputs):
-        with jax.default_matmul_precision(precision):
+        chosen = jax.config.jax_default_matmul_precision or "highest"
+        with jax.default_matmul_precision(chosen if exact else "default"):
             return module.apply(variables, *inputs)
 
     return apply

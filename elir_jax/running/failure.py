@@ -37,6 +37,17 @@ class NotFinite(Exception):
         self.position = position
 
 
+def images_of(record: np.ndarray, name_of: Callable[[int], str]) -> dict[str, str]:
+    """Number -> name of the images in all hosts' batches; every host must ask."""
+    records = sorted(int(n) for n in np.unique(hosts.gather(record)))
+    return {str(n): name_of(n) for n in records}
+
+
+def listed(images: dict[str, str]) -> str:
+    """The first few numbers."""
+    return ", ".join([*images][:16]) + (", ..." if len(images) > 16 else "")
+
+
 def keep_for_inspection(
     error: NotFinite, workdir: Path, name_of: Callable[[int], str], config: dict
 ) -> UserError:
@@ -44,20 +55,20 @@ def keep_for_inspection(
 
     ``not_finite/STEP-N/images.json`` names the images; beside it lies the state, as a checkpoint.
     """
-    records = sorted(int(n) for n in np.unique(hosts.gather(error.record)))
-    images = {str(n): name_of(n) for n in records}
+    images = images_of(error.record, name_of)
     kept = ""
     if hosts.is_first():
         try:
             kept = f" (all named in {_keep(error, workdir / FOLDER, images, config)})"
         except Exception as failed:  # must not hide what happened
             kept = f" (the state before it could not be kept: {failed})"
-    numbers = ", ".join([*images][:16]) + (", ..." if len(images) > 16 else "")
+    skipped = int(error.state.skipped)
+    before = f" after {skipped} such step(s) that were skipped" if skipped else ""
     return UserError(
-        f"step {error.step}: not finite: {', '.join(error.bad)}; images {numbers}{kept}; nothing "
-        f"of this step is in a checkpoint. The same command meets it again: lower "
-        f"--config.optimizer.learning_rate, or compute in float32 (--config.dtype), with "
-        f"--allow-config-change"
+        f"step {error.step}: not finite: {', '.join(error.bad)}{before}; images "
+        f"{listed(images)}{kept}; nothing of this step is in a checkpoint. The same command meets "
+        f"it again: lower --config.optimizer.learning_rate, or compute in float32 "
+        f"(--config.dtype), with --allow-config-change; or raise --config.max_skipped_steps"
     )
 
 

@@ -8,6 +8,7 @@ either (:mod:`elir_jax.training.step`).
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -17,10 +18,12 @@ from elir_jax.devices import hosts
 from elir_jax.devices.mesh import StepFn
 from elir_jax.errors import UserError
 from elir_jax.evaluation.measure import Evaluation
-from elir_jax.running.failure import NotFinite
+from elir_jax.running.failure import NotFinite, images_of
 from elir_jax.running.feeding import Feeding
+from elir_jax.running.profiling import Profiler
 from elir_jax.running.records.writers import Writers
 from elir_jax.running.stopping import StopRequest
+from elir_jax.running.watching import Watch
 from elir_jax.training.state import TrainState
 from elir_jax.training.step import Metrics, StepRequest, Verdict
 from elir_jax.types import Params, Sent
@@ -61,6 +64,8 @@ def fit(
     stop: StopRequest,
     config: dict,
     evaluate: Evaluate | None = None,
+    image_name: Callable[[int], str] = str,
+    profiler: Profiler | None = None,
 ) -> Outcome:
     """Train from ``state`` to ``plan.num_steps`` or until ``stop``; the last state is saved.
 
@@ -69,16 +74,23 @@ def fit(
     ``evaluate`` or saving raises ends the run on every host, and what was trained is saved where it
     can be. The last step's evaluation is left to the caller.
     """
-    run = _Loop(state, data, step_fn, plan, writers, stop, config, evaluate)
-    with Feeding(data) as feeding:
-        run.train(feeding)
-    return run.finish()
+    profiler = profiler or Profiler(Path())
+    run = _Loop(state, data, step_fn, plan, writers, stop, config, evaluate, image_name, profiler)
+    try:
+        with Feeding(data) as feeding:
+            run.train(feeding)
+        return run.finish()
+    finally:
+        profiler.close()
 
 
 class _Loop:
-    def __init__(self, state, data, step_fn, plan, writers, stop, config, evaluate):
+    def __init__(
+        self, state, data, step_fn, plan, writers, stop, config, evaluate, image_name, profiler
+    ):
         self.state, self.data, self.step_fn, self.plan = state, data, step_fn, plan
         self.writers, self.stop, self.config, self.evaluate = writers, stop, config, evaluate
+        self.image_name, self.profiler, self.watch = image_name, profiler, Watch()
         self.ledger = writers.ledger
         self.alone = hosts.alone()
         self.start = self.step = int(state.step)
@@ -169,6 +181,7 @@ class _Loop:
 
     def _make(self, batch: Sent, request: StepRequest) -> None:
         first = self.step == self.start
+        self.profiler.before(self.step + 1)
         self.ledger.turn("compile" if first else self.ledger.account_of(self.step + 1))
         self.state, metrics, verdict = self.step_fn(self.state, batch, request)
         self.step += 1
@@ -186,16 +199,21 @@ class _Loop:
     def _look_at(self, step: int, metrics: Metrics, verdict: Verdict, record: np.ndarray) -> None:
         """Wait for a step's verdict, act on it, log its metrics where it is their turn."""
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        applied, stop, empty = (bool(flag) for flag in jax.device_get(verdict))
+        applied, stop, empty, skipped = (bool(flag) for flag in jax.device_get(verdict))
+        self.profiler.after(step)
         self.stopped |= stop
         self.fault |= empty and not stop
+        bad = {name: value for name, value in values.items() if not math.isfinite(value)}
+        if skipped:
+            self._try(self.writers.skip, step, bad, images_of(record, self.image_name))
+            return
         if applied:
             self.writers.advance(step)
+            self.writers.warn(self.watch.look(step, values))
             if step % self.plan.log_every == 0 or step == self.plan.num_steps:
                 self._try(self.writers.log, step, values)
             return
         if not empty:
-            bad = {name: value for name, value in values.items() if not math.isfinite(value)}
             raise NotFinite(step, bad, self.state, record, self._position(step - 1))
         self.step, self.pending = step - 1, None  # the one after it was not made either
 

@@ -19,14 +19,14 @@ from elir_jax.weights.own import has_weights
 
 # What may differ from the start before: it changes how long, how often and how fast, not what.
 # Where the training images lie may too: their fingerprint is compared.
-FREE = {"num_steps", "accumulate", "rematerialize", "log_every", "checkpoint_every",
-        "keep_checkpoints", "keep_every", "evaluate_every", "keep_best",
+FREE = {"num_steps", "max_skipped_steps", "accumulate", "rematerialize", "log_every",
+        "checkpoint_every", "keep_checkpoints", "keep_every", "evaluate_every", "keep_best",
         "data.path", "data.eval_path", "data.workers", "data.on_error",
         "data.max_bad_share"}  # fmt: skip
 # What a field that a checkpoint's configuration lacks meant before there was such a field.
 ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
          "ema.ramp": "exponential", "autoencoder.linear": False, "estimator.weights": "",
-         "velocity.weights": "", "data.degrade_on": "host"}  # fmt: skip
+         "velocity.weights": "", "precision": "highest", "data.degrade_on": "host"}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
 NONE = -1  # where a process sees no checkpoint
 

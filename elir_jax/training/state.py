@@ -13,7 +13,8 @@ from elir_jax.types import Params
 class TrainState:
     """Everything the next step needs, without a device axis; random keys follow from ``step``."""
 
-    step: Any  # updates made so far, an int32 scalar
+    step: Any  # steps made so far, skipped ones included, an int32 scalar
+    skipped: Any  # those that were skipped, an int32 scalar
     params: Params  # what is trained
     ema: Params  # their running average; evaluation uses it
     opt_state: Params
@@ -24,6 +25,7 @@ def create_state(params: Params, frozen: Params, optimizer) -> TrainState:
     """State before the first step: the average starts at the parameters themselves."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
+        skipped=jnp.zeros((), jnp.int32),
         params=params,
         ema=jax.tree.map(jnp.copy, params),
         opt_state=optimizer.init(params),

@@ -67,6 +67,7 @@ class Verdict(NamedTuple):
     applied: Bool[Array, ""]  # whether the state was updated
     stop: Bool[Array, ""]  # whether any host was told to end the run
     empty: Bool[Array, ""]  # whether any host had no batch
+    skipped: Bool[Array, ""]  # whether the step counts, but changed nothing: it was not finite
 
 
 def train_step(
@@ -82,6 +83,7 @@ def train_step(
     accumulate: int,
     axis_name: str,
     prepare: Prepare = as_sent,
+    max_skipped_steps: int = 0,
 ) -> tuple[TrainState, Metrics, Verdict]:
     """Update the state with one device's share of the batch.
 
@@ -92,7 +94,8 @@ def train_step(
     Gradients and every metric are means over ``axis_name``. Metrics are ``loss``, the objective's
     terms by name, and the norms ``grad_norm``, ``update_norm`` and ``param_norm``. Unless the
     verdict says ``applied``, the new state is the old one; if the update itself overflows, the
-    moments alone have moved.
+    moments alone have moved. If metrics or gradients are not finite, the step is ``skipped`` while
+    ``max_skipped_steps`` allow it: then the state's two counts alone go on.
     """
     step_key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, batch.slot)
@@ -119,14 +122,18 @@ def train_step(
     finite = jnp.isfinite(jnp.stack(jax.tree.leaves(metrics))).all()
 
     # A branch, not a choice of values: the state is then updated in place.
-    wanted = finite & (empty == 0) & (stale == 0)
+    possible = (empty == 0) & (stale == 0)
+    wanted, skipped = possible & finite, possible & ~finite & (state.skipped < max_skipped_steps)
     update = functools.partial(_update, grads=grads, optimizer=optimizer, ema=ema)
     new_state, metrics["update_norm"] = jax.lax.cond(
         wanted, update, lambda state: (state, jnp.float32(0)), state
     )
+    new_state = new_state.replace(
+        step=new_state.step + skipped, skipped=new_state.skipped + skipped
+    )
     metrics["param_norm"] = optax.tree.norm(new_state.params)
     applied = wanted & jnp.isfinite(metrics["update_norm"])
-    return new_state, metrics, Verdict(applied, stop > 0, empty > 0)
+    return new_state, metrics, Verdict(applied, stop > 0, empty > 0, skipped)
 
 
 def _update(

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from running import Numbers, count_up
+from running import Numbers, Workdir, count_up
 from tensorboardX.proto.event_pb2 import Event
 
 from elir_jax.errors import UserError
 from elir_jax.running.failure import NotFinite, keep_for_inspection
+from elir_jax.running.profiling import Profiler, parse_profile
 from elir_jax.running.records.checkpoint import read
 from elir_jax.running.records.report import draw_curves, read_metrics
 from elir_jax.running.stopping import StopRequest
@@ -52,11 +53,14 @@ def test_a_signal_ends_the_run_after_the_step_in_hand(workdir):
     assert int(state.step) == workdir.saved() == 3
 
 
+REFUSED = Verdict(*[jnp.bool_(False)] * 4)
+
+
 def poisoned(state, batch, order):
     """Step 4 has a loss that is not finite; the state stays as it was, as a real step leaves it."""
     if int(order.after) != int(state.step) or batch.record[0] == 4:
         metrics = {"loss": jnp.float32(1), "consistency": jnp.float32(np.nan)}
-        return state, metrics, Verdict(jnp.bool_(False), jnp.bool_(False), jnp.bool_(False))
+        return state, metrics, REFUSED
     return count_up(state, batch, order)
 
 
@@ -75,6 +79,65 @@ def test_a_value_that_is_not_finite_stops_the_run_by_name_and_is_kept_apart(work
     kept = read(folder / "3")
     assert kept.step == 3 and kept.data == {"samples": 3}
     np.testing.assert_array_equal(kept.leaves["params/w"], np.full(3, 1 + 2 + 3))
+
+
+def skipping(limit):
+    """A step that skips images 3 and 4 as a real one does, while the limit allows it."""
+
+    def step(state, batch, order):
+        if batch.record[0] not in (3, 4) or int(order.after) != int(state.step):
+            return count_up(state, batch, order)
+        metrics = {"loss": jnp.float32(np.nan)}
+        if int(state.skipped) >= limit:
+            return state, metrics, REFUSED
+        state = state.replace(step=state.step + 1, skipped=state.skipped + 1)
+        return state, metrics, REFUSED._replace(skipped=jnp.bool_(True))
+
+    return step
+
+
+def test_a_skipped_step_is_named_and_the_run_goes_on_killed_or_not(workdir, capsys):
+    whole = workdir.run(6, step=skipping(2))
+    assert (int(whole.step), int(whole.skipped)) == (6, 2)
+    np.testing.assert_array_equal(whole.params["w"], np.full(3, 1 + 2 + 5 + 6))
+    said = capsys.readouterr().err
+    assert "step 3 skipped, not finite: loss; images 3 (3)" in said
+    rows = [json.loads(row) for row in (workdir.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "skipped" in row] == [3, 4]
+    assert [row["step"] for row in read_metrics(workdir.folder)] == [1, 2, 5, 6]
+    other = Workdir(workdir.folder / "stopped")
+    for end in (3, 6):  # between the two that are skipped
+        parts = other.run(end, step=skipping(2))
+    assert (int(parts.step), int(parts.skipped)) == (6, 2)
+    np.testing.assert_array_equal(parts.params["w"], whole.params["w"])
+
+
+def test_one_step_more_than_may_be_skipped_stops_the_run(workdir):
+    with pytest.raises(NotFinite) as caught:
+        workdir.run(6, step=skipping(1))
+    told = str(keep_for_inspection(caught.value, workdir.folder, "image {}".format, {}))
+    assert "step 4: not finite: loss after 1 such step(s) that were skipped; images 4" in told
+    assert "--config.max_skipped_steps" in told
+
+
+def test_a_loss_above_its_running_range_is_warned_of_once(workdir, capsys):
+    def step(state, batch, order):
+        state, metrics, verdict = count_up(state, batch, order)
+        far = batch.record[0] in (70, 71)
+        return state, {"loss": jnp.float32(50.0 if far else 1 + batch.record[0] % 3)}, verdict
+
+    workdir.run(80, step=step, every=40)
+    said = [line for line in capsys.readouterr().err.splitlines() if "warning: step" in line]
+    assert len(said) == 1 and "step 70: loss is 50, usually below" in said[0]
+
+
+def test_a_trace_of_some_steps_is_written(workdir):
+    profiler = Profiler(workdir.folder / "trace", parse_profile("2:3"))
+    workdir.run(4, profiler=profiler)
+    assert list((workdir.folder / "trace").rglob("*.xplane.pb"))
+    for wrong in ("3", "0:2", "3:2", "a:b"):
+        with pytest.raises(UserError, match=f"--profile={wrong}: must be FIRST:LAST"):
+            parse_profile(wrong)
 
 
 def test_a_broken_image_ends_the_run_but_what_was_trained_is_kept(workdir, monkeypatch):

@@ -56,7 +56,7 @@ def count_up(state, batch, order):
     number = float(batch.record[0])
     params = jax.tree.map(lambda w: w + number, state.params)
     metrics = {"loss": jnp.float32(number)}
-    made = Verdict(jnp.bool_(True), jnp.bool_(False), jnp.bool_(False))
+    made = Verdict(jnp.bool_(True), *[jnp.bool_(False)] * 3)
     return state.replace(step=state.step + 1, params=params), metrics, made
 
 
@@ -75,6 +75,7 @@ class Workdir:
         stop=None,
         evaluate=None,
         evaluate_every=0,
+        profiler=None,
         **writing,
     ):
         state, data = new_state(), Numbers()
@@ -89,6 +90,7 @@ class Workdir:
             return fit(
                 state, data, step, Plan(num_steps, 1, every, evaluate_every),
                 writers=writers, stop=stop or StopRequest(), config={}, evaluate=evaluate,
+                profiler=profiler,
             ).state  # fmt: skip
 
     def saved(self):

@@ -31,7 +31,7 @@ def new_state():
 def step_with(
     accumulate=1, objective=OBJECTIVE, seed=0, fold=lambda params, frozen: params,
     optimizer=OPTIMIZER,
-    ema=AVERAGE,
+    ema=AVERAGE, max_skipped_steps=0,
 ):  # fmt: skip
     return functools.partial(
         train_step,
@@ -41,6 +41,7 @@ def step_with(
         ema=ema,
         seed=seed,
         accumulate=accumulate,
+        max_skipped_steps=max_skipped_steps,
     )
 
 
@@ -230,10 +231,10 @@ def test_the_given_state_is_donated_and_frozen_weights_stay(four):
 
 
 REASONS = {
-    "after a step that was not applied": (StepRequest(7), 1.0, "applied stop empty"),
-    "a host has no batch": (StepRequest(0, stop=1.0, empty=1.0), 1.0, "applied"),
-    "a gradient is not finite": (StepRequest(0), np.nan, "applied stop empty"),
-    "a gradient overflows": (StepRequest(0), 3e38, "applied stop empty"),
+    "after a step that was not applied": (StepRequest(7), 1.0, "applied stop empty skipped"),
+    "a host has no batch": (StepRequest(0, stop=1.0, empty=1.0), 1.0, "applied skipped"),
+    "a gradient is not finite": (StepRequest(0), np.nan, "applied stop empty skipped"),
+    "a gradient overflows": (StepRequest(0), 3e38, "applied stop empty skipped"),
 }
 
 
@@ -260,6 +261,31 @@ def test_an_update_that_overflows_is_not_made():
     for name in ("step", "params", "ema", "frozen"):
         same = jax.tree.map(np.array_equal, host(getattr(after, name)), getattr(before, name))
         assert jax.tree.all(same), name
+
+
+def test_steps_that_are_not_finite_are_skipped_until_the_limit():
+    """Of images' numbers 1, 2, 3, ... the multiples of 2 give a loss that is not finite."""
+
+    def objective(params, ema, frozen, batch, keys, step):
+        number = batch.record[0].astype(jnp.float32)
+        return params["w"].sum() * jnp.where(number % 2 == 0, jnp.nan, number), {}
+
+    optimizer = AdamW().build(100)
+    step = parallel_step(step_with(objective=objective, optimizer=optimizer, max_skipped_steps=2))
+    state = replicate(create_state({"w": jnp.ones(3)}, {"f": jnp.ones(1)}, optimizer))
+    verdicts, before = [], host(state)
+    for number in range(1, 7):
+        batch = host(small.batch())._replace(record=np.full(len(small.batch().record), number))
+        state, _, verdict = step(state, batch, StepRequest(number - 1))
+        verdicts.append((bool(verdict.applied), bool(verdict.skipped)))
+        after = host(state)
+        trained = [(after.params, before.params), (after.ema, before.ema)]
+        trained.append((after.opt_state, before.opt_state))
+        same = [jax.tree.all(jax.tree.map(np.array_equal, a, b)) for a, b in trained]
+        assert same == [number % 2 == 0] * 3
+        before = after
+    assert verdicts == [(True, False), (False, True)] * 2 + [(True, False), (False, False)]
+    assert (int(state.step), int(state.skipped)) == (5, 2)  # the sixth would be a third
 
 
 def test_a_stop_is_told_and_the_step_is_made(mapped):

@@ -36,6 +36,8 @@ from elir_jax.running.records.room import PART, check_room
 from elir_jax.types import Params
 
 logger = logging.getLogger(__name__)
+# What a leaf that a checkpoint lacks was before there was such a leaf.
+ADDED = {"skipped": np.zeros((), np.int32)}
 
 
 class Saved(NamedTuple):
@@ -145,16 +147,16 @@ def arrange(saved: Saved, like: Any, folder: Path) -> Any:
     def describe(leaf):
         return "absent" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
 
-    wanted = leaves_by_path(like)
-    for path in [*wanted, *saved.leaves]:
-        there, here = describe(saved.leaves.get(path)), describe(wanted.get(path))
+    wanted, leaves = leaves_by_path(like), ADDED | saved.leaves
+    for path in [*wanted, *leaves]:
+        there, here = describe(leaves.get(path)), describe(wanted.get(path))
         if there != here:
             raise UserError(
                 f"{folder / str(saved.step)}: the checkpoint belongs to another network: {path} is "
                 f"{there} there and {here} in this configuration; use its own configuration or "
                 f"another --workdir"
             )
-    return jax.tree.unflatten(jax.tree.structure(like), [saved.leaves[path] for path in wanted])
+    return jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in wanted])
 
 
 def write(folder: Path, step: int, state: Any, data: dict[str, int], config: dict) -> None:

@@ -66,6 +66,20 @@ class Report:
             f"loss {metrics['loss']:.4f}, {speed:.1f} images/s", refresh=False
         )
 
+    def log_skipped(self, step: int, bad: dict[str, float], images: dict[str, str]) -> None:
+        """Record a step that was left out, with its bad values and its images by number."""
+        self.advance()
+        row = {"step": step, "skipped": {name: str(value) for name, value in bad.items()}}
+        self._file.write(json.dumps(row | {"images": images}) + "\n")
+        self._file.flush()
+        names = ", ".join(f"{number} ({name})" for number, name in [*images.items()][:4])
+        more = f" and {len(images) - 4} more" if len(images) > 4 else ""
+        self.say(f"step {step} skipped, not finite: {', '.join(bad)}; images {names}{more}")
+
+    def say(self, line: str) -> None:
+        """Print a line above the progress bar."""
+        tqdm.tqdm.write(line, file=sys.stderr)
+
     def has_evaluation(self, step: int) -> bool:
         """Whether the figures of ``step`` are recorded already."""
         return step in self._evaluated

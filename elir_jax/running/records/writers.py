@@ -37,6 +37,19 @@ class Writers:
         if self._report is not None:
             self._report.advance()
 
+    def skip(self, step: int, bad: dict[str, float], images: dict[str, str]) -> None:
+        """A step with values that are not finite was left out. Raises DiskError."""
+        self.ledger.made(step)
+        if self._report is not None:
+            with _writing(self._report.path):
+                self._report.log_skipped(step, bad, images)
+
+    def warn(self, lines: list[str]) -> None:
+        """Tell people, without breaking the progress bar."""
+        if self._report is not None:
+            for line in lines:
+                self._report.say(f"warning: {line}")
+
     def log(self, step: int, values: dict[str, float]) -> None:
         """Record a step's metrics and the ledger. Raises DiskError where the disk refuses."""
         if self._report is not None:

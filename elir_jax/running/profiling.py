@@ -1,0 +1,51 @@
+"""A trace of some steps, for TensorBoard's profile plugin or xprof: --profile FIRST:LAST."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from elir_jax.errors import UserError
+
+
+class Steps(NamedTuple):
+    """The steps to trace, both ends included."""
+
+    first: int
+    last: int
+
+
+def parse_profile(text: str) -> Steps | None:
+    """``FIRST:LAST``, or nothing. Raises UserError for anything else."""
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d+):(\d+)", text)
+    steps = Steps(*map(int, found.groups())) if found else Steps(0, 0)
+    if not 1 <= steps.first <= steps.last:
+        raise UserError(f"--profile={text}: must be FIRST:LAST, two steps counted from 1")
+    return steps
+
+
+class Profiler:
+    """Traces the steps on every host, into ``folder``; without steps, does nothing."""
+
+    def __init__(self, folder: Path, steps: Steps | None = None):
+        self._folder, self._steps, self._on = folder, steps, False
+
+    def before(self, step: int) -> None:
+        """``step`` is about to be made."""
+        if self._steps is not None and step == self._steps.first:
+            jax.profiler.start_trace(str(self._folder))
+            self._on = True
+
+    def after(self, step: int) -> None:
+        """``step`` is done, on the device too."""
+        if self._steps is not None and step >= self._steps.last:
+            self.close()
+
+    def close(self) -> None:
+        """Write what was traced, if anything was."""
+        if self._on:
+            self._on = False
+            jax.profiler.stop_trace()

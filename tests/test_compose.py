@@ -5,6 +5,7 @@ import hashlib
 import jax
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 from PIL import Image
 from test_configs import load
 
@@ -16,6 +17,7 @@ from elir_jax.metrics.frechet import describe, frechet_distance
 from elir_jax.metrics.perceptual import Fid, Perceptual
 from elir_jax.networks.layers import collapse
 from elir_jax.networks.winograd import transform_kernels
+from elir_jax.types import Batch
 from elir_jax.weights.own import write_weights
 
 
@@ -92,3 +94,45 @@ def test_fid_is_taken_over_the_features_of_all_hosts(tmp_path, monkeypatch):
     measured = run.evaluate(state.ema, state.frozen, Perceptual({}, Fid(features, reference)))
     wanted = frechet_distance(describe(np.concatenate([*here, there])), reference)
     assert measured.figures["restored"]["fid"] == pytest.approx(wanted) and here
+
+
+def precisions(jaxpr):
+    """The precision of every product of a program, the inner ones included."""
+    found = set()
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ("dot_general", "conv_general_dilated"):
+            found |= {one.name for one in equation.params["precision"]}
+        for inner in jaxprs_in_params(equation.params):
+            found |= precisions(inner)
+    return found
+
+
+@pytest.mark.parametrize("precision, product", [("highest", "HIGHEST"), ("high", "HIGH")])
+def test_products_of_objective_and_restoration_have_the_precision_asked_for(precision, product):
+    config = load("quickstart", "tiny")
+    with config.unlocked():
+        config.precision = precision
+        config.velocity.channel_multipliers = (1, 2)
+    method = compose.build_method(config)
+    params, frozen = compose.untrained_shapes(method)
+    image = jax.ShapeDtypeStruct((2, 64, 64, 3), np.float32)
+    number = jax.ShapeDtypeStruct((2,), np.int32)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
+    folded = jax.eval_shape(method.fold, params, frozen)
+    step = jax.ShapeDtypeStruct((), np.int32)
+    batch = Batch(image, image, number, number)
+    gradient = jax.grad(lambda params, *rest: method.objective(params, *rest)[0])
+    program = jax.make_jaxpr(gradient)(folded, folded, frozen, batch, keys, step)
+    assert precisions(program.jaxpr) == {product}
+    encoder = method.parts[0]
+    given = jax.eval_shape(method.for_inference, params, frozen)
+    program = jax.make_jaxpr(lambda *trees: encoder.apply(*trees, None))(given, frozen, image)
+    assert precisions(program.jaxpr) == {product}
+
+
+def test_an_unknown_precision_is_named():
+    config = load("quickstart", "tiny")
+    with config.unlocked():
+        config.precision = "exact"
+    with pytest.raises(UserError, match=r"--config.precision=exact: unknown; one of default, high"):
+        compose.build_method(config)

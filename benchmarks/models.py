@@ -26,10 +26,11 @@ from elir_jax.compose.data import DEGRADATIONS  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.compose.starting_weights import starting_weights  # noqa: E402
 from elir_jax.data.sources import find_images  # noqa: E402
+from elir_jax.evaluation.present import draw_panels  # noqa: E402
 from elir_jax.metrics.frechet import describe, frechet_distance  # noqa: E402
 from elir_jax.metrics.psnr import psnr  # noqa: E402
 from elir_jax.metrics.ssim import ssim  # noqa: E402
-from elir_jax.pictures.images import centre, read_image, to_float, to_uint8  # noqa: E402
+from elir_jax.pictures.images import centre, read_image, to_float, to_uint8, write_png  # noqa: E402
 from elir_jax.restorer import Restorer  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,6 +131,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", metavar="W", help="other weights than those that ship")
     parser.add_argument("--steps", type=int, help="Euler steps (default: the model's)")
     parser.add_argument("--most", type=int, help="pictures of FOLDER (default: all)")
+    parser.add_argument("--picture", metavar="FILE.png", type=Path, help="also draw some of them")
+    parser.add_argument("--rows", default="0,1,2,3", help="which, by number (default: 0,1,2,3)")
     parser.add_argument("--no-filters", action="store_true", help="the model alone")
     options = parser.parse_args()
     x_hq, x_lq = pairs(options.model, options.folder, options.most)
@@ -160,6 +163,13 @@ def main() -> None:
     for name, *images in zip(names, *stages, strict=True):
         if name in (names[0], names[-1]):
             show(name, np.stack(images))
+    if options.picture is not None:
+        panels = ["input", "posterior mean", "restored", "original"]
+        rows = [
+            [x_lq[i], stages[i][0].clip(0, 1), stages[i][-1].clip(0, 1), x_hq[i]]
+            for i in map(int, options.rows.split(","))
+        ]
+        write_png(options.picture, draw_panels(panels, rows))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a training run carries from step to step."""
+"""The state that a training run passes from step to step."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from elir_jax.types import Params
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything the next step needs, without a device axis; random keys follow from ``step``."""
+    """Everything that a step needs, without a device axis; random keys follow from ``step``."""
 
     step: Any  # updates made so far, an int32 scalar
-    params: Params  # what is trained
+    params: Params  # the trained parameters
     ema: Params  # their running average; evaluation uses it
     opt_state: Params
     frozen: Params  # pretrained weights that are never updated

@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, capsys):
     tensors[f"{name}.wait"] = tensors.pop(f"{name}.bias")
     save_file(tensors, source)
     message = refused(capsys, source, tmp_path / "ours")
-    assert f"missing: {name}.bias" in message and f"not known: {name}.wait" in message
+    assert f"missing: {name}.bias" in message and f"unknown: {name}.wait" in message
 
     save_file(EXPANDED | {"fmir.mid_blocks.0.conv2d.bias": np.zeros(5, np.float32)}, source)
     message = refused(capsys, source, tmp_path / "ours")
@@ -89,7 +89,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, capsys):
     save_file(EXPANDED | {"discriminator.weight": np.zeros(5, np.float32)}, source)
     assert "discriminator.weight" in refused(capsys, source, tmp_path / "ours")
     save_file({"weight": np.zeros(5, np.float32)}, source)
-    assert "no layout known" in refused(capsys, source, tmp_path / "ours")
+    assert "unknown layout" in refused(capsys, source, tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
 
 

@@ -1,4 +1,4 @@
-"""An encoder and a decoder of one size, and a network as a pure function of its parameters."""
+"""An encoder with its decoder, and modules as pure functions of their parameters."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from elir_jax.types import Params
 
 @dataclasses.dataclass(frozen=True)
 class Autoencoder:
-    """Encoder and decoder of one size, in one compute type (parameters are float32 always).
+    """Encoder and decoder of one size, in one compute type (parameters are always float32).
 
-    ``rematerialize``: the backward pass computes the inside of residual blocks once more instead of
-    keeping it.
+    If ``rematerialize``, the backward pass computes the inside of residual blocks again instead of
+    keeping it in memory.
     """
 
     width: int = 64
@@ -47,8 +47,8 @@ class Autoencoder:
 def apply_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
     """The module as a function of (parameters, inputs).
 
-    Where the compute type is float32, products are float32 too: GPUs and TPUs would shorten them
-    otherwise.
+    If the compute type is float32, products are float32 too; otherwise GPUs and TPUs would shorten
+    them.
     """
     precision = "highest" if jnp.dtype(dtype) == jnp.float32 else "default"
 

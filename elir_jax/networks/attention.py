@@ -61,7 +61,7 @@ def tiled_neighbourhood(q: Heads, k: Heads, v: Heads, kernel: int, scale: float)
     tiles = len(rows) * len(columns)
 
     def cut(x, halo):
-        """(tiles of all pictures, tokens of a tile, heads, e); tiles have their halo if ``halo``."""
+        """(tiles of all pictures, tokens of a tile, heads, e); ``halo``: tiles with their halo."""
         x = _cut(_cut(x, 1, kernel, halo), 3, kernel, halo)  # b, rows, in row, columns, in column
         return x.swapaxes(2, 3).reshape(batch * tiles, -1, heads, channels)
 

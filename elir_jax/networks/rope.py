@@ -1,4 +1,4 @@
-"""Axial rotary positions: where a token lies, told to queries and keys by rotating them.
+"""Axial rotary positions: queries and keys are rotated by the position of their token.
 
 Crowson et al., 2024 (HDiT, https://arxiv.org/abs/2401.11605). A token has a row and a column in
 [-1, 1]; every head turns half of its channels by angles ``position * frequency``, half of them by

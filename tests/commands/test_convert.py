@@ -127,7 +127,7 @@ def test_a_payload_is_refused_and_runs_nothing(kind, tmp_path, capsys):
         payload = {"enc.layers.0.weight": torch.zeros(3), "hyper_parameters": Payload(trap)}
         torch.save(payload if kind == "torch" else {"state_dict": payload}, source)
     message = refused(capsys, source, tmp_path / "ours")
-    assert "nothing in it was run" in message
+    assert "none of its code was run" in message
     assert not trap.exists()
 
 

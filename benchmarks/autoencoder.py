@@ -1,7 +1,7 @@
 """The embedded autoencoder's figures: python benchmarks/autoencoder.py [--weights W] [FOLDER]
 
-PSNR, colour cast and latents of the two photographs that its training never saw and, if a FOLDER of
-pictures is named, of their centres of 256x256. The colour cast is the mean error of each channel,
+PSNR, colour cast and latents of the two photographs that its training never saw. If a FOLDER of
+pictures is given, also of their 256x256 centres. The colour cast is the mean error of each channel,
 in grey levels of 255.
 """
 
@@ -25,7 +25,7 @@ CONFIG = Path(__file__).resolve().parents[1] / "configs" / "quickstart.py"
 
 
 def measure(encode, decode, image: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """(PSNR in dB, mean error by channel in grey levels, latents) of a picture in [0, 1]."""
+    """(PSNR in dB, mean error of each channel in grey levels, latents) of a picture in [0, 1]."""
     height, width = (side // 8 * 8 for side in image.shape[:2])
     x = to_float(image[:height, :width])
     z = encode(x[None])

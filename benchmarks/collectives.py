@@ -1,4 +1,4 @@
-"""What a compiled program sends between devices, read from its text."""
+"""Read from the text of a compiled program what it sends between devices."""
 
 import re
 from typing import NamedTuple

@@ -1,15 +1,15 @@
-"""Samples per second and core from image file to finished pair, for each task, and where they go.
+"""Samples per second and core from image file to finished pair, for each task and by stage.
 
 Command: python benchmarks/data.py [--samples 60] [--tasks bfr denoising ...]
 Files of 512x512 pixels are made from scikit-image's photographs, as PNG and as JPEG of quality 95.
-One thread does everything. Tasks take turns, so that a slow moment of the machine meets all of
+One thread does everything. Tasks take turns, so that a slow moment of the machine affects all of
 them; figures are means over the samples. ``plain`` is the BFR degradation in Pillow and NumPy.
 """
 
 import os
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"  # before NumPy is imported: one core is what is measured
+    os.environ[name] = "1"  # before NumPy is imported: measure one core
 
 import argparse  # noqa: E402
 import io  # noqa: E402
@@ -68,7 +68,7 @@ STAGES = [  # (module, function, stage)
 
 
 class Stopwatch:
-    """Adds up the seconds spent in the functions of ``STAGES``, while it is entered."""
+    """A context manager that adds up the seconds spent in the functions of ``STAGES``."""
 
     def __init__(self):
         self.seconds = defaultdict(float)
@@ -95,7 +95,7 @@ class Stopwatch:
 
 
 def plain_bfr(rng: np.random.Generator, hq: np.ndarray) -> np.ndarray:
-    """Equation 10 with Pillow and NumPy alone, as one would write it first."""
+    """Equation 10 in plain Pillow and NumPy, for comparison."""
     height, width = hq.shape[:2]
     sigma, r, delta = (rng.uniform(*bounds) for bounds in ((0.1, 12), (1, 12), (0, 15)))
     line = np.exp(-((np.arange(41) - 20) ** 2) / (2 * sigma**2))
@@ -118,7 +118,7 @@ def plain_bfr(rng: np.random.Generator, hq: np.ndarray) -> np.ndarray:
 
 
 def write_files(folder: Path) -> dict[str, ImageFiles]:
-    """The photographs' 512x512 centres, by kind of file."""
+    """The 512x512 centres of the photographs, by kind of file."""
     files = {}
     photographs = EmbeddedPhotographs((*EMBEDDED_HELD_OUT, "immunohistochemistry", "retina"))
     for suffix, options in (("png", {}), ("jpg", {"quality": 95})):
@@ -134,7 +134,7 @@ def write_files(folder: Path) -> dict[str, ImageFiles]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=60, help="of each task and kind of file")
+    parser.add_argument("--samples", type=int, default=60, help="for each task and kind of file")
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
     options = parser.parse_args()
     cv2.setNumThreads(1)

@@ -1,10 +1,10 @@
-"""Fault drill: a run that is killed again and again ends bit for bit where an undisturbed one does.
+"""Fault drill: a run that is killed many times ends bit for bit where an undisturbed one ends.
 
 Command: python benchmarks/faults.py [--kills 30] [--terms 10] [--config configs/quickstart.py]
-The run is killed by SIGKILL, of its whole process group, at random moments: while it starts, while
-it trains, and while it saves; then stopped by SIGTERM to the group. Its last checkpoint is compared
-with that of a run left alone: parameters, average, optimizer and position in the data. So are the
-figures of its evaluations during training (``--config.evaluate_every=STEPS``).
+SIGKILL ends the whole process group of the run at random moments: while it starts, while it trains,
+and while it saves. Then SIGTERM to the group stops it several times. Its last checkpoint is
+compared with that of an undisturbed run: parameters, average, optimizer and position in the data.
+So are the figures of its evaluations during training (``--config.evaluate_every=STEPS``).
 """
 
 import argparse
@@ -28,7 +28,7 @@ from elir_jax.running.records.report import read_evaluations  # noqa: E402
 from elir_jax.running.records.room import PART  # noqa: E402
 
 POLL = 0.01  # seconds
-PATIENCE = 600.0  # seconds for what should come in a few
+PATIENCE = 600.0  # seconds to wait for an event that should take a few
 
 
 class Drill:
@@ -41,7 +41,7 @@ class Drill:
         self.refused = self.killed_in_start = self.killed_in_save = self.lost_by_term = 0
 
     def start(self) -> subprocess.Popen:
-        """The training command, in a process group of its own."""
+        """Start the training command, in its own process group."""
         with self._log.open("w") as log:
             return subprocess.Popen(
                 [sys.executable, "train.py", *self.options],
@@ -49,15 +49,15 @@ class Drill:
             )  # fmt: skip
 
     def end(self, process: subprocess.Popen, expected: int) -> None:
-        """Wait for the end of ``process`` and read what it said."""
+        """Wait for the end of ``process`` and read its output."""
         code = process.wait(PATIENCE)
         text = self._log.read_text()
         self.refused += len(re.findall("refused checkpoint", text))
         if code != expected:
-            sys.exit(f"exit code {code} in place of {expected}:\n{text}")
+            sys.exit(f"exit code {code} instead of {expected}:\n{text}")
 
     def kill(self, step: int) -> None:
-        """SIGKILL once ``step`` is logged: at once, in the next save, or in the start already."""
+        """SIGKILL after ``step`` is logged: at once, in the next save, or during the start."""
         where = self.rng.choice(["step", "step", "save", "start"])
         began = time.time()
         process = self.start()
@@ -77,7 +77,7 @@ class Drill:
             self.end(process, 0)
 
     def terminate(self, step: int) -> None:
-        """SIGTERM to the group once ``step`` is logged; the steps made must have been saved."""
+        """SIGTERM to the group after ``step`` is logged; the finished steps must be saved."""
         process = self.start()
         self._wait(process, lambda: self._has_made(step))
         time.sleep(self.rng.uniform(0, 0.3))
@@ -90,12 +90,12 @@ class Drill:
         return None
 
     def finish(self) -> None:
-        """Let it come to its end."""
+        """Let the run finish."""
         self.end(self.start(), 0)
 
     @property
     def checkpoints(self) -> Path:
-        """Where they are."""
+        """The folder of the checkpoints."""
         return self.workdir / "checkpoints"
 
     def newest_row(self) -> int:
@@ -107,11 +107,11 @@ class Drill:
             return 0
 
     def _has_made(self, step: int) -> bool:
-        """Whether this start trains, and ``step`` is behind it."""
+        """Whether this start is training and has passed ``step``."""
         return "training in" in self._log.read_text() and self.newest_row() >= step
 
     def _saves_since(self, began: float) -> bool:
-        """Whether a checkpoint is being written, which is no leftover of an earlier kill."""
+        """Whether a checkpoint is being written now, and not left over from an earlier kill."""
         try:
             return any(p.stat().st_mtime > began for p in self.checkpoints.glob(f"{PART}*"))
         except FileNotFoundError:  # done meanwhile
@@ -127,12 +127,12 @@ class Drill:
 
 
 def moments(rng: random.Random, count: int, num_steps: int) -> list[int]:
-    """So many steps, in order, random but spread over the run."""
+    """``count`` steps in order, random but spread over the run."""
     return sorted(rng.randint(1, max(1, num_steps - 2)) for _ in range(count))
 
 
 def drill(folder: Path, config: str, kills: int, terms: int, options: list[str], seed: int) -> bool:
-    """Run it in ``folder``, print what happened, return the verdict."""
+    """Run the drill in ``folder``, print a summary, and return the verdict."""
     common = ["--config", config, "--config.log_every=1", *options]
     alone = Drill(folder / "alone", common, seed)
     alone.finish()
@@ -171,8 +171,8 @@ def drill(folder: Path, config: str, kills: int, terms: int, options: list[str],
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=30, help="times by SIGKILL")
-    parser.add_argument("--terms", type=int, default=10, help="times by SIGTERM to the group")
+    parser.add_argument("--kills", type=int, default=30, help="how often to send SIGKILL")
+    parser.add_argument("--terms", type=int, default=10, help="how often to send SIGTERM")
     parser.add_argument("--config", default="configs/quickstart.py")
     parser.add_argument("--seed", type=int, default=0)
     options, rest = parser.parse_known_args()

@@ -1,10 +1,10 @@
-"""Large pictures: what windows change in the result, and how much memory the command takes.
+"""Large pictures: how windows change the result, and how much memory the command takes.
 
 Command: python benchmarks/large.py [--checkpoint runs/quickstart] [--config configs/bfr.py]
-First a 1024x768 photograph is restored at once and in windows, and the two are compared. Then the
-command restores a 6000x4000 picture in a process of its own, whose greatest resident memory and
-time are printed. Without a checkpoint the networks are those of --config, untrained: speed and
-memory do not depend on the weights.
+First a 1024x768 photograph is restored whole and in windows, and the results are compared. Then the
+command restores a 6000x4000 picture in a separate process, whose largest resident memory and time
+are printed. Without a checkpoint the networks are those of --config, untrained: speed and memory do
+not depend on the weights.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def smaller(part: Part) -> Part:
 
 
 def compare(checkpoint: Path, config: str | None, out: Path) -> None:
-    """Print how far the two results are apart; write that of windows."""
+    """Print how far the two results differ; write the one from windows."""
     image = to_float(photograph(768, 1024))
     (whole,) = Restorer.load(checkpoint, config).stages([image], 0)[0]
     restorer = Restorer.load(checkpoint, config)
@@ -66,7 +66,7 @@ def compare(checkpoint: Path, config: str | None, out: Path) -> None:
 
 
 def measure(folder: Path, checkpoint: Path, config: str | None, size: tuple[int, int]) -> None:
-    """Run the command on one picture, and print what it took."""
+    """Run the command on one picture, and print its memory and time."""
     height, width = size
     write_png(folder / "large.png", photograph(height, width))
     command = [sys.executable, "-m", "elir_jax.restore", str(folder / "large.png"), "--output",
@@ -82,7 +82,7 @@ def measure(folder: Path, checkpoint: Path, config: str | None, size: tuple[int,
 
 
 def _greatest(pid: int) -> int:
-    """The process's greatest resident memory so far, in KiB (Linux); 0 once it has ended."""
+    """The largest resident memory of the process so far, in KiB (Linux); 0 after its end."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -95,10 +95,12 @@ def main() -> None:
     """Compare, then measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--config", help="of weights that bring none (default: configs/bfr.py)")
+    parser.add_argument("--config", help="for weights without one (default: configs/bfr.py)")
     parser.add_argument("--size", type=int, nargs=2, default=[4000, 6000], help="height, width")
     parser.add_argument("--only", choices=["compare", "measure"])
-    parser.add_argument("--out", type=Path, default=Path("windows.png"), help="of the comparison")
+    parser.add_argument(
+        "--out", type=Path, default=Path("windows.png"), help="picture of the comparison"
+    )
     options = parser.parse_args()
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
-"""What the layers that we compute in our own way gain over XLA's and flax's own form.
+"""Compare the layers that we compute in our own form with the forms of XLA and flax.
 
 Command: python benchmarks/layers.py [--repeats 7]
-Each line takes both forms in turns, in float32, and gives the median seconds of a call. The last
-one is what Winograd's form stands on: matrix products in a batch, and one by one.
+Each line runs both forms in turns, in float32, and gives the median seconds of a call. The last one
+shows the basis of Winograd's form: matrix products in a batch, and one by one.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def weight_gradients(images: int, side: int, first: int, second: int) -> list[Ca
 
 
 def convolutions(images: int, side: int, first: int, second: int) -> list[Callable]:
-    """[XLA's form, Winograd's with the kernel transformed before]."""
+    """[XLA's form, Winograd's form with a kernel that is transformed beforehand]."""
     x, kernel = normal(0, images, side, side, first), normal(1, 3, 3, first, second)
     plain, ours = jax.jit(conv3x3), jax.jit(winograd_conv3x3)
     u = transform_kernel(kernel)

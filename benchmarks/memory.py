@@ -1,10 +1,11 @@
-"""Memory of a train step by pair, read from the traced and the compiled program; nothing is run.
+"""Memory of a train step for each pair, read from the traced and the compiled program.
 
 Command: python benchmarks/memory.py [--config configs/bfr.py] [--batch 16] [--pairs 1 2]
-The peak is the CPU's program's; another backend plans its buffers otherwise, so leave it room. What
-is kept for the backward pass is read from the trace, with and without rematerialisation: the CPU's
-compiler undoes it (it removes the barriers that keep the two computations apart). Both are taken
-for two numbers of pairs; the line through them is what a pair and what everything else takes.
+The program does not run. The peak is that of the program for the CPU; another backend plans its
+buffers differently, so leave it room. The memory for the backward pass is read from the trace, with
+and without rematerialisation, because the CPU's compiler undoes this (it removes the barriers
+between the two computations). Both are read for two numbers of pairs; the line through them gives
+the memory of each pair and of everything else.
 """
 
 import argparse
@@ -30,7 +31,7 @@ GB = 1e9
 
 
 def peak_bytes(config, pairs: int) -> int:
-    """What the program holds at most: arguments, results that are not donated, and temporaries."""
+    """The peak of the program: arguments, results that are not donated, and temporaries."""
     _, program = compile_step(config, pairs)
     found = program.memory_analysis()
     given = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
@@ -38,7 +39,7 @@ def peak_bytes(config, pairs: int) -> int:
 
 
 def kept_bytes(config, pairs: int) -> int:
-    """What the forward pass of the objective keeps for the backward pass."""
+    """The bytes that the forward pass of the objective keeps for the backward pass."""
     method = compose.METHODS[config.method](config)
     size = config.data.size
     image = jax.ShapeDtypeStruct((pairs, size, size, 3), jnp.float32)
@@ -55,12 +56,10 @@ def kept_bytes(config, pairs: int) -> int:
 
 
 def main() -> None:
-    """Print the peak, then what is kept."""
+    """Print the kept memory and the peak."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/bfr.py", help="configs/NAME.py[:VARIANT]")
-    parser.add_argument(
-        "--batch", type=int, default=16, help="pairs on a device, to extrapolate to"
-    )
+    parser.add_argument("--batch", type=int, default=16, help="pairs on a device to extrapolate to")
     parser.add_argument("--pairs", type=int, nargs=2, default=[1, 2], help="compiled for")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     options = parser.parse_args()
@@ -74,14 +73,14 @@ def main() -> None:
     for on in (False, True):
         pair, _, size = line(kept_bytes, on)
         print(
-            f"{options.config}, {size}x{size}, {options.dtype}: {pair / GB:.2f} GB a pair kept "
-            f"for the backward pass {'with' if on else 'without'} rematerialisation",
+            f"{options.config}, {size}x{size}, {options.dtype}: {pair / GB:.2f} GB for each pair "
+            f"kept for the backward pass {'with' if on else 'without'} rematerialisation",
             flush=True,
         )
     pair, fixed, _ = line(peak_bytes, False)
     total = fixed + options.batch * pair
     print(
-        f"peak: {pair / GB:.2f} GB a pair and {fixed / GB:.2f} GB besides; "
+        f"peak: {pair / GB:.2f} GB for each pair and {fixed / GB:.2f} GB besides; "
         f"{total / GB:.1f} GB for {options.batch} on a device"
     )
 

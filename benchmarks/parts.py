@@ -1,9 +1,10 @@
-"""Where the time of a restoration and of a train step goes: each network by itself.
+"""Where the time of a restoration and of a train step goes, for each network alone.
 
 Command: python benchmarks/parts.py [--config configs/bfr.py] [--sizes 256 512] [--repeats 5]
-Forward with the weights of inference, batch 1; gradient of the sum of squares with the contracted
-weights of training, batch 2. Seconds are medians of calls that take turns, operations those of our
-program before XLA rewrites it, the share that of a float32 matrix product in the same run.
+Forward: weights of inference, batch 1. Gradient: that of the sum of squares, with the contracted
+weights of training, batch 2. Seconds are medians of calls that take turns. Operations are those of
+our program before XLA rewrites it. The share is relative to a float32 matrix product in the same
+run.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def calls_of(networks, params, frozen, size: int, rows: int) -> dict:
 
 
 def gradient(fn):
-    """Of the sum of squares, by the parameters and the input."""
+    """The gradient of the sum of squares, with respect to the parameters and the input."""
     return jax.grad(lambda p, x, *t: jnp.sum(fn(p, x, *t) ** 2), argnums=(0, 1))
 
 

@@ -3,8 +3,8 @@
 Each checkout trains the quickstart's small form for 20 steps; then both restore the same
 photographs with the weights that BEFORE trained, and evaluate them on two folders. Losses, pixels
 and figures are compared bit for bit, on this machine; the exit code is 1 if any differs. Commands
-and fields keep their names, so commits from before a rebuilding can be compared with later ones.
-``--no-noise`` compares commits that draw different noise.
+and fields keep their names, so commits from before a reorganisation can be compared with later
+ones. ``--no-noise`` compares commits that draw different noise.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SIDE = 160  # pixels of the photographs
 
 
 def run(checkout: Path, *words: str) -> None:
-    """A command of a checkout; its output is shown if it fails."""
+    """Run a command of a checkout; its output is shown if it fails."""
     environment = os.environ | {"PYTHONPATH": str(checkout.resolve())}
     done = subprocess.run(
         [sys.executable, *words], cwd=checkout, env=environment, capture_output=True, text=True
@@ -52,7 +52,7 @@ def losses(workdir: Path) -> list[dict]:
 
 
 def numbers(checkout: Path, weights: Path | None, place: Path, noise: list[str]) -> dict:
-    """Everything that is compared; ``weights`` None: those that this checkout trains."""
+    """All compared numbers; ``weights`` None: those that this checkout trains."""
     workdir = place / "run"
     run(checkout, "train.py", *TRAINING, f"--workdir={workdir}")
     weights, pairs = weights or workdir, place.parent

@@ -1,9 +1,9 @@
-"""What one training step computes and sends, read from its compiled program; a plan from there.
+"""What one training step computes and sends, read from its compiled program, and a plan from it.
 
 Command: python benchmarks/scaling.py [--config configs/bfr.py] [--per-chip 1] [--peak 989] ...
 The program is compiled for two devices of this machine, which need not be the pod's: gradients,
-operations and collectives are the same. The plan is arithmetic on these figures and on the chip's,
-which the options give; it is no measurement.
+operations and collectives are the same. The plan is calculated from these figures and from those of
+the chip, which the options give; it is no measurement.
 """
 
 import argparse
@@ -53,13 +53,15 @@ def main() -> None:
     """Print the figures, then the plan."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/bfr.py", help="configs/NAME.py[:VARIANT]")
-    parser.add_argument("--per-chip", type=int, default=1, help="pairs on a chip in each step")
-    parser.add_argument("--peak", type=float, default=989.0, help="a chip's TFLOP/s, in its type")
-    parser.add_argument("--share", type=float, default=0.3, help="of the peak that is reached")
-    parser.add_argument("--link", type=float, default=450.0, help="GB/s a chip sends in a host")
-    parser.add_argument("--network", type=float, default=50.0, help="GB/s a chip sends to others")
+    parser.add_argument("--per-chip", type=int, default=1, help="pairs on each chip")
+    parser.add_argument(
+        "--peak", type=float, default=989.0, help="TFLOP/s of a chip in the compute type"
+    )
+    parser.add_argument("--share", type=float, default=0.3, help="reached share of the peak")
+    parser.add_argument("--link", type=float, default=450.0, help="GB/s of a chip within its host")
+    parser.add_argument("--network", type=float, default=50.0, help="GB/s of a chip to other hosts")
     parser.add_argument("--per-host", type=int, default=8, help="chips in a host")
-    parser.add_argument("--cores", type=int, default=96, help="a host's cores")
+    parser.add_argument("--cores", type=int, default=96, help="cores in a host")
     parser.add_argument("--samples", type=float, default=65.0, help="pairs/s/core; benchmarks/data")
     options = parser.parse_args()
 

@@ -1,11 +1,11 @@
-"""Restoration and train step, ours beside PyTorch's, in one run and taking turns.
+"""Time restoration and train step, ours beside PyTorch's, in one run and in turns.
 
-Command: python benchmarks/speed.py [--reference-repo ELIR] [--repeats 5] [--json FILE]
-Both sides have the same untrained weights: speed does not depend on them. Seconds are medians of
-calls that take turns, after a first call each, which compiles. ``--reference-repo`` is a checkout
-of the release; without it, the minimal one of the tests stands for it. Without torch, ours is
-alone. Operations are those of our program before XLA rewrites it; the peak is the product of two
-float32 matrices in the same run.
+Command: python benchmarks/speed.py [--reference-repo ELIR] [--repeats 5] [--json FILE] Both sides
+have the same untrained weights: speed does not depend on them. Seconds are medians of calls that
+take turns, after a first call of each, which compiles. ``--reference-repo`` is a checkout of the
+release; without it, the minimal implementation of the tests is used. Without torch, only our side
+is timed. Operations are those of our program before XLA rewrites it; the peak is the rate of a
+float32 matrix product in the same run.
 """
 
 import argparse
@@ -107,7 +107,7 @@ class Bench:
             )
 
     def others(self, call: str, x: np.ndarray) -> dict[str, Callable]:
-        """PyTorch's ways to do it."""
+        """The same call on PyTorch, in each mode."""
         if self.torch is None:
             return {}
         make = getattr(self.torch, call)
@@ -135,7 +135,7 @@ class Bench:
         mapped = parallel_step(step)
         number, x = np.arange(rows, dtype=np.int32), images(rows, size)
         batch = Batch(x_hq=x, x_lq=x, record=number, slot=number)
-        kept = jax.tree.map(jnp.copy, (self.params, self.frozen))  # the step takes what it is given
+        kept = jax.tree.map(jnp.copy, (self.params, self.frozen))  # the step donates its arguments
         state = replicate(create_state(*kept, optimizer))
         made = 0
 
@@ -195,7 +195,7 @@ def main() -> None:
 
     repository = options.reference_repo
     if importlib.util.find_spec("torch") is None:
-        print("torch is not installed: ours alone")
+        print("torch is not installed: timing our side only")
         repository = None
     peak = measured_peak()
     print(f"{jax.local_device_count()} x {jax.devices()[0].device_kind}, {options.dtype}; "

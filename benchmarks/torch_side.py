@@ -1,4 +1,4 @@
-"""The PyTorch side of the speed benchmark: a checkout of the release, in all its good modes."""
+"""The PyTorch side of the speed benchmark: a checkout of the release, in several modes."""
 
 import copy
 import os
@@ -17,7 +17,7 @@ OWN = Path(__file__).resolve().parents[1] / "tests" / "torch_reference"
 
 
 def modes(torch) -> dict[str, dict[str, bool]]:
-    """The ways of running it that are worth a try on this device."""
+    """The modes that may be fastest on this device."""
     ways = {
         "as shipped": {},
         "channels-last": {"channels_last": True},
@@ -50,7 +50,7 @@ class TorchSide:
         if channels_last:
             model = model.to(memory_format=self.torch.channels_last)
         if compiled:
-            # Every size and batch by itself: neither kernels of any shape nor, at the limit, none.
+            # Compile each size and batch separately, without dynamic shapes or a limit.
             self.torch._dynamo.config.recompile_limit = 1000
             for name, network in model.named_children():
                 setattr(model, name, self.torch.compile(network, dynamic=False))
@@ -68,7 +68,7 @@ class TorchSide:
             self.torch.cuda.synchronize()
 
     def restorer(self, x: np.ndarray, *, autocast=False, **how) -> Callable:
-        """A call that restores ``x`` (b, h, w, 3), as Algorithm 1 says."""
+        """A call that restores ``x`` (b, h, w, 3) by Algorithm 1."""
         torch, model, config = self.torch, self._model(**how).eval(), self.config
         image, steps = self._images(x, how.get("channels_last", False)), config["k_steps"]
 

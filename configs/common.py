@@ -1,8 +1,8 @@
-"""Every field once, with its default and its meaning; each configuration overrides a few.
+"""Every field once, with its default and its meaning; each configuration changes a few.
 
-Defaults are the paper's for the tasks of section 5.1.2 (Table 5). The variant ``tiny`` makes any
-configuration a smoke run for a laptop; ``release`` trains a task as the released code does, where
-that differs from the paper (docs/numerics.md).
+The defaults are the paper's, for the tasks of section 5.1.2 (Table 5). The variant ``tiny`` turns
+any configuration into a short test for a laptop. ``release`` trains a task as the released code
+does, if that differs from the paper (docs/numerics.md).
 """
 
 from ml_collections import ConfigDict
@@ -12,24 +12,24 @@ def default() -> ConfigDict:
     """All fields."""
     config = ConfigDict()
     config.method = "elir"  # elir | autoencoder | posterior_mean | pmrf
-    config.seed = 0  # of weights, data order, degradations and noise
+    config.seed = 0  # for weights, data order, degradations and noise
     config.num_steps = 164_000  # updates; 300 epochs of FFHQ's 70,000 images in batches of 128
     config.batch_size = 128  # global: over all devices, hosts and accumulated parts
-    config.accumulate = 1  # parts of the batch that a device works on one after another
-    config.dtype = "float32"  # compute: float32 | bfloat16; parameters are float32 always
+    config.accumulate = 1  # parts of the batch that a device computes one after another
+    config.dtype = "float32"  # compute type: float32 | bfloat16; parameters are always float32
     # Of float32 products: highest (float32) | high (TF32, or three bfloat16 products on a TPU) |
     # default (the device's fastest). In bfloat16 it changes nothing.
     config.precision = "highest"
-    config.rematerialize = False  # compute activations of the autoencoder twice, keep fewer
-    # Steps with a value that is not finite, which the run leaves out; one more stops it.
+    config.rematerialize = False  # compute activations of the autoencoder twice to save memory
+    # How many steps with a value that is not finite the run may skip; one more stops it.
     config.max_skipped_steps = 0
     config.log_every = 50  # steps
     config.checkpoint_every = 1000  # steps
-    config.keep_checkpoints = 2  # the newest; at least 2: should the newest be damaged
+    config.keep_checkpoints = 2  # how many of the newest; keep 2 in case the newest is damaged
     config.evaluate_every = 0  # steps between evaluations during training; 0: only at the end
-    # STAGE.METRIC, as restored.psnr: the best checkpoint by it is kept (checkpoints/best); "": none
+    # A figure such as restored.psnr: keep the best checkpoint by it (checkpoints/best); "": none
     config.keep_best = ""
-    config.keep_every = 0  # besides, those of steps that this divides; 0: none
+    config.keep_every = 0  # also keep checkpoints at multiples of this step; 0: none
 
     config.data = _data()
     config.degradation = _degradation()
@@ -49,21 +49,21 @@ def default() -> ConfigDict:
 
 
 def _data() -> ConfigDict:
-    """Where the images come from and how batches are made of them."""
+    """The images, and how batches are made of them."""
     data = ConfigDict()
     # A folder of images, searched recursively; of pairs (hq/ and lq/); or a prepared dataset.
     data.path = ""
-    data.embedded = False  # without a path: the photographs that scikit-image ships
-    data.eval_path = ""  # folder of images to evaluate on; without: some of ``path``
-    data.held_out = 16  # images of ``path`` kept for evaluation, a fifth of them at most
+    data.embedded = False  # if no path is given: use the photographs that scikit-image ships
+    data.eval_path = ""  # folder of images to evaluate on; "": hold out some of ``path``
+    data.held_out = 16  # how many images of ``path`` to hold out, at most a fifth of them
     data.size = 256  # side of the training crops, in pixels
-    # crop | resize (the shorter side to ``size`` first) | pad (small images are mirrored, 400x400
-    # pixels degraded, the crop cut out of those)
+    # crop | resize (first the shorter side to ``size``) | pad (mirror small images, degrade 400x400
+    # pixels, and cut the crop out of these)
     data.fit = "crop"
     data.degrade_on = "host"  # host | device: where training's degraded pictures are made
     data.workers = 8  # processes that make batches; 0: threads of the main one
-    data.on_error = "raise"  # raise | skip: what an unusable image does
-    data.max_bad_share = 0.01  # with skip: the run stops beyond this share of bad images
+    data.on_error = "raise"  # if an image is unusable: raise an error | skip it
+    data.max_bad_share = 0.01  # with skip: the run stops if more than this share is unusable
     return data
 
 
@@ -71,7 +71,7 @@ def _degradation() -> ConfigDict:
     """The task: how a sharp image becomes the input."""
     degradation = ConfigDict()
     # blind_face_restoration | blind_super_resolution | colorization | denoising | identity |
-    # inpainting | super_resolution; elir_jax/data says what each field means
+    # inpainting | super_resolution; elir_jax/data/degradations explains the fields of each
     degradation.name = "denoising"
     degradation.denoising = ConfigDict({"sigma": 0.35, "eight_bit": False})
     degradation.super_resolution = ConfigDict(
@@ -109,7 +109,7 @@ def _add_networks(config: ConfigDict) -> None:
     config.autoencoder.width = 32  # 32: the embedded one's; 64: TAESD's
     config.autoencoder.latent_channels = 16
     config.autoencoder.linear = False  # train the linear start (configs/autoencoder.py:linear)
-    config.autoencoder.trainable_encoder = True  # of the degraded image (Tables 4 and 8)
+    config.autoencoder.trainable_encoder = True  # train the encoder of the input (Tables 4 and 8)
 
     config.estimator = ConfigDict()  # RRDB (section 7.1.1)
     config.estimator.weights = ""
@@ -151,8 +151,8 @@ def _add_optimizer(config: ConfigDict) -> None:
     config.optimizer.eps = 1e-8
     config.optimizer.weight_decay = 0.02
     config.optimizer.schedule = "constant"  # constant | cosine: to 0 at the last step
-    config.optimizer.warmup_steps = 0  # the rate rises linearly over so many steps
-    config.optimizer.clip_norm = 0.0  # largest global norm of the gradients; 0: any
+    config.optimizer.warmup_steps = 0  # steps over which the rate rises linearly
+    config.optimizer.clip_norm = 0.0  # largest global norm of the gradients; 0: no limit
     # Exceptions by top-level name of the trained parameters: {"encoder": {"learning_rate": 1e-5},
     # "velocity": {"frozen": True}}.
     config.optimizer.groups = ConfigDict()
@@ -160,11 +160,11 @@ def _add_optimizer(config: ConfigDict) -> None:
     config.ema = ConfigDict()
     config.ema.decay = 0.999
     config.ema.ramp = "exponential"  # over ramp_steps | count: min(decay, (1 + n) / (10 + n))
-    config.ema.ramp_steps = 0.0  # 0: no ramp; the release's: 2000
+    config.ema.ramp_steps = 0.0  # 0: no ramp; the release uses 2000
 
 
 def small_task(name: str, variant: str, release: dict, sigma_s: float = 0.1) -> ConfigDict:
-    """A task of section 5.1.2: whole faces at 256x256; ``release``: its degradation there."""
+    """A task of section 5.1.2, on faces at 256x256; ``release``: its degradation in the release."""
     config = default()
     config.objective.sigma_s = sigma_s
     config.data.fit = "resize"
@@ -208,9 +208,10 @@ def shipped_model(name: str, variant: str, **changes) -> ConfigDict:
 
 
 def with_variant(config: ConfigDict, variant: str, release: dict | None = None) -> ConfigDict:
-    """The configuration itself (no variant), its ``tiny`` form, or ``release``.
+    """The configuration itself (variant ""), its ``tiny`` form, or its ``release`` form.
 
-    ``release`` holds what the released code changes of this task. Raises ValueError for others.
+    ``release`` has the changes of the released code for this task. Raises ValueError if the variant
+    is unknown.
     """
     if variant == "tiny":
         config.update(
@@ -235,7 +236,7 @@ def with_variant(config: ConfigDict, variant: str, release: dict | None = None) 
         config.update(
             precision="high",
             objective={"target": "online", "beta": 0.001},
-            optimizer={"weight_decay": 0.01},  # what torch.optim.AdamW does unasked
+            optimizer={"weight_decay": 0.01},  # the default of torch.optim.AdamW
             ema={"ramp_steps": 2000.0},
         )
         config.update(release)

@@ -2,8 +2,9 @@
 
 Command: python train.py --config configs/quickstart.py
 Cost: 3 minutes of training on two CPU cores. Result on the two held-out photographs: input
-11.38 dB, restored 23.15 dB PSNR. Nearly all of it is the posterior mean's: the flow, which adds
-what the mean lacks, learns from a loss some hundred times smaller and wants longer training.
+11.38 dB, restored 23.15 dB PSNR. The posterior mean brings nearly all of the gain. The flow, which
+adds the details that the mean lacks, has a loss about a hundred times smaller and needs longer
+training.
 """
 
 from configs import common

@@ -151,7 +151,7 @@ def test_mistakes_in_options_are_one_line(tmp_path):
     one_line(run("train.py", *quick[:2], "--workdir=gs://a/run"), "--workdir=gs://a/run", "mount")
     assert not (ROOT / "gs:").exists()
     pairs = ("--lq=a", "--hq=b", "--checkpoint=c")
-    one_line(run("evaluate.py", *pairs, "--distributed"), "--lq --hq", "leave out --distributed")
+    one_line(run("evaluate.py", *pairs, "--distributed"), "--lq --hq", "remove --distributed")
     one_line(run("train.py", "--config", "configs/quickstrt.py"), "quickstrt", "quickstart.py")
     one_line(run("train.py", "--config", "configs/quickstart.py:huge"), "huge", "tiny")
 

@@ -58,7 +58,7 @@ def test_evaluation_takes_collapsed_weights_of_any_form(run, weights, tmp_path):
 def test_weights_of_another_network_are_named(run, weights, tmp_path):
     changed = {**weights, "estimator": {"rrdb7": np.zeros(3, np.float32)}}
     write_weights(tmp_path, changed)
-    with pytest.raises(UserError, match=r"missing: estimator.*not known: estimator/rrdb7"):
+    with pytest.raises(UserError, match=r"missing: estimator.*unknown: estimator/rrdb7"):
         run.init_state(tmp_path)
 
 

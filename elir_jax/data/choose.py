@@ -1,4 +1,4 @@
-"""Which images train and which are held out, from what the configuration names."""
+"""Choose the training images and the held-out images that a configuration names."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from elir_jax.pictures.images import check_room, read_size
 
 
 def open_source(path: Path) -> Source:
-    """A folder of images, of pairs (``hq`` and ``lq``), or a prepared dataset."""
+    """Open a folder of images, of pairs (``hq`` and ``lq``), or a prepared dataset."""
     if is_prepared(path):
         return open_prepared(path)
     if holds_pairs(path):
@@ -32,13 +32,13 @@ def open_source(path: Path) -> Source:
 def split(source: Source, name: str, held_out: int) -> tuple[Subset, Subset]:
     """(training images, held-out images); the latter are spread evenly over the sorted names.
 
-    ``held_out`` of them, at most a fifth of all, one at least.
+    It holds out ``held_out`` images, but at least one and at most a fifth of all.
     """
     total = len(source)
     if total < 2:
         raise UserError(
-            f"{name}: holds one image, which cannot serve training and evaluation both; add "
-            f"images or name others with --config.data.eval_path"
+            f"{name}: has only one image, which cannot be used for both training and evaluation; "
+            f"add images or name others with --config.data.eval_path"
         )
     count = max(1, min(held_out, total // 5))
     chosen = tuple(sorted({(2 * i + 1) * total // (2 * count) for i in range(count)}))
@@ -48,9 +48,9 @@ def split(source: Source, name: str, held_out: int) -> tuple[Subset, Subset]:
 def choose_sources(
     path: str, eval_path: str, held_out: int, embedded: bool
 ) -> tuple[Source, Source]:
-    """(training images, held-out images) from folders, or the embedded photographs where allowed.
+    """(training images, held-out images) from folders, or the embedded photographs if allowed.
 
-    Raises UserError where there is nothing to train on.
+    Raises UserError if there are no training images.
     """
     if path and eval_path:
         return open_source(Path(path)), open_source(Path(eval_path))
@@ -58,7 +58,7 @@ def choose_sources(
         return split(open_source(Path(path)), path, held_out)
     if not embedded:
         raise UserError(
-            "no training images: this configuration wants your own; give a folder of them, of "
+            "no training images: this configuration needs your own; give a folder of images, of "
             "pairs (hq and lq), or a dataset made by python -m elir_jax.data.prepare, with "
             "--config.data.path=FOLDER"
         )
@@ -76,9 +76,9 @@ def gives_pairs(source: Source) -> bool:
 
 
 def check_sizes(source: Source, size: int) -> None:
-    """Raise TooSmall, naming it, for an image too small for crops of ``size``; reads headers only.
+    """Raise TooSmall if an image is too small for crops of ``size``; reads only headers.
 
-    Held-out images are checked so before training, which would end in their error otherwise.
+    Held-out images are checked before training, because they would otherwise fail at its end.
     """
     for number in range(len(source)):
         path = _file(source, number)
@@ -88,7 +88,7 @@ def check_sizes(source: Source, size: int) -> None:
 
 
 def _file(source: Source, number: int) -> Path | None:
-    """The original's file, of a source that is made of files."""
+    """The file of an original, if the source consists of files."""
     if isinstance(source, Subset):
         return _file(source.source, source.numbers[number])
     if isinstance(source, ImageFiles):

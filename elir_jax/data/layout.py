@@ -1,8 +1,8 @@
 """A prepared dataset on disk: DATA_DIR/NAME/VERSION with ArrayRecord shards and metadata.
 
-tensorflow-datasets' own: ``dataset_info.json``, ``features.json`` and the shards. Ours beside
-them: ``made_from.json`` (the kind, the size, and name and bytes of every file) and ``shards.json``
-(what became of them, a row a shard). Until all is there, the folder is VERSION.incomplete.
+tensorflow-datasets defines ``dataset_info.json``, ``features.json`` and the shards. We add
+``made_from.json`` (the kind, the size, and the name and bytes of every file) and ``shards.json`` (a
+row for each shard). Until everything is written, the folder is named VERSION.incomplete.
 """
 
 import json
@@ -12,11 +12,11 @@ from pathlib import Path
 INFO, FEATURES = "dataset_info.json", "features.json"
 MADE_FROM, SHARDS = "made_from.json", "shards.json"
 VERSION = "1.0.0"
-INCOMPLETE = ".incomplete"  # tensorflow-datasets ends its own unfinished folders so too
+INCOMPLETE = ".incomplete"  # the suffix of unfinished folders in tensorflow-datasets too
 
 
 def find_datasets(path: Path) -> list[Path]:
-    """The finished datasets at ``path``; where it is none, below it: NAME/VERSION; sorted."""
+    """The complete datasets, sorted: ``path`` itself, or those below it (NAME/VERSION)."""
     if _is_finished(path):
         return [path]
     below = _folders(path)
@@ -25,7 +25,7 @@ def find_datasets(path: Path) -> list[Path]:
 
 
 def read_names(dataset: Path) -> list[str]:
-    """Name of every record, in order; empty for a dataset that we did not make."""
+    """The name of every record, in order; empty if another program made the dataset."""
     if not ((dataset / MADE_FROM).is_file() and (dataset / SHARDS).is_file()):
         return []
     images = json.loads((dataset / MADE_FROM).read_text())["images"]
@@ -34,7 +34,7 @@ def read_names(dataset: Path) -> list[str]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write, whole or not at all, even where the power fails."""
+    """Write a file completely or not at all, even if the power fails."""
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(value))
     commit(part, path)

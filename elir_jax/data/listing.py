@@ -1,7 +1,7 @@
 """Long lists of image files in little memory, which other processes read without a copy.
 
-The names stand one after another in an anonymous file in memory, behind them where each begins. A
-process that such a list is sent to maps the same file: all of them together hold one copy.
+An anonymous file in memory holds the names one after another, and then the start of each. A process
+that receives such a list maps the same file, so all processes share one copy.
 """
 
 import array
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 class FileList(Sequence[Path]):
-    """Files below ``folder``, in the order of their names relative to it."""
+    """Files below ``folder``, ordered by their names relative to it."""
 
     def __init__(self, folder: Path, count: int, content: int):
-        """``content``: descriptor of a file of names and starts; it is this list's from here on."""
+        """``content``: descriptor of a file of names and starts; this list takes it over."""
         self._folder, self._count, self._content = folder, count, content
         weakref.finalize(self, os.close, content)
         self._map = mmap.mmap(content, 0, access=mmap.ACCESS_READ)
@@ -61,7 +61,7 @@ def _mapped(folder: Path, count: int, shared: str) -> FileList:
 
 
 def _anonymous_file() -> int:
-    """The descriptor of a file without a name, which goes with the last process that has it."""
+    """The descriptor of a file without a name, which is deleted when the last process closes it."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("names")
     with tempfile.TemporaryFile() as file:
@@ -71,9 +71,9 @@ def _anonymous_file() -> int:
 def walk(folder: str, extensions: Set[str], below: str = "") -> Iterator[str]:
     """Names, relative to ``folder``, of the files with these extensions in any letter case.
 
-    In the order of sorted paths. Nothing but links is looked at for its kind: folders tell it with
-    the name. Links to folders are not followed; a folder that cannot be read is left out, and named
-    in the log.
+    They come in the order of sorted paths. Only links need a look at the file itself: for other
+    entries the folder's listing gives the kind. Links to folders are not followed. If a folder
+    cannot be read, it is left out and named in the log.
     """
     names, folders = [], set()
     try:
@@ -105,7 +105,7 @@ def _is_file(entry: os.DirEntry) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class AllBut(Sequence[int]):
-    """The numbers below ``total``, in order, without the sorted few that are ``left_out``."""
+    """The numbers below ``total``, in order, without the sorted few in ``left_out``."""
 
     total: int
     left_out: tuple[int, ...]

@@ -1,6 +1,6 @@
 """Images -> pairs of one size, in [0, 1]: fit, crop, flip, degrade.
 
-Everything random about a pair comes from the generator it is given.
+All random numbers of a pair come from the given generator.
 """
 
 import dataclasses
@@ -27,17 +27,17 @@ from elir_jax.types import Batch, Sent
 Degradation = Callable[[np.random.Generator, FloatPixels], FloatPixels]
 logger = logging.getLogger(__name__)
 FITS = ("crop", "resize", "pad")
-LARGEST_ENLARGEMENT = 2  # more would train on blur
+LARGEST_ENLARGEMENT = 2  # with a larger one, networks would learn from blurred originals
 PADDED = 400  # pixels; the release's window for blind super-resolution, which is Real-ESRGAN's
 
 
 @runtime_checkable
 class Extra(Protocol):
-    """What a method trains on besides a pair: arrays by name, for ``Batch.extra``.
+    """Makes what a method trains on besides a pair: arrays by name, for ``Batch.extra``.
 
     Shapes and types must not depend on the pair. Workers receive the callable, so it must be
-    picklable: a module's function, or a dataclass with ``__call__``. What it draws from ``rng``
-    follows what the pair drew.
+    picklable: a module's function, or a dataclass with ``__call__``. It draws from ``rng`` after
+    the pair.
     """
 
     def __call__(
@@ -48,7 +48,7 @@ class Extra(Protocol):
 def no_extra(
     rng: np.random.Generator, x_hq: FloatPixels, x_lq: FloatPixels
 ) -> dict[str, np.ndarray]:
-    """Nothing besides the pair."""
+    """No further arrays."""
     return {}
 
 
@@ -69,13 +69,13 @@ class Maker(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class PairMaker:
-    """How an image becomes a pair of ``size`` x ``size`` pixels.
+    """Makes an image into a pair of ``size`` x ``size`` pixels.
 
-    ``fit``: ``crop`` takes a window of the image as it is; ``resize`` first brings its shorter side
-    to ``size``, twice as large at most; ``pad`` mirrors an image that is smaller than ``PADDED`` up
-    to it, degrades a window of that size and then cuts the pair out of it, as the release's blind
-    super-resolution does. Given pairs are not degraded; their degraded image is brought to the
-    original's size.
+    ``fit``: ``crop`` takes a window of the image as it is. ``resize`` first resizes the shorter
+    side to ``size``, but at most to twice its length. ``pad`` mirrors an image that is smaller than
+    ``PADDED`` up to that size, degrades a window of that size and then cuts the pair out of it, as
+    the release's blind super-resolution does. Given pairs are not degraded; their degraded image is
+    resized to the original.
     """
 
     batch: ClassVar = Batch
@@ -90,19 +90,19 @@ class PairMaker:
 
     @property
     def least(self) -> int:
-        """The fewest pixels an image may have along its shorter side."""
+        """The smallest shorter side that an image may have, in pixels."""
         enlarged = -(-self.size // LARGEST_ENLARGEMENT)
         return {"crop": self.size, "resize": enlarged, "pad": 1}[self.fit]
 
     @property
     def window(self) -> int:
-        """Side of the window that is degraded; the pair is cut out of it."""
+        """The side of the degraded window, out of which the pair is cut."""
         return max(self.size, PADDED) if self.fit == "pad" else self.size
 
     def random(
         self, rng: np.random.Generator, item: Item, name: str
     ) -> tuple[FloatPixels, FloatPixels]:
-        """(x_hq, x_lq) for training: a random window, mirrored half of the time."""
+        """(x_hq, x_lq) for training: a random window, mirrored with probability 1/2."""
         hq, lq = self.random_window(rng, item, name)
         x_hq = to_float(hq)
         x_lq = self.degrade(rng, x_hq) if lq is None else to_float(lq)
@@ -167,15 +167,15 @@ class PairMaker:
 
 
 def draw_place(rng: np.random.Generator, pixels: np.ndarray, size: int) -> tuple[int, int]:
-    """Top and left of a window of ``size`` x ``size``, every one equally likely."""
+    """Top and left of a ``size`` x ``size`` window, all equally likely."""
     top, left = (int(rng.integers(side - size + 1)) for side in pixels.shape[:2])
     return top, left
 
 
 def pad_mirrored(pixels: Pixels, least: int) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """The image mirrored about its outermost pixels, until no side is below ``least``.
+    """Mirror the image about its outermost pixels until both sides are at least ``least``.
 
-    As much at either end, so that the middle stays the middle.
+    Both ends grow by the same amount, so that the middle stays the middle.
     """
     short = [max(0, least - side) for side in pixels.shape[:2]]
     return np.pad(pixels, [*((n // 2, n - n // 2) for n in short), (0, 0)], mode="reflect")
@@ -192,9 +192,9 @@ def enlarge(
 def evaluation_pairs(
     source: Source, maker: PairMaker, seed: int, skip_bad: bool, numbers: range
 ) -> Iterator[tuple[int, str, FloatPixels, FloatPixels]]:
-    """(number, name, x_hq, x_lq) for each image of ``numbers``, degraded by a generator of its own.
+    """(number, name, x_hq, x_lq) of each image in ``numbers``, degraded with its own generator.
 
-    With ``skip_bad``, unusable images are named in the log and left out.
+    If ``skip_bad``, unusable images are left out and named in the log.
     """
     for i in numbers:
         name = source.name(i)

@@ -1,8 +1,8 @@
 """From photographs to endless batches, with grain: shuffle, pair, share among hosts, batch.
 
-Everything random about a sample follows from the seed and the sample's number in the endless
-sequence of all epochs. So the position in the data is one integer, and the global batch is the
-same whatever the number of workers and of processes that share it.
+All random numbers of a sample follow from the seed and the sample's number in the endless sequence
+of all epochs. So the position in the data is one integer, and the global batch is the same whatever
+the number of workers and processes.
 """
 
 import dataclasses
@@ -23,10 +23,10 @@ from elir_jax.types import Sent
 
 THREADS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)  # in batches
 WORKER_THREADS = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-WORKER_BUFFER = 1  # batches a worker keeps ready; a batch of 64 pairs at 512x512 takes 400 MB
+WORKER_BUFFER = 1  # batches that a worker keeps ready; 64 pairs at 512x512 take 400 MB
 ON_ERROR = ("raise", "skip")
-GOOD = -1  # no unusable image was met
-NONE = -1  # no usable one was
+GOOD = -1  # as ``bad``: no image was unusable
+NONE = -1  # as ``record``: no image was usable
 ATTEMPTS = 100  # images tried in place of one that cannot be used
 
 logger = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ logger = logging.getLogger(__name__)
 class Feed:
     """How batches are made.
 
-    ``workers``: processes that make them; 0: threads of this one. ``on_error``: what an unusable
-    image does. ``raise`` ends the run; ``skip`` puts the next usable one in its place, until more
-    than ``max_bad_share`` of all images have proved unusable.
+    ``workers`` is the number of processes that make them; 0: threads of this process. If an image
+    is unusable, ``on_error="raise"`` ends the run; ``"skip"`` puts the next usable one in its
+    place, until more than ``max_bad_share`` of all images are unusable.
     """
 
     batch_size: int  # global
@@ -60,9 +60,9 @@ class Feed:
 class MakeSample:
     """Image number -> a training sample.
 
-    An unusable image is replaced by the next usable one, and its number told under ``bad``; where
-    ``ATTEMPTS`` in a row are unusable the sample is blank and its record ``NONE``. What that means
-    is decided where the samples arrive, in order.
+    An unusable image is replaced by the next usable one, and its number returned under ``bad``. If
+    ``ATTEMPTS`` images in a row are unusable, the sample is blank and its record ``NONE``. The
+    reader of the samples decides what to do, in order.
     """
 
     source: Source
@@ -85,8 +85,9 @@ class MakeSample:
 class TrainingBatches:
     """Endless batches: this process's share of each global batch.
 
-    ``get_state`` and ``set_state`` are the position, in samples of the global sequence: another
-    batch size may go on from it. Raises ValueError where the processes do not divide the batch.
+    ``get_state`` and ``set_state`` give and set the position, in samples of the global sequence, so
+    that a run with another batch size can continue from it. Raises ValueError if the number of
+    processes does not divide the batch.
     """
 
     def __init__(
@@ -126,25 +127,25 @@ class TrainingBatches:
         return self.maker.batch(**sample, slot=self._slots)
 
     def close(self) -> None:
-        """End what makes batches; a batch that is asked for starts it again, at its position."""
+        """Stop the workers; the next request for a batch starts them again, at its position."""
         iterator, self._iterator = self._iterator, None
         if iterator is not None:
             iterator.close()
 
     def get_state(self) -> dict[str, int]:
-        """Samples taken so far by all processes, counted from the run's start."""
+        """The number of samples taken so far by all processes, since the start of the run."""
         return {"samples": self._next}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Go on after so many samples."""
+        """Continue after that number of samples."""
         self._next, self._iterator = int(state["samples"]), None
 
     def after(self, state: dict[str, int], batches: int) -> dict[str, int]:
-        """The position so many batches later."""
+        """The position that many batches later."""
         return {"samples": state["samples"] + batches * self.feed.batch_size}
 
     def blank(self) -> Sent:
-        """A batch of nothing, for a process that has none."""
+        """A blank batch, for a process that has none."""
 
         def rows(one):
             if isinstance(one, dict):
@@ -166,18 +167,20 @@ class TrainingBatches:
         return iter(dataset.mp_prefetch(options, worker_init_fn=_leave_signals_to_parent))
 
     def _look_at(self, bad: np.ndarray, record: np.ndarray) -> None:
-        """Raise, or log and count, what could not be used."""
+        """Raise an error for unusable images, or log and count them."""
         for number, found in zip(bad.tolist(), record.tolist(), strict=True):
             if number == GOOD:
                 continue
             if self.feed.on_error == "raise":
                 name = self.source.name(number)
                 self.maker.sample(np.random.default_rng(0), self.source[number], name)
-                raise UserError(f"{name}: was unreadable, and is no longer; look at its storage")
+                raise UserError(
+                    f"{name}: could not be read at first, now it can; check its storage"
+                )
             total = len(self.source)
             if found == NONE:
                 raise UserError(
-                    f"{self.source.name(number)} and the {min(ATTEMPTS, total) - 1} images behind "
+                    f"{self.source.name(number)} and the {min(ATTEMPTS, total) - 1} images after "
                     f"it, of {total}, are all unusable; repair or remove them"
                 )
             if number in self.bad:
@@ -192,12 +195,12 @@ class TrainingBatches:
                 raise UserError(
                     f"{count} of {total} images are unusable, the last {self.source.name(number)}: "
                     f"more than --config.data.max_bad_share={self.feed.max_bad_share}; repair or "
-                    f"remove those named above, or raise it"
+                    f"remove those named above, or raise the share"
                 )
 
 
 def _leave_signals_to_parent(index: int, count: int) -> None:
-    """A signal to the whole group is the parent's to answer; workers end with it."""
+    """Ignore signals, which the parent handles; workers end when the parent ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

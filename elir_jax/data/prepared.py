@@ -1,7 +1,7 @@
 """Sources that read prepared datasets through tensorflow-datasets, without TensorFlow.
 
-Records are checked by ArrayRecord's hashes when they are read; a damaged one is an error that
-names it, never a wrong image.
+ArrayRecord checks its hashes when a record is read. A damaged record raises an error that names it;
+it never becomes a wrong image.
 """
 
 import dataclasses
@@ -20,17 +20,17 @@ from elir_jax.pictures.images import Pixels, decode_image
 IMAGE = ("image",)
 PAIR = ("hq", "lq")
 
-LowPixels = UInt8[np.ndarray, "lq_h lq_w 3"]  # may be smaller than its partner
+LowPixels = UInt8[np.ndarray, "lq_h lq_w 3"]  # may be smaller than its original
 
 
 def is_prepared(path: Path) -> bool:
-    """Whether ``path`` is a finished dataset or holds one, one or two levels below it."""
+    """Whether ``path`` is a complete dataset, or contains one at most two levels below."""
     return bool(find_datasets(path))
 
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """Encoded images of one split. Opened at the first access, anew in each process."""
+    """Encoded images of one split. Each process opens the files at its first access."""
 
     dataset: Path  # DATA_DIR/NAME/VERSION
     split: str
@@ -40,24 +40,26 @@ class Records:
         return len(self._source)
 
     def read(self, index: int) -> list[bytes]:
-        """The encoded image of each of ``features``. Raises UserError, naming the record."""
+        """The encoded image of each of ``features``. Raises a UserError that names the record."""
         if not 0 <= index < len(self):
             raise IndexError(f"no record {index}: {self.dataset} has {len(self)}")
         try:
             record = self._source[index]
             return [record[feature] for feature in self.features]
-        except Exception as error:  # array_record, protobuf and tensorflow-datasets: each its own
+        except (
+            Exception
+        ) as error:  # array_record, protobuf and tensorflow-datasets have their own errors
             reason = str(error).partition(";")[0]
             raise UserError(
-                f"{self.name(index)}: damaged ({reason}); prepare the dataset anew"
+                f"{self.name(index)}: damaged ({reason}); prepare the dataset again"
             ) from error
 
     def name(self, index: int) -> str:
-        """``record 7 (00000/00007.png) of DATASET``; without the file where it is not known."""
+        """``record 7 (00000/00007.png) of DATASET``; without the file if it is unknown."""
         file = f" ({self._names[index]})" if self._names else ""
         return f"record {index}{file} of {self.dataset}"
 
-    def __reduce__(self):  # the files that are open, and the names, stay in this process
+    def __reduce__(self):  # open files and names stay in this process
         return type(self), (self.dataset, self.split, self.features)
 
     @functools.cached_property
@@ -78,7 +80,7 @@ class Records:
             return builder.as_data_source(self.split, decoders=decoders)
         except UserError:
             raise
-        except Exception as error:  # the library's own, of many kinds
+        except Exception as error:  # the library has errors of many kinds
             raise UserError(f"{self.dataset}: not a readable dataset ({error})") from error
 
 
@@ -118,10 +120,10 @@ class PreparedPairs:
 
 
 def open_prepared(path: Path, split: str = "") -> PreparedImages | PreparedPairs:
-    """Open DATA_DIR/NAME/VERSION; above it too, where no other dataset is below ``path``.
+    """Open DATA_DIR/NAME/VERSION, or the only dataset below ``path``.
 
-    ``split`` may be left out where there is one only. Raises UserError where there is no choice or
-    more than one, and where the dataset is none of ours in what it holds.
+    ``split`` may be omitted if there is only one. Raises UserError if there is no dataset or split,
+    or more than one, or if the dataset has other features than we need.
     """
     found = find_datasets(path)
     if len(found) != 1:
@@ -144,7 +146,7 @@ def open_prepared(path: Path, split: str = "") -> PreparedImages | PreparedPairs
     for names, source in ((PAIR, PreparedPairs), (IMAGE, PreparedImages)):
         if set(names) <= features.keys():
             opened = source(Records(dataset, split, names))
-            len(opened)  # opens the files, so that a mistake shows now
+            len(opened)  # opens the files, so that an error is raised here
             return opened
     held = ", ".join(sorted(features))
-    raise UserError(f"{dataset}: wants the feature image, or hq and lq; it has {held}")
+    raise UserError(f"{dataset}: needs the feature image, or hq and lq, but has {held}")

@@ -1,7 +1,7 @@
-"""Where photographs come from: those that scikit-image ships, or folders of images or of pairs.
+"""The sources of photographs: those that scikit-image ships, and folders of images or pairs.
 
-A source is a sequence of ``uint8`` RGB images, or of (original, degraded) pairs of them, with a
-name for each. Order is fixed, so that the number of an image names it on every host and in every
+A source is a sequence of ``uint8`` RGB images, or of (original, degraded) pairs of them, each with
+a name. The order is fixed, so that the number of an image identifies it on every host and in every
 run.
 """
 
@@ -34,12 +34,12 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> Item: ...
 
     def name(self, index: int) -> str:
-        """What a message calls image ``index``."""
+        """The name of image ``index`` in messages."""
         ...
 
 
-# Colour photographs inside the scikit-image wheel (no download); both halves of the stereo pair
-# show one scene, so they stand on the same side of the split.
+# Colour photographs inside the scikit-image wheel (no download). Both halves of the stereo pair
+# show one scene, so they are on the same side of the split.
 EMBEDDED_TRAIN = (
     "chelsea",
     "hubble_deep_field",
@@ -54,7 +54,7 @@ EMBEDDED_HELD_OUT = ("astronaut", "coffee")
 
 @functools.cache
 def _embedded(name: str) -> Pixels:
-    from skimage import data  # here, because it takes a second and most runs bring a folder
+    from skimage import data  # here, because it takes a second and most runs do not need it
 
     if name.startswith("motorcycle"):
         left, right, _ = data.stereo_motorcycle()
@@ -66,7 +66,7 @@ def _embedded(name: str) -> Pixels:
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddedPhotographs:
-    """Photographs by the names under which ``skimage.data`` knows them; kept decoded."""
+    """Photographs by their names in ``skimage.data``; kept decoded."""
 
     names: Sequence[str]
 
@@ -82,7 +82,7 @@ class EmbeddedPhotographs:
 
 @dataclasses.dataclass(frozen=True)
 class ImageFiles:
-    """Image files, decoded anew at each access."""
+    """Image files, decoded at each access."""
 
     paths: Sequence[Path]
 
@@ -98,7 +98,7 @@ class ImageFiles:
 
 @dataclasses.dataclass(frozen=True)
 class PairFiles:
-    """Pairs of image files, decoded anew at each access."""
+    """Pairs of image files, decoded at each access."""
 
     originals: Sequence[Path]
     degraded: Sequence[Path]  # in the same order
@@ -141,14 +141,14 @@ def holds_pairs(folder: Path) -> bool:
 def find_images(folder: Path) -> FileList:
     """Image files below ``folder``, sorted by name; extensions in any letter case.
 
-    Raises UserError where the folder is missing or holds none.
+    Raises UserError if the folder is missing or has none.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; it takes a folder of images")
+        raise UserError(f"{folder}: no such folder; give a folder of images")
     paths = FileList.of(folder, walk(str(folder), EXTENSIONS))
     if not paths:
         kinds = " ".join(sorted(EXTENSIONS))
-        raise UserError(f"{folder}: no images in this folder; it wants some of {kinds}")
+        raise UserError(f"{folder}: no images in this folder; these kinds can be read: {kinds}")
     return paths
 
 
@@ -161,7 +161,7 @@ def find_pairs(folder: Path) -> tuple[FileList, FileList]:
 def match_pairs(hq: Path, lq: Path) -> tuple[FileList, FileList]:
     """(originals, degraded): files of two folders, matched by their names, in the same order.
 
-    The extension does not count. Raises UserError for a file without its partner, or with two.
+    Extensions are ignored. Raises UserError if a file has no partner, or two.
     """
     originals, degraded = _by_stem(hq), _by_stem(lq)
     for mine, other, folder, absent in (
@@ -182,7 +182,7 @@ def match_pairs(hq: Path, lq: Path) -> tuple[FileList, FileList]:
 
 
 def _by_stem(folder: Path) -> dict[str, str]:
-    """Relative name without its extension -> with it, of each image below ``folder``."""
+    """Relative name without extension -> relative name, of each image below ``folder``."""
     names: dict[str, str] = {}
     for path in find_images(folder):
         name = path.relative_to(folder)

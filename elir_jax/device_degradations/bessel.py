@@ -1,4 +1,4 @@
-"""The Bessel function J1, which jax lacks in a form that is accurate for all arguments we need.
+"""The Bessel function J1: jax has none that is accurate for all our arguments.
 
 ``J1(x) = 2/pi * integral over [0, pi/2] of sin(t) sin(x sin t) dt`` (DLMF 10.9.2). The integrand is
 periodic and smooth, so the mean over n midpoints misses J1 only by Bessel functions of order 4n - 1

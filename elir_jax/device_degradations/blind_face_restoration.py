@@ -25,7 +25,7 @@ class FaceParameters(NamedTuple):
 
 
 def draw(settings: BlindFaceRestoration, key: Key[Array, ""]) -> FaceParameters:
-    """Each strength evenly from its range in ``settings``."""
+    """Draw each strength uniformly from its range in ``settings``."""
     blur, noise, scale, quality = jax.random.split(key, 4)
     if len(settings.share):
         factor = 1 / uniform(scale, *settings.share)

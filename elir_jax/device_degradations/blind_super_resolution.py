@@ -31,7 +31,7 @@ from elir_jax.device_degradations.stages import (
 
 
 class ChainParameters(NamedTuple):
-    """What one picture meets."""
+    """The random choices of one picture's degradation."""
 
     first: StageParameters
     quality: Int32[Array, ""]  # of the first JPEG
@@ -45,7 +45,7 @@ class ChainParameters(NamedTuple):
 
 
 def draw(settings: BlindSuperResolution, key: Key[Array, ""]) -> ChainParameters:
-    """Each parameter as ``settings`` says."""
+    """Draw each parameter with the distribution in ``settings``."""
     keys = iter(jax.random.split(key, 9))
     low, high = settings.quality
     return ChainParameters(

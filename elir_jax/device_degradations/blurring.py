@@ -19,7 +19,7 @@ def blur_down(
 ) -> Canvas:
     """Blur with a Gaussian of ``sigma`` pixels, then resize to ``size`` on a canvas of ``room``.
 
-    ``x`` is mirrored at its edges, edge pixels once, as ``data.filters.blur_down`` does.
+    ``x`` is mirrored at its edges, without repeating the edge pixels, as in ``filters.blur_down``.
     """
     rows, columns = (blur_matrix(room[i], x.shape[i], size[i], sigma) for i in (0, 1))
     return Canvas(multiply(x, rows, columns), *size)

@@ -1,9 +1,8 @@
-"""A picture of drawn size in an array of fixed size.
+"""A picture of random size in an array of fixed size.
 
-Degradations shrink each picture by its own factor, while a compiled program knows one shape. The
-picture therefore lies in the top left corner of a canvas, and its height and width are numbers
-computed on the device. What lies outside the picture has no meaning: every operation reads the
-picture only.
+Degradations shrink each picture by its own factor, but a compiled program has fixed shapes. So the
+picture lies in the top left corner of a canvas, and its height and width are computed on the
+device. The area outside the picture has no meaning: every operation reads only the picture.
 """
 
 from typing import NamedTuple
@@ -46,7 +45,7 @@ def multiply(
 ) -> Float32[Array, "h2 w2 3"]:
     """The product with one matrix along each axis.
 
-    It is of full float32 precision on every device: what follows rounds to 8 bits, and JPEG
+    It has full float32 precision on every device, because later steps round to 8 bits, and JPEG
     magnifies each level. If the picture does not fill its canvas, the matrices must be zero in the
     columns beyond it.
     """
@@ -55,7 +54,7 @@ def multiply(
 
 
 def mirrored(index: Int32[Array, "*shape"], size: Size) -> Int32[Array, "*shape"]:
-    """Indices beyond the edges of ``size`` pixels, mirrored back with the edge pixels once."""
+    """Mirror indices beyond the edges of ``size`` pixels back, without repeating edge pixels."""
     period = jnp.maximum(2 * size - 2, 1)
     index = jnp.abs(index) % period
     return jnp.minimum(index, period - index)

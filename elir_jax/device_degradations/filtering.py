@@ -1,9 +1,9 @@
-"""Correlation with a kernel of each sample's own.
+"""Correlate each sample with its own kernel.
 
-As a convolution of one channel this starves matrix units: for each row of the kernel, the picture
-is instead cut into blocks of columns, and each block with its margin is multiplied by the small
-banded matrix that makes the block's results. All rows' products together are one convolution along
-the height, of 52 channels to 32.
+A convolution of one channel would not use matrix units well. Instead, for each row of the kernel,
+the picture is cut into blocks of columns, and each block with its margin is multiplied by a small
+banded matrix. The products of all rows together are one convolution along the height, of 52
+channels to 32.
 """
 
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ WIDTH = 32  # columns of a block
 def filter_picture(canvas: Canvas, kernel: KernelWeights) -> Canvas:
     """Correlate each channel with ``kernel``, whose side is odd.
 
-    The picture is mirrored at its edges, edge pixels once.
+    The picture is mirrored at its edges, without repeating the edge pixels.
     """
     height, width = canvas.pixels.shape[:2]
     taps = kernel.shape[0]

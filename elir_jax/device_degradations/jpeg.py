@@ -1,8 +1,8 @@
-"""JPEG on the device: the very pixels that Pillow's libjpeg-turbo decodes, in int32.
+"""JPEG on the device: exactly the pixels that Pillow's libjpeg-turbo decodes, in int32.
 
-Pillow's defaults: YCbCr with chroma at half resolution along both axes (4:2:0), Annex K's tables,
-accurate integer transform, chroma enlarged by a triangle filter. Entropy coding loses nothing and
-is left out. Every rounding is libjpeg's; file names in the text below are libjpeg-turbo's.
+It uses Pillow's defaults: YCbCr with chroma at half resolution along both axes (4:2:0), the tables
+of Annex K, the accurate integer transform, and a triangle filter to enlarge chroma. Entropy coding
+is lossless and left out. Every rounding is libjpeg's; file names below are those of libjpeg-turbo.
 """
 
 import jax.numpy as jnp

@@ -1,8 +1,8 @@
-"""What JPEG loses in a plane: 8x8 cosine transform, quantization and back, in libjpeg's integers.
+"""The lossy part of JPEG in a plane: 8x8 cosine transform, quantization and back, in integers.
 
 libjpeg's accurate integer transform (``jfdctint.c``, ``jidctint.c``; Loeffler, Ligtenberg and
 Moschytz 1989) rounds once after its rows and once after its columns. Between two roundings it is
-exact, so each pass is one integer matrix, the same whichever way its sums are arranged. Entries are
+exact, so each pass is one integer matrix, whatever the order of its sums. Entries are
 ``8192 sqrt(2) cos(n pi / 16)``; four are off the nearest integer by one, because libjpeg makes each
 from several rounded constants.
 """

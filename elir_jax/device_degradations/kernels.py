@@ -1,7 +1,7 @@
 """Random blur kernels of Real-ESRGAN, as ``data/blur_kernels.py`` defines them, on the device.
 
-A kernel of any size lies in the middle of 21x21 weights, zero around it. ``draw_kernel`` settles
-what a kernel is, ``kernel`` computes its weights, so that the host can make the same one.
+A kernel of any size lies in the middle of 21x21 weights, with zeros around it. ``draw_kernel``
+draws its parameters and ``kernel`` computes its weights, so that the host can make the same one.
 """
 
 import math
@@ -58,7 +58,7 @@ def draw_kernel(
     theta = uniform(next(keys), -math.pi, math.pi)
     isotropic = jnp.asarray(ISOTROPIC)[shape]
     low, high = jnp.asarray(BETA)[shape]
-    # Half of the draws at most 1, half at least 1: as many sharp as blunt tops.
+    # Half of the draws are at most 1, half at least 1: sharp and flat tops equally often.
     sharp = jax.random.bernoulli(next(keys))
     beta = uniform(next(keys), jnp.where(sharp, low, 1.0), jnp.where(sharp, 1.0, high))
     return KernelParameters(
@@ -104,12 +104,12 @@ def identity_kernel() -> KernelWeights:
 
 
 def uniform(key: Key[Array, ""], low, high) -> Float32[Array, ""]:
-    """Evenly from [``low``, ``high``]."""
+    """A uniform random number in [``low``, ``high``]."""
     return jax.random.uniform(key, (), jnp.float32, low, high)
 
 
 def choice(key: Key[Array, ""], probabilities: tuple[float, ...]) -> Int32[Array, ""]:
-    """A place in ``probabilities``, with that probability."""
+    """A random index into ``probabilities``, each with its probability."""
     number = len(probabilities)
     return jax.random.choice(key, number, p=jnp.array(probabilities)).astype(jnp.int32)
 

@@ -1,9 +1,9 @@
 """Resizing as a matrix along each axis, with the filters that the host's libraries use.
 
-Row i holds the weights of pixel i of the result; its place among the pixels of the picture is
+Row i holds the weights of pixel i of the result, whose position among the pixels of the picture is
 ``(i + 1/2) old / new - 1/2``. Old and new size may be numbers drawn on the device: rows beyond the
-new size and columns beyond the old one are zero. Places are computed in integers; in float32, a
-place of some hundred pixels would keep too few digits of its fraction to agree to 1e-5.
+new size and columns beyond the old one are zero. Positions are computed in integers, because the
+fraction of a large position would have too few digits in float32 to agree to 1e-5.
 """
 
 import functools
@@ -49,9 +49,9 @@ def bicubic(rows: int, columns: int, new: Size, old: Size) -> Matrix:
 def area(rows: int, columns: int, new: Size, old: Size) -> Matrix:
     """OpenCV's ``INTER_AREA``: the mean over a pixel's cell; a kind of bilinear if it enlarges.
 
-    The enlargement has its own places: pixels of the result that lie in one pixel of the picture
-    take its value, those that lie across an edge are a mean of two. (OpenCV's doubles sometimes
-    miss an edge that a pixel exactly meets, and repeat a row; that is not followed.)
+    The enlargement has its own positions: a pixel of the result that lies inside one pixel of the
+    picture takes its value, and one that lies across an edge is a mean of two. (By rounding, OpenCV
+    sometimes misses an edge that a pixel exactly meets, and repeats a row; we do not copy that.)
     """
     i, j = jnp.arange(rows, dtype=jnp.int32), jnp.arange(columns, dtype=jnp.int32)
     # In units of 1 / (old new) of the picture's length, cells are old long and pixels new.
@@ -87,7 +87,7 @@ def nearest_index(new: int, old: int) -> Int[np.ndarray, " new"]:
 def places(
     rows: int, new: Size, old: Size
 ) -> tuple[Int32[Array, " rows"], Float32[Array, " rows"]]:
-    """Each row's place as its whole part, which may be -1, and its fraction in [0, 1)."""
+    """The position of each row: its whole part, which may be -1, and its fraction in [0, 1)."""
     i = jnp.arange(rows, dtype=jnp.int32)
     numerator, denominator = (2 * i + 1) * old - new, 2 * new
     low = numerator // denominator
@@ -95,7 +95,7 @@ def places(
 
 
 def _spread(rows: int, columns: int, new: Size, old: Size, taps: list[Taps]) -> Matrix:
-    """The matrix of a few weights a row; pixels beyond the edges are the outermost ones."""
+    """A matrix with a few weights in each row; pixels beyond the edges are the outermost ones."""
     j = jnp.arange(columns, dtype=jnp.int32)[None]
     matrix = jnp.zeros((rows, columns), jnp.float32)
     for index, weight in taps:

@@ -1,6 +1,6 @@
 """The degradations of section 5.1.2 on the device: noise, 8x shrinking, masks, grey.
 
-Nothing but noise and masks is drawn, so their parameters are empty.
+Only noise and masks are random, so these degradations have no parameters.
 """
 
 from typing import NamedTuple
@@ -26,11 +26,11 @@ NoiseKey = Key[Array, ""]
 
 
 class NoParameters(NamedTuple):
-    """Of a degradation whose strengths are fixed."""
+    """The parameters of a degradation with fixed strengths."""
 
 
 def draw_nothing(settings, key: NoiseKey) -> NoParameters:
-    """The parameters of every degradation of this file."""
+    """The (empty) parameters of every degradation in this file."""
     return NoParameters()
 
 
@@ -75,7 +75,7 @@ def inpainting(
 def colorization(
     settings: Colorization, parameters: NoParameters, key: NoiseKey, x_hq: Picture
 ) -> Picture:
-    """The mean of the channels with noise, the same grey in all three."""
+    """The mean of the channels plus noise, the same grey in all three."""
     grey = x_hq.mean(axis=-1, keepdims=True)
     grey = grey + settings.sigma * _normal(key, grey.shape)
     return finish(jnp.repeat(grey, 3, axis=-1), settings.eight_bit)
@@ -84,7 +84,7 @@ def colorization(
 def kept_pixels(
     key: NoiseKey, height: int, width: int, masked: float
 ) -> Float32[Array, "height width 1"]:
-    """0 at a share ``masked`` of the pixels, which is met exactly (rounded down), 1 elsewhere."""
+    """0 for exactly a share ``masked`` of the pixels (rounded down), 1 for the others."""
     number = height * width
     kept = (np.arange(number) >= int(masked * number)).astype(np.float32)
     return jax.random.permutation(key, kept).reshape(height, width, 1)

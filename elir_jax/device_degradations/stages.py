@@ -22,7 +22,7 @@ from elir_jax.device_degradations.resizing import by_mode, resize
 
 
 class StageParameters(NamedTuple):
-    """What one picture meets in one stage."""
+    """The random choices of one stage, for one picture."""
 
     blurred: Bool[Array, ""]
     kernel: KernelParameters
@@ -34,7 +34,7 @@ class StageParameters(NamedTuple):
 
 
 def draw_stage(settings: Stage, key: Key[Array, ""]) -> StageParameters:
-    """Each parameter as ``settings`` says."""
+    """Draw each parameter with the distribution in ``settings``."""
     keys = iter(jax.random.split(key, 9))
     blurred = jax.random.bernoulli(next(keys), settings.blur_probability)
     weights = draw_kernel(
@@ -69,7 +69,7 @@ def apply_stage(
     canvas: Canvas,
     sides: tuple[int | float, int | float],
 ) -> Canvas:
-    """Degrade; the size that comes out is ``sides`` (height, width) times the drawn factor."""
+    """Degrade; the result has the size ``sides`` (height, width) times the drawn factor."""
     weights = jnp.where(parameters.blurred, kernel(parameters.kernel), identity_kernel())
     canvas = filter_picture(canvas, weights)
     room = tuple(room_for(int(side * settings.resize_range[1])) for side in sides)

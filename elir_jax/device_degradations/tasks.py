@@ -1,8 +1,9 @@
 """Every degradation of the host with its counterpart on the device.
 
 A counterpart is two pure functions of one picture: ``draw(key)`` gives the parameters, a NamedTuple
-of arrays, and ``apply(parameters, key, x_hq)`` the degraded picture; its key draws what has the
-picture's shape, noise and masks. Both work under ``jax.jit`` and ``jax.vmap``, one key a sample.
+of arrays, and ``apply(parameters, key, x_hq)`` the degraded picture; its key draws the arrays of
+the picture's shape: noise and masks. Both work under ``jax.jit`` and ``jax.vmap``, with one key for
+each sample.
 """
 
 import functools
@@ -28,7 +29,7 @@ Parameters = Any  # a NamedTuple of arrays; each degradation has its own
 
 
 class DeviceDegradation(NamedTuple):
-    """A degradation as the device computes it, for one float32 picture in [0, 1]."""
+    """A degradation on the device, for one float32 picture in [0, 1]."""
 
     draw: Callable[[Key[Array, ""]], Parameters]
     apply: Callable[[Parameters, Key[Array, ""], Picture], Picture]

@@ -58,7 +58,7 @@ def stage_title(stage: str) -> str:
     return f"{title} + noise" if stage.endswith(NOISY) else title
 
 
-def titled(stages: Mapping[str, Value]) -> list[tuple[str, Value]]:
+def join_equal_stages(stages: Mapping[str, Value]) -> list[tuple[str, Value]]:
     """(title, value) of each stage; neighbours with equal values are joined.
 
     If the last step is the restoration, their title is ``step 3 = restored``.

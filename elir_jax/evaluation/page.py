@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from elir_jax.evaluation.measure import Course, Evaluation, Sample
-from elir_jax.evaluation.names import metric_named, metric_names, titled
+from elir_jax.evaluation.names import join_equal_stages, metric_named, metric_names
 from elir_jax.evaluation.plots import Plot, plot_course, plot_figures, plot_trajectories
 from elir_jax.files import whole_file
 from elir_jax.pictures.images import to_uint8
@@ -70,7 +70,7 @@ def format_page(
 
 def _table(figures: Mapping[str, Mapping[str, float]]) -> str:
     """One row for each stage, one column for each metric, the best of each marked (Table 3)."""
-    names, rows = metric_names(figures), titled(figures)
+    names, rows = metric_names(figures), join_equal_stages(figures)
     best = {name: _best(name, [row.get(name, math.nan) for _, row in rows]) for name in names}
     head = "".join(f'<th scope="col">{_heading(name)}</th>' for name in names)
     lines = [f'<thead><tr><th scope="col">Stage</th>{head}</tr></thead>', "<tbody>"]
@@ -118,7 +118,7 @@ def _sample(number: int, sample: Sample) -> str:
     """A sample's comparison and its strip of stages, from which the script fills the comparison."""
     name = html.escape(sample.name)
     height, width = sample.original.shape[:2]
-    stages = titled({stage: _data_uri(image) for stage, image in sample.stages.items()})
+    stages = join_equal_stages({stage: _data_uri(image) for stage, image in sample.stages.items()})
     stages.append(("original", _data_uri(sample.original)))
     left, right = 0, max(1, len(stages) - 2)  # input | restored, or restored | original
     scale = max(1, COMFORTABLE // max(height, width))

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path as Line
 from matplotlib.transforms import Bbox
 
-from elir_jax.evaluation.names import PERCEPTUAL, metric_named, metric_names, titled
+from elir_jax.evaluation.names import PERCEPTUAL, join_equal_stages, metric_named, metric_names
 
 INK, MUTED, RULE, PATH, GOAL, PAPER = (f"#0{i}0{i}0{i}" for i in range(1, 7))
 VARIABLES = {
@@ -79,12 +79,14 @@ def plot_figures(figures: Mapping[str, Mapping[str, float]]) -> Plot | None:
         pairs = {
             stage: (row.get("psnr", np.nan), row.get(name, np.nan)) for stage, row in shown.items()
         }
-        points = titled({stage: pair for stage, pair in pairs.items() if np.isfinite(pair).all()})
+        points = join_equal_stages(
+            {stage: pair for stage, pair in pairs.items() if np.isfinite(pair).all()}
+        )
         if len(points) > 1:
             plot = _tradeoff(name, points)
             break
     else:
-        course = titled(shown)
+        course = join_equal_stages(shown)
         if len(course) < 2:
             return None
         plot = _over_stages(metric_names(shown), course)
@@ -186,7 +188,7 @@ def plot_course(course: Mapping[int, Mapping[str, Mapping[str, float]]]) -> Plot
         )
         for stage in stages
     }
-    shown = titled(lines)
+    shown = join_equal_stages(lines)
     figure = _figure(1.4 + 1.9 * len(names))
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
     for row, (name, axes) in enumerate(zip(names, panels, strict=True)):

@@ -13,7 +13,7 @@ from elir_jax.types import Latent, Time
 
 
 def expand_time(t: Time, like: Float[Array, "n h w c"]) -> Float[Array, "b 1 1 1"]:
-    """Times shaped to multiply latents; the only place where this is done."""
+    """Times in a shape that multiplies latents; no other function does this."""
     if t.shape != like.shape[:1]:
         raise ValueError(f"times {t.shape} do not match the batch of {like.shape}")
     return t[:, None, None, None]
@@ -31,16 +31,16 @@ def path_velocity(z_0: Latent, z_1: Latent, sigma_min: float) -> Latent:
 
 
 class Segment(NamedTuple):
-    """Where a time lies among K equal segments of [0, 1]."""
+    """The segment of a time, among K equal segments of [0, 1]."""
 
     index: Int[Array, " b"]  # 0 .. K - 1
     end: Time  # (index + 1) / K
 
 
 def segment_of(t: Time, num_segments: int) -> Segment:
-    """Segment ``(i/K, (i+1)/K]`` that holds ``t``; 0 belongs to the first one.
+    """The segment ``(i/K, (i+1)/K]`` that contains ``t``; 0 belongs to the first one.
 
-    A time on a knot belongs to the segment it ends, as in the reference.
+    A time on the border of two segments belongs to the earlier one, as in the release.
     """
     knots = jnp.asarray(np.linspace(0.0, 1.0, num_segments + 1, dtype=np.float32))
     upper = jnp.maximum(jnp.searchsorted(knots, t, side="left"), 1)

@@ -13,10 +13,10 @@ State = Float[Array, "b h w c"]
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """How a restoration is drawn.
+    """How the flow makes a restoration.
 
-    ``num_steps`` is M; ``sigma_s`` the standard deviation of the source noise, in the units of the
-    state; without ``noise`` the flow starts at the posterior mean itself.
+    ``num_steps`` is M; ``sigma_s`` is the standard deviation of the source noise, in the units of
+    the state; without ``noise`` the flow starts at the posterior mean itself.
     """
 
     num_steps: int

@@ -25,7 +25,7 @@ def euler(velocity: Velocity, z_0: Latent, num_steps: int) -> Latent:
 def euler_trajectory(
     velocity: Velocity, z_0: Latent, num_steps: int
 ) -> Float[Array, "m b lh lw lc"]:
-    """Latents after each of the ``num_steps`` steps; the last one is what :func:`euler` returns."""
+    """Latents after each of the ``num_steps`` steps; the last one is that of :func:`euler`."""
     _check(num_steps)
 
     def body(k, carry):

@@ -1,23 +1,23 @@
-"""Which pictures are restored together: those of one padded size, a bounded number of pixels."""
+"""Form groups of pictures to restore together: one padded size, a bounded number of pixels."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-MOST_PIXELS = 2048 * 2048  # of the pictures that are held at once, if there is more than one
+MOST_PIXELS = 2048 * 2048  # of all pictures in a group, if it has more than one
 
 
 class Group(NamedTuple):
     """Images that are restored together."""
 
     numbers: list[int]
-    batch: int  # how many the programs are made for
-    small: bool  # whether there is room for another group beside it
+    batch: int  # the batch size that the programs are compiled for
+    small: bool  # whether another group fits into memory at the same time
 
 
 def group(
     sizes: Sequence[tuple[int, int]], most: int, padded_side: Callable[[int], int]
 ) -> list[Group]:
-    """Images of these heights and widths in groups of at most ``most``."""
+    """Groups of at most ``most`` images, for images of these heights and widths."""
     alike: dict[tuple[int, int], list[int]] = {}
     for i, size in enumerate(sizes):
         height, width = map(padded_side, size)

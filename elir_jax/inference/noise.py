@@ -1,7 +1,7 @@
-"""The source noise of a picture that anybody may restore: it follows from its pixels and a seed.
+"""The source noise of a picture: it follows from the picture's pixels and a seed.
 
-So each picture of a set has noise of its own, and has the same whatever stands beside it, whatever
-its number or its file's name, and whichever command restores it.
+So each picture of a set has its own noise. It is the same whatever pictures are restored with it,
+whatever its number or file name is, and whichever command restores it.
 """
 
 import hashlib
@@ -19,8 +19,9 @@ PART = 2**24  # samples that are rounded at once
 def picture_key(seed: int, image: Stored) -> Key[jax.Array, ""]:
     """The key of a picture's noise: ``seed`` with a digest of its size and pixels folded in.
 
-    ``image``: floats in [0, 1], or integers that stand for them. Pixels count as 8 bits have them:
-    a picture has one noise, whether it is given as integers or as floats. ``seed`` in [0, 2^32).
+    ``image`` holds floats in [0, 1], or integers that stand for them. The digest is that of the
+    pixels rounded to 8 bits, so integers and floats of a picture give the same noise. ``seed`` is
+    in [0, 2^32).
     """
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
     for rows in np.array_split(image, -(-image.size // PART)):

@@ -1,7 +1,7 @@
 """A restoration as an ordered list of parts: what each computes, sees and shows.
 
-A method (:mod:`elir_jax.methods`) gives the list. From it follow pictures of any size, the stages
-that an evaluation shows and the programs that an export writes: none of them knows a network.
+A method (:mod:`elir_jax.methods`) gives the list. It determines how pictures of any size are
+processed and which stages an evaluation shows, so that neither depends on a network.
 """
 
 import math
@@ -18,10 +18,10 @@ Elements = Float[Array, "b h w c"]
 
 
 class Local(NamedTuple):
-    """A part whose output sees a bounded neighbourhood: windows give what the whole gives.
+    """A part whose output sees a bounded neighbourhood, so windows give the same as the whole.
 
-    ``halo`` is the neighbourhood's reach to each side and ``at_once`` the most that a device
-    computes at a time, both in elements of the coarser of input and output.
+    ``halo`` is how far the neighbourhood reaches to each side, and ``at_once`` the most that a
+    device computes at a time; both count elements of the coarser of input and output.
     """
 
     halo: int
@@ -31,7 +31,8 @@ class Local(NamedTuple):
 class Whole(NamedTuple):
     """A part that must see the whole picture; its sides must be multiples of ``multiple``.
 
-    Beyond ``at_once`` elements it runs in windows that overlap by twice ``overlap`` and blend.
+    If it has more than ``at_once`` elements, the part runs in windows that overlap by twice
+    ``overlap`` and are blended.
     """
 
     multiple: int
@@ -40,7 +41,7 @@ class Whole(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A part that is made for one size: it always runs in ``size`` x ``size`` windows that blend.
+    """A part for one size: it always runs in ``size`` x ``size`` windows that are blended.
 
     Neighbours overlap by at least twice ``overlap``; ``at_once`` counts elements, as above.
     """
@@ -74,7 +75,7 @@ def shown_stages(parts: Sequence[Part]) -> tuple[str, ...]:
 
 
 def shows_restoration(parts: Sequence[Part]) -> bool:
-    """Whether the last stage shown is the restoration itself, as a flow's last step is."""
+    """Whether the last shown stage is the restoration itself, as the last step of a flow is."""
     for number, part in reversed(list(enumerate(parts))):
         if part.shows:
             return bool(part.shows[-1]) and part.through == tuple(
@@ -84,8 +85,8 @@ def shows_restoration(parts: Sequence[Part]) -> bool:
 
 
 def multiple_of(parts: Sequence[Part]) -> int:
-    """What must divide the sides of a picture, in pixels."""
-    multiple, elements = 1, Fraction(1)  # elements a pixel, along a side
+    """The number of pixels that must divide the sides of a picture."""
+    multiple, elements = 1, Fraction(1)  # elements per pixel, along a side
     for part in parts:
         if part.scale < 1:
             multiple = math.lcm(multiple, int(1 / part.scale / elements))
@@ -96,7 +97,7 @@ def multiple_of(parts: Sequence[Part]) -> int:
 
 
 def least_side(parts: Sequence[Part]) -> int:
-    """The least side of a padded picture, in pixels: a window of fixed size must fit."""
+    """The smallest side of a padded picture, in pixels: a window of fixed size must fit."""
     least, elements = 1, Fraction(1)
     for part in parts:
         if isinstance(part.reach, Window):
@@ -108,7 +109,7 @@ def least_side(parts: Sequence[Part]) -> int:
 def run_parts(
     parts: Sequence[Part], params: Params, frozen: Params, x: Elements, key: Key[Array, ""]
 ) -> Elements:
-    """The restoration of whole pictures of one size, in one program; ``key`` gives the noise."""
+    """Restore whole pictures of one size, in one program; ``key`` gives the noise."""
     for part in parts:
         eps = jax.random.normal(key, x.shape) if part.noisy else None
         x = part.apply(params, frozen, x, eps)[-1]

@@ -1,10 +1,11 @@
-"""Restoration of pictures of any size, with bounded memory, by a method's list of parts.
+"""Restore pictures of any size in bounded memory, with a method's list of parts.
 
-A picture is padded by mirroring to one of few sizes, so that few programs are compiled, and cut
-back afterwards. Local parts run in windows and leave no seams; parts that must see everything run
-once on the whole picture; if that is too large, or if they are made for one size, they run in
-windows that blend (:mod:`elir_jax.inference.windows`). Neighbours in the list that see everything
-are one program. The result follows from a picture's pixels, the weights and the seed alone.
+A picture is padded by mirroring to one of a few sizes, so that few programs are compiled, and
+cropped back afterwards. Local parts run in windows and leave no seams. Parts that must see
+everything run once on the whole picture. If it is too large for them, or if they are made for one
+size, they run in windows that are blended (:mod:`elir_jax.inference.windows`). Neighbouring parts
+that see everything share a program. The result depends only on a picture's pixels, the weights and
+the seed.
 """
 
 import contextlib
@@ -41,19 +42,19 @@ from elir_jax.inference.windows import (
 )
 from elir_jax.types import Params
 
-LARGE = 1024 * 1024  # pixels; above, freed memory is given back between parts
+LARGE = 1024 * 1024  # pixels; for larger pictures, freed memory is given back between parts
 
 Weights = tuple[Params, Params]  # trained and frozen
 Segment = tuple[Part, ...]  # parts that run as one program
-Outputs = list[list[Float32[np.ndarray, "_ _ _"]]]  # of each image
+Outputs = list[list[Float32[np.ndarray, "_ _ _"]]]  # a list for each image
 
 
 class Restoration(NamedTuple):
-    """What became of one picture; images are floats, about [0, 1], not clipped."""
+    """The results for one picture; images are floats, about [0, 1], not clipped."""
 
     restored: np.ndarray
     stages: tuple[np.ndarray, ...] = ()  # those that the parts show, in order
-    states: tuple[np.ndarray, ...] = ()  # what the noisy part gave: the flow's states
+    states: tuple[np.ndarray, ...] = ()  # outputs of the noisy part: the states of the flow
 
 
 class _Job(NamedTuple):
@@ -68,9 +69,10 @@ class _Job(NamedTuple):
 
 
 class WholePictures:
-    """A list of parts over all local devices; compiled programs are kept.
+    """Runs a list of parts over all local devices, and keeps compiled programs.
 
-    ``mapped`` makes a function of (weights, rows) run over ``devices`` devices, from host to host.
+    ``mapped`` spreads a function of (weights, rows) over ``devices`` devices; its arguments and
+    results are in the host's memory.
     """
 
     def __init__(self, parts: Sequence[Part], mapped: Callable[[Callable], Callable], devices: int):
@@ -83,8 +85,8 @@ class WholePictures:
         )
 
     def padded_side(self, pixels: int) -> int:
-        """The side that a picture's is padded to: 1 to 8 times what divides it, then four sizes an
-        octave."""
+        """The padded length of a side: 1 to 8 times :func:`multiple_of`, then four sizes for each
+        doubling."""
         step = self._multiple
         while pixels > 8 * step:
             step *= 2
@@ -93,11 +95,11 @@ class WholePictures:
     def restore(
         self, weights: Weights, images: Sequence[Stored], seed: int, batch: int, every: bool = False
     ) -> list[Restoration]:
-        """Each image's restoration, and with ``every`` its stages too.
+        """Restore images; if ``every``, the results have the stages too.
 
         ``weights`` are (params, frozen), on every device. ``images`` are floats in [0, 1], or
-        integers that stand for them, of one padded size. The programs are those for ``batch``
-        images, however many there are.
+        integers that stand for them, of one padded size. The programs are compiled for ``batch``
+        images, whatever their number.
         """
         (side,) = {tuple(map(self.padded_side, image.shape[:2])) for image in images}
         job = _Job(weights, side, [image.shape[:2] for image in images], batch, seed, images)
@@ -117,12 +119,12 @@ class WholePictures:
         return [Restoration(*one) for one in zip(restored, stages, states, strict=True)]
 
     def _is_shown(self, rest: Sequence[Segment]) -> bool:
-        """Whether all that is left to do is done by showing the last stage."""
+        """Whether showing the last stage already does the ``rest`` of the work."""
         left = [part for segment in rest for part in segment]
         return shows_restoration(self.parts) and not any(part.shows for part in left)
 
     def _render(self, shown, job: "_Job") -> list[tuple[np.ndarray, ...]]:
-        """Each image's stages as pictures, through the parts that each names."""
+        """The stages of each image as pictures, made by the parts that each stage names."""
         stages: list[tuple[np.ndarray, ...]] = [() for _ in job.sizes]
         for part, at, outputs in shown:
             through = [p for p in self.parts if p.name in part.through]
@@ -138,9 +140,9 @@ class WholePictures:
         return stages
 
     def _run(self, segment: Segment, x, at: Fraction, job: "_Job", *, every, last) -> Outputs:
-        """A segment over all images; ``at`` is the number of input elements a pixel.
+        """Run a segment over all images; ``at`` is the number of input elements per pixel.
 
-        Outputs have the padded size; the ``last`` segment's have the picture's own, in pixels.
+        Outputs have the padded size; those of the ``last`` segment have the picture's own size.
         """
         height, width = (int(length * at) for length in job.side)
         if height * width > LARGE:
@@ -179,13 +181,13 @@ class WholePictures:
 
 
 def segments(parts: Sequence[Part]) -> list[Segment]:
-    """The parts by program: neighbours that must see everything are one."""
+    """The parts of each program: neighbours that must see everything share one."""
     groups = itertools.groupby(enumerate(parts), lambda p: isinstance(p[1].reach, Whole) or -p[0])
     return [tuple(part for _, part in group) for _, group in groups]
 
 
 def _run_segment(segment: Segment, every: bool, weights: Weights, rows):
-    """(b, outputs, h, w, c): the last output; with ``every``, all that the parts show before it."""
+    """(b, outputs, h, w, c): the last output; if ``every``, also the shown outputs before it."""
     params, frozen = weights
     x, *noise = rows
     shown: list = []
@@ -203,7 +205,7 @@ def _run_segment(segment: Segment, every: bool, weights: Weights, rows):
 def _split(
     segment: Segment, at: Fraction, outputs: Outputs
 ) -> list[tuple[Part, Fraction, Outputs]]:
-    """Each part that shows something, with its own outputs."""
+    """Each part that shows a stage, with its own outputs."""
     found, first = [], 0
     for part in segment:
         if part.shows:
@@ -214,7 +216,7 @@ def _split(
 
 
 def _states(shown, images: int) -> list[tuple[np.ndarray, ...]]:
-    """Each image's outputs of the noisy part."""
+    """The outputs of the noisy part, for each image."""
     for part, _, outputs in shown:
         if part.noisy:
             return [tuple(image) for image in outputs]
@@ -222,6 +224,6 @@ def _states(shown, images: int) -> list[tuple[np.ndarray, ...]]:
 
 
 def _give_back() -> None:
-    """Give freed memory back to the system: glibc keeps what a program's temporaries took."""
+    """Give freed memory back to the system: glibc keeps the memory of a program's temporaries."""
     with contextlib.suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,10 +1,10 @@
 """Windows over pictures: they overlap, run a few at a time and join without seams.
 
-A local part's output sees a bounded neighbourhood, its halo. So windows that overlap by twice the
-halo, each giving the part around which it sees all, give what the whole picture gives, to rounding.
-At the picture's edges windows end where it ends, and the networks pad there as they do the whole.
-Other parts run in windows whose results blend. Lengths along a side are in units: elements of the
-coarser of a part's input and output. This file knows no network.
+The output of a local part sees a bounded neighbourhood, its halo. If windows overlap by twice the
+halo, and of each window only the area is used whose whole halo lies inside, the result is that of
+the whole picture, to rounding. At the edges of the picture windows end too, and the networks pad
+there as they pad the whole picture. Windows of other parts are blended. Lengths along a side are in
+units: elements of the coarser of a part's input and output. This file knows no network.
 """
 
 import itertools
@@ -16,14 +16,14 @@ from jaxtyping import Float32, Int, UInt8, UInt16
 
 from elir_jax.pictures.images import to_float
 
-# A part over all windows of a call, from host to host: a tuple of [n, h, w, c] -> [n, s, h, w, c].
+# A part on all windows of a call, in the host's memory: a tuple of [n, h, w, c] -> [n, s, h, w, c].
 OnWindows = Callable[[tuple[np.ndarray, ...]], Float32[np.ndarray, "n s _ _ _"]]
-# Images of several sizes, as integers perhaps, which are floats window by window only.
+# Images of several sizes; integers become floats only window by window.
 Stored = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"] | Float32[np.ndarray, "_ _ _"]
 
 
 class Cut(NamedTuple):
-    """A window ``[start, stop)`` along a side, and the part ``[first, last)`` that it gives."""
+    """A window ``[start, stop)`` along a side, and its area ``[first, last)`` that is used."""
 
     start: int
     stop: int
@@ -45,10 +45,10 @@ class Layout(NamedTuple):
 
 
 def lay_out(height: int, width: int, most: int, halo: int, multiple: int = 1) -> Layout:
-    """The windows of at most ``most`` units that together are the least work.
+    """The windows of at most ``most`` units that need the least work together.
 
     ``multiple`` divides the sides of the windows; it must divide ``height`` and ``width``. Raises
-    ValueError if windows so small could not reach over their halo.
+    ValueError if such small windows would be smaller than their halo.
     """
     layouts = []
     for rows in _counts(height, halo, multiple):
@@ -56,7 +56,7 @@ def lay_out(height: int, width: int, most: int, halo: int, multiple: int = 1) ->
             area = _window(height, rows, halo, multiple) * _window(width, columns, halo, multiple)
             if area <= most:
                 layouts.append((rows * columns * area, rows, columns))
-                break  # more of them only see more twice
+                break  # more windows would only compute more twice
     if not layouts:
         raise ValueError(f"no windows of {most} units over {height}x{width}, halo {halo}")
     _, rows, columns = min(layouts)
@@ -84,7 +84,7 @@ def _window(length: int, count: int, halo: int, multiple: int) -> int:
 
 
 def _counts(length: int, halo: int, multiple: int):
-    """How many windows there can be."""
+    """The possible numbers of windows along a side."""
     count = 1
     while count == 1 or _window(length, count, halo, multiple) > 2 * halo + multiple:
         yield count
@@ -94,7 +94,7 @@ def _counts(length: int, halo: int, multiple: int):
 def _cut(length: int, count: int, window: int) -> list[Cut]:
     room = length - window
     starts = [room * i // max(count - 1, 1) for i in range(count)]
-    # The seam between neighbours lies in the middle of what both see.
+    # The seam between neighbours lies in the middle of their overlap.
     seams = [(before + window + after) // 2 for before, after in itertools.pairwise(starts)]
     return [
         Cut(start, start + window, first, last)
@@ -110,11 +110,11 @@ def join_windows(
     at_once: int,
     sizes: Sequence[tuple[int, int]],
 ) -> list[list[Float32[np.ndarray, "_ _ _"]]]:
-    """What a local part gives: a list of outputs for each image, cut to the image's ``sizes``.
+    """Run a local part in windows: a list of outputs for each image, cropped to ``sizes``.
 
-    ``units`` are the elements that a unit has along a side of the input and of the output. Images
-    are mirrored beyond their edges up to the layout's sides. ``call`` is given ``at_once`` windows
-    a call, always: a last call is filled up.
+    ``units`` are the number of elements per unit along a side, for input and output. Images are
+    mirrored beyond their edges up to the sides of the layout. ``call`` always gets ``at_once``
+    windows: the last call is filled up.
     """
     unit_in, unit_out = units
     results: list[list[np.ndarray]] = []
@@ -142,7 +142,7 @@ def blend_windows(
     at_once: int,
     sizes: Sequence[tuple[int, int]],
 ) -> list[list[Float32[np.ndarray, "_ _ _"]]]:
-    """What a part that sees its whole window gives; overlapping results blend linearly.
+    """Run a part that sees its whole window; overlapping results are blended linearly.
 
     ``images`` holds one sequence for each argument of ``call``. See :func:`join_windows`.
     """
@@ -175,7 +175,7 @@ def _stack(windows: list[np.ndarray], at_once: int) -> np.ndarray:
 
 
 def _calls(layout: Layout, images: int, at_once: int):
-    """(image, row, column) of every window, at most ``at_once`` a call."""
+    """(image, row, column) of every window, at most ``at_once`` for each call."""
     jobs = list(itertools.product(range(images), layout.rows, layout.columns))
     for first in range(0, len(jobs), at_once):
         yield jobs[first : first + at_once]
@@ -186,14 +186,14 @@ def _place(row: Cut, column: Cut) -> tuple[slice, slice]:
 
 
 def _given(row: Cut, column: Cut, unit: int) -> tuple[slice, slice]:
-    """The part of a window that it gives, in elements."""
+    """The area of a window that is used, in elements."""
     sides = ((cut.first - cut.start, cut.last - cut.start) for cut in (row, column))
     top, left = (slice(first * unit, last * unit) for first, last in sides)
     return top, left
 
 
 def _mirrored(image: Stored, row: Cut, column: Cut, unit: int) -> Float32[np.ndarray, "_ _ _"]:
-    """A window of the image; beyond the edges it is mirrored, again and again if it is small."""
+    """A window of the image, which is mirrored beyond its edges, repeatedly if it is small."""
     cuts = [(cut.start * unit, cut.stop * unit) for cut in (row, column)]
     if all(stop <= length for (_, stop), length in zip(cuts, image.shape[:2], strict=True)):
         window = image[cuts[0][0] : cuts[0][1], cuts[1][0] : cuts[1][1]]
@@ -215,7 +215,7 @@ def _mirror(places: Int[np.ndarray, " n"], length: int) -> Int[np.ndarray, " n"]
 def _ramp(cut: Cut) -> Float32[np.ndarray, " n"]:
     """Weights over a window: they rise from its edges to 1, but not at the picture's edges."""
     length = cut.stop - cut.start
-    # The overlap with a neighbour is twice the way from the window's edge to the seam.
+    # The overlap with a neighbour is twice the distance from the window's edge to the seam.
     into, out = 2 * (cut.first - cut.start), 2 * (cut.stop - cut.last)
     at = np.arange(length) + 0.5
     rise = np.minimum(1, at / into) if into else np.ones(length)

@@ -1,8 +1,8 @@
 """Multi-segment consistency flow matching (equations 8 and 9; Yang et al., 2024).
 
-Two points of one path, ``z_t`` and ``z_r`` with ``r = t + dt``, must point at the same place on the
-end of t's segment: ``f(z_t, t) = z_t + (t_end - t) v(z_t, t)``. Where r lies beyond the segment,
-the path's own point at the end takes the target's place. Targets carry no gradient.
+Two points of one path, ``z_t`` and ``z_r`` with ``r = t + dt``, must point at the same place at the
+end of t's segment: ``f(z_t, t) = z_t + (t_end - t) v(z_t, t)``. If r lies beyond the segment, the
+target is the path's own point at the end of the segment. Targets carry no gradient.
 """
 
 from typing import NamedTuple
@@ -18,12 +18,12 @@ from elir_jax.types import Latent, Scalar, Time
 
 
 class Consistency(NamedTuple):
-    """The loss, its two parts, and where the velocity carries ``z_t``."""
+    """The loss, its two parts, and the point to which the velocity carries ``z_t``."""
 
     loss: Scalar  # segment + alpha * velocity
     segment: Scalar  # lambda_i (Delta f)^2
     velocity: Scalar  # lambda_i (Delta v)^2
-    z_end: Latent  # f(z_t, t), on the end of t's segment
+    z_end: Latent  # f(z_t, t), at the end of t's segment
     t_end: Time
 
 

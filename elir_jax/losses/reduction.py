@@ -9,7 +9,7 @@ from elir_jax.types import Scalar
 def squared_error_per_sample(
     a: Float[Array, "b h w c"], b: Float[Array, "b2 h2 w2 c2"]
 ) -> Float[Array, " b"]:
-    """Mean over each sample of the squared difference. Raises ValueError where shapes differ."""
+    """Mean over each sample of the squared difference. Raises ValueError if shapes differ."""
     if a.shape != b.shape:
         raise ValueError(f"shapes differ: {a.shape} and {b.shape}")
     return jnp.mean(jnp.square(a - b), axis=(1, 2, 3))

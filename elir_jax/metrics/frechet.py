@@ -1,8 +1,8 @@
 """The Fréchet distance between two sets of features, each described by a normal distribution.
 
-``d = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))``; over Inception's features it is the Fréchet
-inception distance, FID (Heusel et al., 2017). It shrinks with the number of images, so only figures
-over equally many are comparable.
+``d = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))``; on Inception's features it is the Fréchet
+inception distance, FID (Heusel et al., 2017). It shrinks with the number of images, so compare only
+figures of equally many images.
 """
 
 import zipfile
@@ -23,7 +23,7 @@ class Statistics(NamedTuple):
 
 
 def describe(features: Float[np.ndarray, "n f"]) -> Statistics:
-    """Statistics of ``n`` images' features. Raises ValueError where there are fewer than two."""
+    """Statistics of the features of ``n`` images. Raises ValueError if there are fewer than two."""
     if len(features) < 2:
         raise ValueError(f"a covariance needs at least 2 images, got {len(features)}")
     features = np.asarray(features, np.float64)
@@ -31,9 +31,9 @@ def describe(features: Float[np.ndarray, "n f"]) -> Statistics:
 
 
 def read_statistics(path: Path) -> Statistics:
-    """Statistics from an ``.npz`` file with ``mu`` and ``sigma``, as clean-fid and pyiqa keep them.
+    """Statistics from an ``.npz`` file with ``mu`` and ``sigma``, as in clean-fid and pyiqa.
 
-    Raises UserError, naming the file, where it holds anything else.
+    Raises a UserError that names the file if it holds anything else.
     """
     try:
         with path.open("rb") as file, np.load(file) as arrays:
@@ -46,11 +46,11 @@ def read_statistics(path: Path) -> Statistics:
 
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
-    """The squared distance; zero for equal statistics. Raises ValueError where sizes differ."""
+    """The squared distance; zero for equal statistics. Raises ValueError if sizes differ."""
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"{len(a.mean)} features and {len(b.mean)} cannot be compared")
     # C1 C2 has the eigenvalues of R C2 R with R = C1^(1/2), which is symmetric: real and stable,
-    # also where there are fewer images than features.
+    # even if there are fewer images than features.
     root = _root(a.covariance)
     eigenvalues = np.linalg.eigvalsh(root @ b.covariance @ root)
     cross = np.sqrt(np.maximum(eigenvalues, 0)).sum()

@@ -1,10 +1,9 @@
-"""LPIPS, NIQE, MUSIQ, CLIP-IQA and FID, through IQA-PyTorch (``pyiqa``) where it is installed.
+"""LPIPS, NIQE, MUSIQ, CLIP-IQA and FID, through IQA-PyTorch (``pyiqa``) if it is installed.
 
-The settings are those of the paper's release: LPIPS on VGG's features, and what pyiqa does when
-nothing is said (MUSIQ of KonIQ-10k, CLIP-IQA on ResNet-50, NIQE on luma, FID on clean-fid's
-resizing). Images are rounded to 8 bits first, as they would be saved: the figures are those of
-files that anybody could measure again. pyiqa works on a GPU where PyTorch sees one, else on the
-CPU.
+The settings are those of the paper's release: LPIPS on VGG's features, and the defaults of pyiqa
+for the others (MUSIQ of KonIQ-10k, CLIP-IQA on ResNet-50, NIQE on luma, FID with clean-fid's
+resizing). Images are rounded to 8 bits first, as they would be saved, so anybody can get the same
+figures from the saved files. pyiqa uses a GPU if PyTorch sees one, otherwise the CPU.
 """
 
 import tempfile
@@ -23,7 +22,7 @@ NAMES = ("lpips", "niqe", "musiq", "clipiqa", "fid")
 OPTIONS = {"lpips": {"net": "vgg"}}
 INSTALL = "pip install -r requirements-metrics.txt"
 
-# What each metric reads (pyiqa 0.1.16): folder under PyTorch's hub, where its file comes from.
+# The files that each metric reads (pyiqa 0.1.16): folder under PyTorch's hub, and address.
 STORE = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main"
 VGG = "https://download.pytorch.org/models/vgg16-397923af.pth"
 CLIP = (
@@ -43,16 +42,16 @@ Features = Float[np.ndarray, "n f"]
 
 
 class Fid(NamedTuple):
-    """Features of the images in a folder, and the statistics to compare theirs with."""
+    """A function from a folder to its images' features, and the statistics to compare with."""
 
     features: Callable[[Path], Features]
     reference: Statistics
 
 
 class Perceptual:
-    """The metrics that could be had: by image (:meth:`measure`), and FID over sets of images.
+    """The available metrics: of single images (:meth:`measure`), and FID of sets of images.
 
-    ``names``: the metrics by image. ``notes``: a line for each figure that was lost on the way.
+    ``names`` are the metrics of single images; ``notes`` has a line for each figure that failed.
     """
 
     def __init__(self, by_image: dict[str, Callable], fid: Fid | None):
@@ -72,9 +71,10 @@ class Perceptual:
         return list(self._notes.values())
 
     def measure(self, x: Batch, reference: Batch) -> dict[str, Float[np.ndarray, " b"]]:
-        """Each metric by image, of ``x`` in [0, 1] or clipped to it, against ``reference``.
+        """Each metric of each image in ``x``, clipped to [0, 1], against ``reference``.
 
-        NaN, with a note, where a metric cannot be had of an image: too few pixels, say.
+        If a metric fails on an image, for example because it is too small, the figure is NaN and a
+        note gives the reason.
         """
         restored, originals = _eight_bits(x), _eight_bits(reference)
         return {
@@ -87,20 +87,20 @@ class Perceptual:
 
     def _one(self, name: str, restored: PILImage.Image, original: PILImage.Image) -> float:
         try:
-            # pyiqa leaves the original aside where a metric needs none.
+            # pyiqa ignores the original if a metric needs none.
             value = float(self._by_image[name](restored, original))
-        except Exception as error:  # whatever a metric meets in an image, the others go on
+        except Exception as error:  # if a metric fails on an image, the others continue
             value, reason = np.nan, _line(error)
         else:
-            reason = f"pyiqa says {value}"
+            reason = f"pyiqa returned {value}"
         if np.isfinite(value):
             return value
         size = f"{restored.width}x{restored.height} pixels"
-        self._notes.setdefault(name, f"{name}: not to be had of an image of {size} ({reason})")
+        self._notes.setdefault(name, f"{name}: failed on an image of {size} ({reason})")
         return np.nan
 
     def add(self, stage: str, images: Batch) -> None:
-        """Count ``images``, in [0, 1] or clipped to it, to the set of ``stage``."""
+        """Add ``images``, clipped to [0, 1], to the set of ``stage``."""
         if self._fid is None or f"fid {stage}" in self._notes:
             return
         try:
@@ -108,16 +108,16 @@ class Perceptual:
                 for number, image in enumerate(_eight_bits(images)):
                     image.save(Path(folder) / f"{number}.png")
                 self._features.setdefault(stage, []).append(self._fid.features(Path(folder)))
-        except Exception as error:  # a full disk, or PyTorch out of memory: the others go on
+        except Exception as error:  # a full disk, or PyTorch out of memory: the others continue
             self._lose_fid(stage, error)
 
     def finish(
         self, stages: Sequence[str], gather: Callable[[Features], Features] = lambda rows: rows
     ) -> dict[str, float]:
-        """FID of each stage over all images added; without those that :attr:`notes` tells of.
+        """The FID of each stage over all added images; :attr:`notes` lists failed stages.
 
-        ``gather``: this process's features -> those of all processes, all of which call it for the
-        same ``stages``.
+        ``gather`` turns this process's features into those of all processes, which all call it for
+        the same ``stages``.
         """
         figures: dict[str, float] = {}
         if self._fid is None:
@@ -128,7 +128,7 @@ class Perceptual:
             lost, features = gather(lost), gather(np.concatenate(mine))
             try:
                 if lost.any():
-                    raise ValueError("a part of the images has no features")
+                    raise ValueError("some of the images have no features")
                 figures[stage] = frechet_distance(describe(features), self._fid.reference)
             except (ValueError, np.linalg.LinAlgError) as error:
                 self._lose_fid(stage, error)
@@ -136,7 +136,7 @@ class Perceptual:
 
     def _lose_fid(self, stage: str, error: Exception) -> None:
         self._features.pop(stage, None)
-        line = f"fid: not to be had of the stage {stage} ({_line(error)})"
+        line = f"fid: failed on the stage {stage} ({_line(error)})"
         self._notes.setdefault(f"fid {stage}", line)  # the first reason counts
 
 
@@ -144,16 +144,16 @@ NOTHING = Perceptual({}, None)  # no metric at all
 
 
 def open_perceptual(fid_reference: Path | None) -> tuple[Perceptual, list[str]]:
-    """The metrics that can be had here, and one line for each that cannot, with the remedy.
+    """The available metrics, and one line for each other one, with the remedy.
 
     ``fid_reference``: a folder of images, or an ``.npz`` file with their ``mu`` and ``sigma`` (the
-    release compares with ``ffhq_clean_trainval70k_512.npz``, from where pyiqa's weights come). Says
-    what will be downloaded before it is. Raises UserError where ``fid_reference`` is neither.
+    release uses ``ffhq_clean_trainval70k_512.npz``, from the same place as pyiqa's weights). Prints
+    a line before each download. Raises UserError if ``fid_reference`` is neither.
     """
     given = _open_reference(fid_reference)
     try:
         from pyiqa import create_metric
-    except Exception as error:  # PyTorch and torchvision that do not fit raise what they like
+    except Exception as error:  # an incompatible PyTorch and torchvision may raise anything
         absent = isinstance(error, ModuleNotFoundError) and error.name == "pyiqa"
         reason = "is not installed" if absent else f"cannot be loaded ({_line(error)})"
         return NOTHING, [f"{', '.join(NAMES)}: the package pyiqa {reason}; {INSTALL}"]
@@ -179,7 +179,7 @@ def _open_reference(path: Path | None) -> Path | Statistics | None:
     if path is None or path.is_dir():
         return path
     if path.suffix != ".npz" or not path.is_file():
-        raise UserError(f"{path}: FID compares with a folder of images or an .npz file; not there")
+        raise UserError(f"{path}: no such file; FID needs a folder of images or an .npz file")
     return read_statistics(path)
 
 
@@ -187,7 +187,7 @@ def _open_fid(metric: Callable, given: Path | Statistics) -> Fid:
     from pyiqa.archs.fid_arch import get_folder_features
 
     def features(folder: Path) -> Features:
-        # Without workers: they would be forks of a process in which JAX runs, and may hang.
+        # Without workers, which would be forks of a process in which JAX runs, and might hang.
         return get_folder_features(
             str(folder),
             metric.net.model,
@@ -200,12 +200,12 @@ def _open_fid(metric: Callable, given: Path | Statistics) -> Fid:
 
     if isinstance(given, Statistics):
         return Fid(features, given)
-    print(f"fid: looks at the images in {given}", flush=True)
+    print(f"fid: reading the images in {given}", flush=True)
     return Fid(features, describe(features(given)))
 
 
 def _absent(name: str) -> list[tuple[str, Path]]:
-    """(address, folder) of each of the metric's files that is not on this machine."""
+    """(address, folder) of each file of the metric that is missing on this machine."""
     from pyiqa.utils.download_util import DEFAULT_CACHE_DIR
 
     hub = Path(DEFAULT_CACHE_DIR).parent
@@ -221,9 +221,9 @@ def _announce(name: str) -> None:
 def _remedy(name: str, error: Exception) -> str:
     absent = _absent(name)
     if not absent:
-        return f"pyiqa cannot make it ({_line(error)}); {INSTALL}"
+        return f"pyiqa cannot create it ({_line(error)}); {INSTALL}"
     by_hand = ", and ".join(f"put {address} into {folder}" for address, folder in absent)
-    return f"its weights cannot be had ({_line(error)}); connect to the network, or {by_hand}"
+    return f"its weights are missing ({_line(error)}); connect to the network, or {by_hand}"
 
 
 def _eight_bits(images: Batch) -> list[PILImage.Image]:
@@ -232,5 +232,5 @@ def _eight_bits(images: Batch) -> list[PILImage.Image]:
 
 
 def _line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """The message of an error, in one line."""
     return " ".join(str(error).split()) or type(error).__name__

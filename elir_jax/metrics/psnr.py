@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio, as IQA-PyTorch defines it: over RGB in [0, 1], by image."""
+"""Peak signal-to-noise ratio of each image, as IQA-PyTorch defines it: on RGB in [0, 1]."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

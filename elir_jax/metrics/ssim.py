@@ -19,9 +19,9 @@ C2 = (0.03 * 255) ** 2
 
 
 def _luma(x: Image) -> Float[Array, "b h w 1"]:
-    # One colour in a thousand has its luma halfway between whole numbers, and the last bit of the
-    # sum decides. Clipping after weighting keeps compilers from fusing products into the sum, which
-    # would decide otherwise, and differently from program to program.
+    # For one colour in a thousand, luma lies halfway between whole numbers, and the last bit of the
+    # sum decides. Clipping after weighting prevents compilers from fusing products into the sum,
+    # which would change the decision, and differently from program to program.
     weights = jnp.asarray(LUMA).reshape(1, 1, 1, 3)
     red, green, blue = jnp.split(jnp.clip(x * weights, 0, weights), 3, axis=-1)
     return jnp.round(255.0 * (red + green + blue))
@@ -52,7 +52,7 @@ def ssim(x: Image, reference: Image) -> Float[Array, " b"]:
     if min(x.shape[1:3]) < WINDOW:
         raise ValueError(f"SSIM needs at least {WINDOW}x{WINDOW} pixels, got {x.shape[1:3]}")
     a, b = _luma(x), _luma(reference)
-    # Variances do not change with a shift of the grey values, and near zero float32 keeps more.
+    # A shift of the grey values does not change variances, and near zero float32 is more exact.
     shift_a, shift_b = _whole_mean(a), _whole_mean(b)
     a, b = a - shift_a, b - shift_b
     mean_a, mean_b = _window_mean(a), _window_mean(b)

@@ -5,13 +5,13 @@ shifted, never padded: on a side of length L the window of token i starts at
 ``clip(i - kernel // 2, 0, L - kernel)``, so every token sees ``kernel ** 2`` tokens. Two forms of
 this one function:
 
-- dense: all tokens against all, masked. The definition; quickest where the picture is small.
+- dense: all tokens against all, with a mask. It is the definition, and fastest for small pictures.
 - tiled: the tokens are cut into square tiles of side ``kernel + 1``. The windows of one tile lie
-  within ``2 kernel`` rows and columns, which are gathered by slices alone. Products of queries and
-  keys are 4 times as many as the windows hold (more where a side is no multiple of the tile), and
+  within ``2 kernel`` rows and columns, which slices alone can gather. It computes 4 times as many
+  products of queries and keys as the windows have (more if a side is no multiple of the tile), and
   gathered keys take ``(2 kernel / (kernel + 1)) ** 2`` times their size: 3.06 for a kernel of 7.
 
-Products are in the inputs' type, softmax in float32.
+Products have the type of the inputs; softmax is in float32.
 """
 
 import jax
@@ -23,14 +23,14 @@ Heads = Float[Array, "b h w heads e"]
 
 
 def global_attention(q: Heads, k: Heads, v: Heads, scale: float) -> Heads:
-    """Softmax of ``scale * q . k`` over all tokens, by head."""
+    """Softmax of ``scale * q . k`` over all tokens, for each head."""
     return _over_tokens(q, k, v, scale, None)
 
 
 def neighbourhood_attention(q: Heads, k: Heads, v: Heads, kernel: int, scale: float) -> Heads:
-    """The same over each token's ``kernel x kernel`` window, by the form with fewer products.
+    """The same over each token's ``kernel x kernel`` window, in the form with fewer products.
 
-    Raises ValueError for an even kernel and for a picture smaller than it.
+    Raises ValueError if the kernel is even or larger than the picture.
     """
     height, width = q.shape[1:3]
     if kernel % 2 == 0 or min(height, width) < kernel:
@@ -61,7 +61,7 @@ def tiled_neighbourhood(q: Heads, k: Heads, v: Heads, kernel: int, scale: float)
     tiles = len(rows) * len(columns)
 
     def cut(x, halo):
-        """(tiles of all pictures, tokens of a tile, heads, e), with its halo if asked for."""
+        """(tiles of all pictures, tokens of a tile, heads, e); ``halo``: tiles with their halo."""
         x = _cut(_cut(x, 1, kernel, halo), 3, kernel, halo)  # b, rows, in row, columns, in column
         return x.swapaxes(2, 3).reshape(batch * tiles, -1, heads, channels)
 
@@ -75,13 +75,13 @@ def tiled_neighbourhood(q: Heads, k: Heads, v: Heads, kernel: int, scale: float)
 
 
 def tiled_products(height: int, width: int, kernel: int) -> int:
-    """Pairs of a query and a key that the tiled form multiplies, a head and a picture."""
+    """The number of query-key products in the tiled form, for each head and picture."""
     tiles = -(-height // (kernel + 1)) * -(-width // (kernel + 1))
     return tiles * (kernel + 1) ** 2 * (2 * kernel) ** 2
 
 
 def _over_tokens(q, k, v, scale, mask):
-    """Attention among all tokens of a picture; each head is one by itself."""
+    """Attention among all tokens of a picture; each head has its own."""
     batch, height, width, heads, channels = q.shape
 
     def by_head(x):
@@ -93,10 +93,10 @@ def _over_tokens(q, k, v, scale, mask):
 
 
 def _attend(q, k, v, scale, mask):
-    """Many small attentions (n, tokens, heads, e), ``mask`` None or of n or 1.
+    """Many small attentions (n, tokens, heads, e); ``mask`` is None or has n or 1 entries.
 
-    A CPU takes them one after the other: XLA's products of many matrices at once are slower there.
-    Both give the same.
+    On a CPU they run one after the other, because XLA's batched matrix products are slower there.
+    Both ways give the same.
     """
 
     def together(q, k, v, mask):
@@ -111,16 +111,17 @@ def _attend(q, k, v, scale, mask):
 
 
 def _visible(queries, keys, length: int, kernel: int) -> Bool[np.ndarray, "q k"]:
-    """Which places of a side the window of each query holds; queries off the side see as its end.
+    """Which positions of a side are in the window of each query.
 
-    Queries of the padding need some key: a softmax over none is not a number.
+    Queries in the padding use the window of the nearest end: they need some key, because a softmax
+    over none is not a number.
     """
     start = np.clip(np.clip(queries, 0, length - 1) - kernel // 2, 0, length - kernel)[:, None]
     return (start <= keys) & (keys < start + kernel)
 
 
 def _padding(length: int, tile: int) -> tuple[int, int]:
-    """Places before and after a side that fill up its tiles, shared out evenly.
+    """The padding before and after a side that completes its tiles, half on each end.
 
     A tile's windows then lie within ``kernel // 2`` of it even at a border: the padding of one
     end is at most half a tile, and a shifted window reaches half a tile further in.
@@ -142,10 +143,10 @@ def _tile_mask(length: int, kernel: int) -> Bool[np.ndarray, "tiles q k"]:
 
 
 def _cut(x, axis: int, kernel: int, halo: bool):
-    """Turn one axis into (tiles, places of a tile); with ``halo``, the places its windows reach.
+    """Turn one axis into (tiles, positions of a tile); if ``halo``, all positions of its windows.
 
-    A tile with its halo is a block of ``kernel + 1`` places and most of the next block, so that
-    the gradient is slices and sums, too, not a scatter.
+    A tile with its halo is a block of ``kernel + 1`` positions and most of the next block, so that
+    the gradient also consists of slices and sums, not of a scatter.
     """
     tile = kernel + 1
     before, after = _padding(x.shape[axis], tile)

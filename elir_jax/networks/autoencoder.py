@@ -1,4 +1,4 @@
-"""An encoder and a decoder of one size, and a network as a pure function of its parameters."""
+"""An encoder with its decoder, and modules as pure functions of their parameters."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from elir_jax.types import Params
 
 @dataclasses.dataclass(frozen=True)
 class Autoencoder:
-    """Encoder and decoder of one size, in one compute type (parameters are float32 always).
+    """Encoder and decoder of one size, in one compute type (parameters are always float32).
 
-    ``rematerialize``: the backward pass computes the inside of residual blocks once more instead of
-    keeping it.
+    If ``rematerialize``, the backward pass computes the inside of residual blocks again instead of
+    keeping it in memory.
     """
 
     width: int = 64
@@ -54,7 +54,7 @@ def variables_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
     """The module as a function of (variables, inputs).
 
     If the compute type is float32, products are float32 too, unless the caller chose another
-    precision (``jax.default_matmul_precision``): GPUs and TPUs would shorten them otherwise.
+    precision (``jax.default_matmul_precision``); otherwise GPUs and TPUs would shorten them.
     """
     exact = jnp.dtype(dtype) == jnp.float32
 

@@ -1,9 +1,9 @@
-"""3x3 convolutions of large images with a weight gradient that a CPU computes at a good rate.
+"""3x3 convolutions of large images with a weight gradient that a CPU computes fast.
 
-The weight gradient is itself a convolution, with the whole image as its kernel. XLA's CPU backend
-loses most of the machine's rate there once image and gradient no longer fit its caches, and more
-with several images. Taken by image and by bands of rows, and summed, it is the same gradient:
-``python benchmarks/layers.py`` shows both. Elsewhere nothing changes.
+The weight gradient is itself a convolution, with the whole image as its kernel. If image and
+gradient do not fit the caches, XLA's CPU backend computes it slowly, and more slowly still for
+several images. The sum over images and bands of rows is the same gradient, and faster:
+``python benchmarks/layers.py`` shows both. On other devices nothing changes.
 """
 
 import itertools
@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-BAND = 16384  # pixels a band, and of the smallest image that is cut
-MOST_BANDS = 64  # in one gradient: each is compiled by itself
+BAND = 16384  # pixels of a band, and of the smallest image that is cut into bands
+MOST_BANDS = 64  # in one gradient, because each is compiled separately
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -21,7 +21,7 @@ def conv3x3(
     x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c c2"], stride: int = 1
 ) -> Float[Array, "b h2 w2 c2"]:
     """Convolution padded by 1 on every side."""
-    # The gradient is traced later, out of the reach of the caller's default.
+    # The gradient is traced later, when the caller's default no longer applies.
     return _conv3x3(x, kernel, stride, jax.config.jax_default_matmul_precision)
 
 
@@ -40,8 +40,8 @@ def _forward(x, kernel, stride, precision):
 
 def _backward(stride, precision, kept, dy):
     x, kernel = kept
-    # Chosen here, and not by platform_dependent, which traces every branch: up to 64 convolutions
-    # a layer that a GPU or a TPU then drops.
+    # Not with platform_dependent, which traces every branch: for a GPU or a TPU up to 64
+    # convolutions of each layer would be traced and then dropped.
     on_cpu = jax.default_backend() == "cpu"
     gradient = banded_weight_gradient if on_cpu else weight_gradient
     dkernel = gradient(x, dy, stride=stride, precision=precision)
@@ -60,15 +60,15 @@ def weight_gradient(
     precision=None,
     pad_rows: int = 1,
 ) -> Float[Array, "3 3 c c2"]:
-    """Gradient of the kernel, where ``dy`` is that of the output.
+    """Gradient of the kernel; ``dy`` is the gradient of the output.
 
-    With ``pad_rows=0`` ``x`` brings the rows around ``dy`` itself.
+    If ``pad_rows=0``, ``x`` contains the rows around ``dy`` itself.
     """
     return jax.lax.conv_general_dilated(
         x,
         dy,
         (1, 1),
-        # An even side leaves its last row or column unseen where the stride is 2.
+        # With a stride of 2, no output sees the last row or column of an even side.
         [(pad_rows, pad_rows - _unseen(x, dy, stride, 1, pad_rows)),
          (1, 1 - _unseen(x, dy, stride, 2, 1))],
         rhs_dilation=(stride, stride),
@@ -85,8 +85,8 @@ def _unseen(x, dy, stride, axis, pad):
 def banded_weight_gradient(
     x: Float[Array, "b h w c"], dy: Float[Array, "b h2 w2 c2"], *, stride: int = 1, precision=None
 ) -> Float[Array, "3 3 c c2"]:
-    """The same as a sum over images and bands of rows, added up in float32."""
-    if stride == 1 and dy.shape[3] < x.shape[3]:  # the wider one had better be the kernel
+    """The same as a sum over images and bands of rows, in float32."""
+    if stride == 1 and dy.shape[3] < x.shape[3]:  # faster if the wider one is the kernel
         turned = banded_weight_gradient(dy, x, precision=precision)
         return jnp.flip(turned, (0, 1)).swapaxes(2, 3)
     pixels, height = x.shape[1] * x.shape[2], dy.shape[1]

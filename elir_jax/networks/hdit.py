@@ -1,16 +1,16 @@
 """HDiT, the hourglass diffusion transformer: noisy picture and time -> velocity.
 
-Crowson et al., 2024 (https://arxiv.org/abs/2401.11605), with time embedded directly, as PMRF has
-it (Ohayon et al., 2025, https://arxiv.org/abs/2410.00418). Tokens are squares of ``patch`` pixels.
-Going down, each level's blocks are followed by a merge of 2x2 tokens into one; going up, tokens
-are split again and blended with those that the level kept: ``skip + fac (split - skip)``. A level
-has ``depth`` blocks on each side, the last one ``depth`` in all.
+Crowson et al., 2024 (https://arxiv.org/abs/2401.11605), with the time embedded directly, as in PMRF
+(Ohayon et al., 2025, https://arxiv.org/abs/2410.00418). Tokens are squares of ``patch`` pixels. On
+the way down, a merge of 2x2 tokens into one follows the blocks of each level. On the way up, tokens
+are split again and blended with the stored ones of the level: ``skip + fac (split - skip)``. A
+level has ``depth`` blocks on each side; the last one has ``depth`` in total.
 
-The same network with ``style=LATENT`` is Latent-PMRF's (https://arxiv.org/abs/2507.00447), which
-takes latents: 3x3 convolutions stand for patches, merges and splits.
+With ``style=LATENT`` this is the network of Latent-PMRF (https://arxiv.org/abs/2507.00447), which
+takes latents: 3x3 convolutions replace patches, merges and splits.
 
-Random frequencies, which embed the time and never change, are in a collection of their own,
-``constants``; neither optimizer nor average shall touch them.
+Random frequencies, which embed the time and never change, are in a separate collection,
+``constants``; neither optimizer nor average may change them.
 """
 
 import math
@@ -25,11 +25,11 @@ from elir_jax.networks.layers import conv
 from elir_jax.networks.transformer import PIXEL, Block, Mapping, RMSNorm, Style, Tokens, linear
 from elir_jax.types import Time
 
-AUGMENTATIONS = 9  # of HDiT's second condition, which PMRF leaves at zero
+AUGMENTATIONS = 9  # size of HDiT's second condition, which is zero in PMRF
 
 
 class HDiT(nn.Module):
-    """Picture (b, h, w, c) and a time each -> (b, h, w, out_channels), float32.
+    """Pictures (b, h, w, c) and their times (b,) -> (b, h, w, out_channels), float32.
 
     Sides must be multiples of ``patch * 2 ** (levels - 1)`` and, in a level of neighbourhood
     attention, hold a kernel of tokens.
@@ -38,7 +38,7 @@ class HDiT(nn.Module):
         widths: channels of each level.
         depths: blocks of each level, counted on one side.
         kernels: side of each level's neighbourhood; 0 is attention over all tokens.
-        patch: pixels a side of a token; 1 where convolutions resize.
+        patch: side of a token in pixels; 1 if convolutions resize.
         mapping_width: channels of the condition.
         mapping_depth: blocks of the mapping network.
 
@@ -89,11 +89,11 @@ class HDiT(nn.Module):
 
     def _check(self, x):
         if not len(self.widths) == len(self.depths) == len(self.kernels):
-            raise ValueError("HDiT: widths, depths and kernels must be of one length")
+            raise ValueError("HDiT: widths, depths and kernels must have the same length")
         if wrong := [width for width in self.widths if width % self.head_dim]:
             raise ValueError(f"HDiT: widths must be multiples of {self.head_dim}, got {wrong}")
         if self.style.resize == "conv" and self.patch != 1:
-            raise ValueError(f"HDiT: patch must be 1 where convolutions resize, got {self.patch}")
+            raise ValueError(f"HDiT: patch must be 1 if convolutions resize, got {self.patch}")
         if x.shape[1] % self.factor or x.shape[2] % self.factor:
             raise ValueError(f"HDiT: sides must be multiples of {self.factor}, got {x.shape[1:3]}")
 
@@ -108,7 +108,7 @@ class HDiT(nn.Module):
         return Mapping(self.mapping_depth, self.style, name="mapping")(condition)
 
     def _frequencies(self, name, inputs):
-        """Normal draws, made once."""
+        """Normal random numbers, drawn once."""
         shape = (self.mapping_width // 2, inputs)
         return self.variable(
             "constants", name, lambda: jax.random.normal(self.make_rng("params"), shape)

@@ -66,7 +66,7 @@ def conv(
 
 
 def _conv3x3(x, kernel, strides, *padding, **options):
-    """Flax's hook; what else it says is what :func:`conv` gave it."""
+    """Flax's hook; its other arguments are those of :func:`conv`."""
     return conv3x3(x, kernel, strides[0])
 
 
@@ -137,7 +137,7 @@ class CollapsibleConv(nn.Module):
 def collapse_block(block: Params) -> Params:
     """Contract one expanded block into the kernel and bias of a single 3x3 convolution.
 
-    Exact with zero padding too: the 1x1 convolution, biases included, acts on each pixel after it.
+    This is exact with zero padding too, because the 1x1 convolution acts on each pixel afterwards.
     """
     project, exact = block["project_kernel"], jax.lax.Precision.HIGHEST
     kernel = jnp.einsum("hwim,mo->hwio", block["expand_kernel"], project, precision=exact)
@@ -146,9 +146,9 @@ def collapse_block(block: Params) -> Params:
 
 
 def collapse(params: Params) -> Params:
-    """Collapse every expanded block of a parameter tree; the rest is returned as it is.
+    """Collapse every expanded block of a parameter tree; the rest is returned unchanged.
 
-    The result belongs to the same networks built with ``form="plain"``.
+    The result fits the same networks with ``form="plain"``.
     """
     if not isinstance(params, dict):
         return params
@@ -160,7 +160,7 @@ def collapse(params: Params) -> Params:
 def time_embedding(t: Time, dim: int) -> Float[Array, "b {dim}"]:
     """Cosines, then sines, of ``1000 t f`` for ``dim / 2`` frequencies f from 1 down to 1/10000.
 
-    The frequencies are rounded to float32 as the reference rounds them: a last-digit change there
+    The frequencies are rounded to float32 as in the release, because a change in their last digit
     is multiplied by 1000 before the cosine.
     """
     if dim % 2:

@@ -1,9 +1,9 @@
 """A linear autoencoder of TAESD's shape, and the TAESD of twice its width that computes the same.
 
-Without its residual blocks and ReLUs, TAESD is a chain of convolutions. That chain costs a
-twentieth of a step and learns colours and edges in minutes. A ReLU network computes the same if it
-carries each number ``v`` as the pair ``(relu(v), relu(-v))`` and if its residual blocks add
-nothing; training then goes on from there instead of from noise.
+Without its residual blocks and ReLUs, TAESD is a chain of convolutions. A training step of that
+chain costs a twentieth, and it learns colours and edges in minutes. A ReLU network computes the
+same if it has each number ``v`` as the pair ``(relu(v), relu(-v))`` and if its residual blocks add
+nothing. So training can continue from there instead of starting from noise.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Axial rotary positions: where a token lies, told to queries and keys by rotating them.
+"""Axial rotary positions: queries and keys are rotated by the position of their token.
 
 Crowson et al., 2024 (HDiT, https://arxiv.org/abs/2401.11605). A token has a row and a column in
 [-1, 1]; every head turns half of its channels by angles ``position * frequency``, half of them by
@@ -27,20 +27,20 @@ def positions(height: int, width: int) -> Float[np.ndarray, "h w 2"]:
 
 
 def frequencies(heads: int, head_dim: int) -> Float[np.ndarray, "heads f"]:
-    """``head_dim / 8`` frequencies a head, between them ``heads * head_dim / 8`` from pi to 10 pi.
+    """``head_dim / 8`` frequencies for each head; all together range from pi to 10 pi.
 
-    Raises ValueError for a ``head_dim`` that is no multiple of 8.
+    Raises ValueError if ``head_dim`` is no multiple of 8.
     """
     if head_dim % 8:
         raise ValueError(f"head_dim must be a multiple of 8, got {head_dim}")
     count = heads * head_dim // 8
     ratio = math.log(HIGHEST / LOWEST) * np.arange(count) / count
-    exponents = (math.log(LOWEST) + ratio).astype(np.float32)  # rounded there as in the reference
+    exponents = (math.log(LOWEST) + ratio).astype(np.float32)  # rounded here, as in the reference
     return np.exp(exponents).reshape(head_dim // 8, heads).T.copy()
 
 
 def angles(height: int, width: int, heads: int, head_dim: int) -> Float[Array, "h w heads a"]:
-    """Radians by which each token's channels turn, ``head_dim / 4`` a head: rows, then columns."""
+    """Angles in radians for each token, ``head_dim / 4`` for each head: rows, then columns."""
     place = jnp.asarray(positions(height, width))[:, :, None]
     frequency = frequencies(heads, head_dim)[None, None]
     return jnp.concatenate([place[..., i : i + 1] * frequency for i in (0, 1)], axis=-1)

@@ -1,7 +1,7 @@
 """Latent MMSE estimator: residual-in-residual dense blocks with SiLU (section 7.1.1).
 
-RRDB is ESRGAN's (Wang et al., 2018): each dense block sees all that came before it, residuals are
-scaled by 0.2, and one long shortcut spans the cascade.
+RRDB comes from ESRGAN (Wang et al., 2018): each convolution of a dense block sees all earlier
+outputs, residuals are scaled by 0.2, and one long shortcut spans all blocks.
 """
 
 import flax.linen as nn
@@ -12,8 +12,8 @@ from elir_jax.networks.layers import CollapsibleConv
 from elir_jax.types import Latent
 
 RESIDUAL_SCALE = 0.2
-CONVS = 5  # convolutions a dense block
-DENSE_BLOCKS = 3  # dense blocks an RRDB
+CONVS = 5  # convolutions in each dense block
+DENSE_BLOCKS = 3  # dense blocks in each RRDB
 
 
 class DenseBlock(nn.Module):

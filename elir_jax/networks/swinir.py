@@ -2,10 +2,10 @@
 
 Liang et al., 2021 (https://arxiv.org/abs/2108.10257), in the form that DifFace trained and PMRF
 uses: pixels are unshuffled by 8, groups of Swin blocks work at 1/8 of the picture's sides, and
-three doublings lead back. Blocks attend within windows of 8x8 tokens; those of every second block
-are shifted by half a window, around the edge, where tokens from opposite edges do not mix.
+three doublings restore the size. Blocks attend within windows of 8x8 tokens. In every second block
+the windows are shifted cyclically by half a window; tokens from opposite edges do not mix.
 
-While training, blocks are left out at random (stochastic depth), later ones more often.
+In training, blocks are skipped at random (stochastic depth), later ones more often.
 """
 
 import math
@@ -25,8 +25,8 @@ SHUFFLE, WINDOW = 8, 8
 FACTOR = SHUFFLE * WINDOW  # sides of a picture are multiples of it: windows are whole
 DOUBLINGS = int(math.log2(SHUFFLE))
 EXPANSION = 2  # hidden width of a block's feed-forward half, in widths
-DROP_PATH = 0.1  # chance of the last block to be left out
-SEPARATE = -100.0  # added to the logits of tokens that shall not mix
+DROP_PATH = 0.1  # probability that the last block is skipped
+SEPARATE = -100.0  # added to the logits of tokens that must not mix
 
 Tokens = Float[Array, "b h w c"]
 
@@ -39,7 +39,7 @@ class SwinIR(nn.Module):
     Attributes:
         width: channels of the tokens.
         depths: blocks of each group.
-        heads: of each block.
+        heads: attention heads of each block.
         features: channels on the way back to pixels.
 
     Raises ValueError for sides and sizes that do not fit.
@@ -130,7 +130,7 @@ class SwinBlock(nn.Module):
         return nn.Dense(features, dtype=self.dtype, kernel_init=_NEAR_ZERO, name=name)(x)
 
 
-# The reference cuts this normal at +-2, a hundred of its deviations.
+# The release truncates this normal distribution at +-2, a hundred of its deviations.
 _NEAR_ZERO = nn.initializers.normal(0.02)
 
 
@@ -172,7 +172,7 @@ def shift_mask(height: int, width: int) -> Float[Array, "windows q k"]:
     """-100 between tokens of shifted windows that come from opposite edges of the picture."""
 
     def region(length):
-        """Of each place after the shift: inside, at the last window's first half, at its second."""
+        """The region of each position: inside, or first or second half of the last window."""
         place = np.arange(length)
         return (place >= length - WINDOW).astype(int) + (place >= length - WINDOW // 2)
 

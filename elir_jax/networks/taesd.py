@@ -12,11 +12,11 @@ from jaxtyping import Array, Float
 from elir_jax.networks.layers import conv
 from elir_jax.types import Image, Latent
 
-FACTOR = 8  # pixels a latent, along each side
+FACTOR = 8  # pixels per latent, along each side
 STAGES = 3
-BLOCKS = 3  # residual blocks a stage
-CLAMP = 3.0  # the decoder bends its input into (-3, 3)
-# How far either network sees around a pixel: each convolution by one pixel of its own resolution.
+BLOCKS = 3  # residual blocks in each stage
+CLAMP = 3.0  # the decoder limits its input to (-3, 3)
+# How far either network sees around a pixel: each convolution adds one pixel of its resolution.
 SEES = 4 + sum(2**s + 3 * BLOCKS * 2 ** (s + 1) for s in range(STAGES)) + FACTOR  # 145 pixels
 HALO = -(-SEES // FACTOR)  # the same in whole latents
 
@@ -36,7 +36,7 @@ class ResidualBlock(nn.Module):
 
 
 def _block(rematerialize: bool) -> type[nn.Module]:
-    """The residual block; one that keeps its input alone for the backward pass, if asked."""
+    """The residual block; if ``rematerialize``, it keeps only its input for the backward pass."""
     return nn.remat(ResidualBlock) if rematerialize else ResidualBlock
 
 

@@ -1,8 +1,9 @@
 """Pieces of HDiT: norms, attention and gated feed-forward blocks, the mapping network.
 
 Crowson et al., 2024 (https://arxiv.org/abs/2401.11605). Blocks are residual; each normalises its
-input by its root mean square, with a gain that the condition sets. Norms, rotations and softmax
-are computed in float32, and so is all that acts on the condition, which is one vector a sample.
+input by its root mean square, with a gain that the condition sets. Norms, rotations, softmax and
+everything that acts on the condition are computed in float32. The condition is one vector for each
+sample.
 """
 
 import dataclasses
@@ -29,10 +30,10 @@ Condition = Float[Array, "b d"]
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """What two published transformers of this family do differently.
+    """The differences between two published transformers of this family.
 
     Attributes:
-        scaling: logits are cosine similarities times a learned factor a head, or ``q . k /
+        scaling: logits are cosine similarities times a learned factor for each head, or ``q . k /
             sqrt(head_dim)``.
         gate: which half of a block's widened channels is the gate.
         depthwise: whether a 3x3 depth-wise convolution follows each widening map.
@@ -40,8 +41,8 @@ class Style:
         zero_out: whether the last map of each block, and of the network, starts at zero.
         hidden_multiple: hidden widths are rounded to a multiple of it.
         resize: squares of tokens are merged and split by linear maps, or by 3x3 convolutions.
-        augmentation: whether the condition has the constant that is left of HDiT's second input.
-        out_eps: of the network's last norm.
+        augmentation: whether the condition has the constant that remains of HDiT's second input.
+        out_eps: eps of the network's last norm.
     """
 
     scaling: Literal["cosine", "plain"] = "cosine"
@@ -110,7 +111,7 @@ class RMSNorm(nn.Module):
 
 
 def adaptive_norm(x: Tokens, condition: Condition, style: Style, name: str) -> Tokens:
-    """Norm with gain ``1 + linear(condition)``, the map 0 at first; a submodule of the caller."""
+    """Norm with gain ``1 + linear(condition)``, initially 1; a submodule of the caller."""
     gain = 1 + linear(condition, x.shape[-1], use_bias=style.biases, zero=True, name=name)
     return rms_norm(x, gain[:, None, None])
 
@@ -131,7 +132,7 @@ def geglu(x: Float[Array, "*any c"], gate: str) -> Float[Array, "*any c2"]:
 
 
 class Depthwise(nn.Module):
-    """3x3 convolution of each channel by itself, padded by 1."""
+    """3x3 convolution of each channel separately, padded by 1."""
 
     use_bias: bool
     dtype: DTypeLike = jnp.float32
@@ -142,8 +143,8 @@ class Depthwise(nn.Module):
         init = uniform_fan_in(9)
         kernel = self.param("kernel", init, (3, 3, channels)).astype(self.dtype)
         padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        # Nine shifted products: XLA's CPU backend takes ten times as long for a convolution of so
-        # many groups, and for its gradient.
+        # Nine shifted products: for a convolution with so many groups, and for its gradient, XLA's
+        # CPU backend takes ten times as long.
         y = sum(
             padded[:, i : i + height, j : j + width] * kernel[i, j].reshape(1, 1, 1, -1)
             for i in range(3)
@@ -216,7 +217,7 @@ class Block(nn.Module):
 
 
 class Mapping(nn.Module):
-    """The condition's own network: ``depth`` feed-forward blocks between two norms, in float32."""
+    """The network of the condition: ``depth`` feed-forward blocks between two norms, float32."""
 
     depth: int
     style: Style

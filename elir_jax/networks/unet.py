@@ -1,7 +1,8 @@
 """Velocity network: a U-Net of convolutions only (section 7.1.2), as the release builds it.
 
-Strided convolutions go down, 4x4 transposed ones go up, every residual block has a 1x1 shortcut.
-``channel_multipliers=(1, 2, 1, 2)`` is the release's; a multiplier of 1 keeps the resolution.
+Strided convolutions shrink, 4x4 transposed ones enlarge, and every residual block has a 1x1
+shortcut. ``channel_multipliers=(1, 2, 1, 2)`` is the release's; a multiplier of 1 keeps the
+resolution.
 """
 
 import flax.linen as nn
@@ -31,7 +32,7 @@ class NormActConv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        # The two-pass variance: the fast one loses digits where a group's mean is large.
+        # The two-pass variance: the fast one loses digits if the mean of a group is large.
         h = nn.GroupNorm(
             GROUPS, epsilon=EPSILON, use_fast_variance=False, dtype=self.dtype, name="norm"
         )(x)
@@ -112,7 +113,7 @@ class UNet(nn.Module):
 
     @property
     def factor(self) -> int:
-        """What must divide the latents' height and width."""
+        """The number that must divide the height and width of the latents."""
         return 2 ** sum(m != 1 for m in self.channel_multipliers)
 
     def _check(self, z: Latent) -> None:

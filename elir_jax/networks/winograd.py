@@ -1,9 +1,9 @@
 """3x3 convolution by Winograd's F(2x2, 3x3): 16 products for 4 outputs instead of 36.
 
-Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), section 4.1. It pays
-where the products outweigh the transforms: many channels and an image that stays in the caches,
-which is a CPU in the latent networks. Kernels are transformed once, before. The result differs
-from the direct one by float32 rounding.
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), section 4.1. It is
+faster if the products take longer than the transforms: with many channels and an image that fits
+the caches, as in the latent networks on a CPU. Kernels are transformed once, beforehand. The result
+differs from the direct one by float32 rounding.
 """
 
 import jax
@@ -13,30 +13,30 @@ from jaxtyping import Array, Float
 
 from elir_jax.types import Params
 
-FEWEST_CHANNELS = 64  # on either side; below, the transforms cost what the products save
-LARGEST = 128 * 128  # pixels of all images; beyond, 4 times the input no longer fits the caches
+FEWEST_CHANNELS = 64  # in and out; with fewer, the transforms cost what the products save
+LARGEST = 128 * 128  # pixels of all images; with more, 4 times the input does not fit the caches
 
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 
 
 def is_wide(channels: int, features: int) -> bool:
-    """Whether a convolution has channels enough."""
+    """Whether a convolution has enough channels."""
     return min(channels, features) >= FEWEST_CHANNELS
 
 
 def transform_kernel(kernel: Float[Array, "3 3 c c2"]) -> Float[Array, "4 4 c c2"]:
-    """``G k G^T`` of every pair of channels."""
+    """``G k G^T`` for every pair of channels."""
     return jnp.einsum("ai,bj,ijcd->abcd", G, G, kernel, precision=jax.lax.Precision.HIGHEST)
 
 
 def original_kernel(u: Float[Array, "4 4 c c2"]) -> Float[Array, "3 3 c c2"]:
-    """The kernel that was transformed, to rounding."""
+    """The inverse of :func:`transform_kernel`, to rounding."""
     rows = jnp.stack([u[0], u[1] - u[2], u[3]])
     return jnp.stack([rows[:, 0], rows[:, 1] - rows[:, 2], rows[:, 3]], axis=1)
 
 
 def transform_kernels(params: Params) -> Params:
-    """A network's parameters with the kernels of its wide :class:`CollapsibleConv` transformed."""
+    """The parameters, with the kernels of every wide :class:`CollapsibleConv` transformed."""
 
     def one(name: str, child):
         if not isinstance(child, dict):

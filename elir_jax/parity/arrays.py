@@ -1,7 +1,7 @@
-"""Recorded arrays, by name: read from a file, and asked for as rows of a comparison.
+"""Recorded arrays, by name: read them from a file, and compare with them in rows.
 
-They are laid out as in docs/numerics.md: ``*_over`` of expanded networks, ``*_flat`` of collapsed
-ones, ``/NAME`` of the release's tensor of that name.
+docs/numerics.md describes their layout: ``*_over`` for expanded networks, ``*_flat`` for collapsed
+ones, ``/NAME`` for the release's tensor of that name.
 """
 
 import json
@@ -24,12 +24,12 @@ def read_arrays(path: Path) -> Arrays:
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except Exception as error:  # whatever a damaged archive makes the reader raise
+    except Exception as error:  # a damaged archive may raise anything
         raise UserError(f"{path}: not an .npz file of plain arrays ({error})") from error
 
 
 class Recording:
-    """The arrays of one kind of network, asked for by name."""
+    """The arrays of one kind of network, by name."""
 
     def __init__(self, arrays: Arrays, kind: str):
         self.arrays, self.kind = arrays, kind
@@ -39,18 +39,18 @@ class Recording:
             raise UserError(f"config is not JSON: {error}") from error
 
     def find(self, name: str) -> np.ndarray | None:
-        """The array of this kind, or the one of both kinds, or None."""
+        """The array of this kind of network, or the one for both kinds, or None."""
         return self.arrays.get(f"{name}_{self.kind}", self.arrays.get(name))
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """The same; raises UserError where it is missing."""
+        """The same; raises UserError if it is missing."""
         array = self.find(name)
         if array is None:
             raise UserError(f"the golden file has no key {name} (or {name}_{self.kind})")
         return array
 
     def setting(self, *names: str):
-        """A value of the configuration; raises UserError where it is missing."""
+        """A value of the configuration; raises UserError if it is missing."""
         value = self.config
         for name in names:
             if name not in value:
@@ -59,12 +59,12 @@ class Recording:
         return value
 
     def by_parameter(self, name: str) -> Arrays:
-        """All of ``name/PARAMETER``."""
+        """All arrays ``name/PARAMETER``."""
         prefix = f"{name}_{self.kind}/"
         return {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
 
     def row(self, stage: str, ours, name: str, tolerance: Tolerance) -> Row:
-        """Compare with the array ``name``; a missing one fails."""
+        """Compare with the array ``name``; if it is missing, the row fails."""
         theirs = self.find(name)
         if theirs is None:
             return failed(stage, f"no key {name}", tolerance)
@@ -77,7 +77,7 @@ def parameter_rows(
     theirs: Mapping[str, ArrayLike],
     tolerance: Callable[[str], Tolerance],
 ) -> list[Row]:
-    """A row a parameter; one that only one side has fails."""
+    """One row for each parameter; it fails if only one side has the parameter."""
     rows = []
     for name in [*ours, *(theirs.keys() - ours.keys())]:
         label = f"{stage} {name}"

@@ -1,8 +1,8 @@
-"""The user's own checkout of the PyTorch release, run on given images, noise and times.
+"""Run the user's own checkout of the PyTorch release on given images, noise and times.
 
-Its networks, losses and average are imported from where the user has them; nothing of them enters
-this project. What they compute is recorded under the names of docs/numerics.md, as
-``elir_jax.parity.recording`` compares them.
+Its networks, losses and average are imported from the user's folder; this project contains none of
+them. Their results are recorded under the names of docs/numerics.md, which
+``elir_jax.parity.recording`` compares.
 """
 
 import copy
@@ -23,18 +23,18 @@ from elir_jax.weights.layouts import Source
 from elir_jax.weights.sizes import Sizes
 
 LOSSES = ("fm_loss", "cfm_loss", "l2_fm_loss", "l2_fm_mse_loss", "l2_cfm_loss", "l2_cfm_mse_loss")
-SMALL = 10_000  # entries; gradients up to this size are recorded whole
+SMALL = 10_000  # entries; gradients up to this size are recorded completely
 TRAJECTORY = 10  # updates
-# What comes before them, so that the decay, which ramps up over 2000 updates, is 0.92 there: at the
-# start of its ramp the average cannot be told from the parameters.
+# The updates before them: so the decay, which ramps up over 2000 updates, is 0.92. At the start of
+# the ramp the average could not be distinguished from the parameters.
 EMA_UPDATES = 5000
 
 
 def default_settings(num_steps: int, sigma_s: float) -> dict:
-    """Settings of both sides: the release's, for K steps and a source noise, but for AdamW's.
+    """Settings of both sides: the release's, for K steps and a source noise, except for AdamW's.
 
-    Its eps is large, so that entries of a gradient that are rounding are not divided by themselves;
-    its weight decay is, so that ten updates show it.
+    AdamW's eps is large, so that gradient entries that are only rounding are not divided by
+    themselves. Its weight decay is large, so that ten updates show it.
     """
     return {
         "k_steps": num_steps,
@@ -55,7 +55,7 @@ def default_settings(num_steps: int, sigma_s: float) -> dict:
 class Checkout:
     """The release's networks with the weights of ``source``.
 
-    Raises UserError where torch or the checkout cannot be imported, or the weights do not fit it.
+    Raises UserError if torch or the checkout cannot be imported, or if the weights do not fit.
     """
 
     def __init__(self, repository: Path, source: Source, sizes: Sizes, settings: dict):
@@ -99,7 +99,7 @@ class Checkout:
             model.load_state_dict(tensors)
         except (AttributeError, TypeError, RuntimeError) as error:
             raise UserError(
-                f"{repository}: its networks do not take {source.path}: {error}"
+                f"{repository}: its networks cannot load {source.path}: {error}"
             ) from error
         self.model, self.losses, self.average = model, losses, averages.ModelEMA
 
@@ -196,7 +196,7 @@ class Checkout:
         return self.torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
 
     def _array(self, value) -> np.ndarray:
-        """Back again; what is not a picture of theirs stays as it is."""
+        """NCHW -> NHWC; arrays without four axes stay as they are."""
         if not isinstance(value, self.torch.Tensor):
             return value
         array = value.detach().numpy()
@@ -218,13 +218,13 @@ def draw_noise(seed: int, batch: int, latent: tuple[int, int, int]) -> Arrays:
 
 def _import(repository: Path, *names: str):
     if not (repository / "ELIR").is_dir():
-        raise UserError(f"{repository}: no folder ELIR in it; name a checkout of the release")
+        raise UserError(f"{repository}: has no folder ELIR; name a checkout of the release")
     sys.path.insert(0, str(repository.resolve()))
     try:
         return [importlib.import_module(f"ELIR.{name}") for name in names]
     except ImportError as error:
         raise UserError(
-            f"{repository}: cannot be imported ({error}); install what it needs"
+            f"{repository}: cannot be imported ({error}); install its requirements"
         ) from error
     finally:
         sys.path.pop(0)

@@ -1,7 +1,8 @@
-"""A tensor in three numbers: sums of its entries with random signs.
+"""Describe a tensor by three numbers: sums of its entries with random signs.
 
-A norm and a sum stay as they are where entries change places; these do not. Their mean square is
-the squared norm, and errors that do not know the signs change them by about the errors' own norm.
+Swapping entries changes these sums, but neither a norm nor a plain sum. Their mean square is the
+squared norm, and errors that are independent of the signs change them by about the norm of the
+errors.
 """
 
 import zlib
@@ -9,11 +10,11 @@ import zlib
 import numpy as np
 
 PROBES = 3
-CERTAIN = 5.0  # standard deviations: of thousands of sums none errs by more
+CERTAIN = 5.0  # standard deviations; even among thousands of sums none errs by more
 
 
 def probes(name: str, tensor: np.ndarray) -> np.ndarray:
-    """Three sums of a tensor in the release's layout; the signs follow from its name alone."""
+    """Three sums of a tensor in the release's layout; the signs follow from its name."""
     entries = np.asarray(tensor, np.float64).ravel()
     words = -(-entries.size // 64)
     bits = np.random.PCG64(zlib.crc32(name.encode())).random_raw(PROBES * words)

@@ -1,9 +1,8 @@
-"""Our numbers against recorded ones: every stage, loss, gradient and a training trajectory.
+"""Compare with recorded numbers: every stage, loss, gradient and a training trajectory.
 
-Each stage is fed the recorded input of that stage,
-so that an error is charged to the stage that makes it. Weights that are expanded are compared with
-the arrays ``*_over``, collapsed ones with ``*_flat``. All settings come from the arrays' ``config``
-and from the tensors.
+Each stage gets the recorded input of that stage, so that an error is counted only in the stage that
+makes it. Expanded weights are compared with the arrays ``*_over``, collapsed ones with ``*_flat``.
+All settings come from the ``config`` of the arrays and from the tensors.
 """
 
 import dataclasses
@@ -26,7 +25,7 @@ from elir_jax.weights.sizes import Sizes, read_sizes
 LATENT = Tolerance(absolute=2e-5)
 PIXELS = Tolerance(absolute=1e-4)
 LOSS = Tolerance(relative=1e-5)
-GRADIENT = 1e-4  # of an entry, of the largest one
+GRADIENT = 1e-4  # error of an entry, relative to the largest one
 # A time of [0, 1] may be recorded one unit in the last place (2^-24) from the one that was
 # embedded, and is multiplied by TIME_SCALE.
 EMBEDDING = Tolerance(absolute=TIME_SCALE * 2.0**-24 + 1e-6)
@@ -38,10 +37,10 @@ def kind_of(sizes: Sizes) -> str:
 
 
 def compare_golden(arrays: Arrays, source: Source, form: str = "collapsing") -> list[Row]:
-    """All rows; ``form`` says how expanded blocks are run. Raises UserError for lacking inputs."""
+    """All rows; ``form`` says how expanded blocks run. Raises UserError if inputs are missing."""
     sizes = read_sizes(source)
     if sizes.velocity is None:
-        raise UserError(f"{source.path}: an autoencoder alone; give a checkpoint of the release")
+        raise UserError(f"{source.path}: only an autoencoder; give a checkpoint of the release")
     sizes = sizes.with_form(form)
     golden = Recording(arrays, kind_of(sizes))
     recorded = golden.setting("unet", "hid_channels"), golden.setting("mmse", "c_hid")
@@ -88,9 +87,9 @@ def restoration_rows(golden: Recording, sizes: Sizes, params) -> list[Row]:
 
 
 def loss_rows(golden: Recording, sizes: Sizes, params, entry: float) -> list[Row]:
-    """The six losses, the gradients by parameter, ten steps of training and their average.
+    """The six losses, the gradients of each parameter, ten training steps and their average.
 
-    ``entry``: how far an entry of a gradient may be off, of the largest one.
+    ``entry`` is the tolerance for an entry of a gradient, relative to the largest one.
     """
     objective = ElirObjective(
         num_segments=golden.setting("k_steps"),

@@ -1,4 +1,4 @@
-"""The table of a comparison: one row a stage, with its errors, its tolerance and the verdict."""
+"""The table of a comparison: each stage with its errors, its tolerance and the verdict."""
 
 import json
 from pathlib import Path
@@ -19,19 +19,19 @@ class Tolerance(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One comparison; errors are NaN where there was nothing to compare, and ``note`` says why."""
+    """One comparison; if there was nothing to compare, errors are NaN and ``note`` says why."""
 
     stage: str
     shape: tuple[int, ...]
     max_abs_error: float
-    relative_error: float  # of the largest magnitude
+    relative_error: float  # relative to the largest magnitude
     tolerance: Tolerance
     passed: bool
     note: str = ""
 
 
 def compare(stage: str, ours, theirs, tolerance: Tolerance) -> Row:
-    """Compare two arrays; other shapes and values that are not finite fail."""
+    """Compare two arrays; different shapes and values that are not finite fail."""
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if ours.shape != theirs.shape:
         return failed(stage, f"ours has shape {ours.shape}", tolerance, theirs.shape)
@@ -43,12 +43,12 @@ def compare(stage: str, ours, theirs, tolerance: Tolerance) -> Row:
 
 
 def failed(stage: str, note: str, tolerance: Tolerance, shape: tuple[int, ...] = ()) -> Row:
-    """A row with nothing to compare."""
+    """A failed row without a comparison."""
     return Row(stage, shape, float("nan"), float("nan"), tolerance, False, note)
 
 
 def print_table(rows: list[Row]) -> None:
-    """All rows, then those that failed once more, then the count."""
+    """Print all rows, then the failed ones again, then the count."""
     width = max(len(row.stage) for row in rows)
     print(f"{'stage':<{width}}  {'shape':<18} {'max abs':>9} {'relative':>9}  tolerance")
     for row in rows:
@@ -71,7 +71,7 @@ def _line(row: Row, width: int) -> str:
 
 
 def write_json(path: Path, rows: list[Row], **more) -> None:
-    """The rows, and what else was found, as JSON; errors that are not finite become null."""
+    """Write the rows and ``more`` as JSON; errors that are not finite become null."""
 
     def number(value: float) -> float | None:
         return value if np.isfinite(value) else None

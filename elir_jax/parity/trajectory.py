@@ -1,11 +1,11 @@
-"""What training makes of the parameters, against what was recorded: gradients, and ten updates.
+"""Compare training with a recording: gradients, and the parameters after ten updates.
 
-Every tensor is compared by its probes (:mod:`elir_jax.parity.probes`): its gradient, what ten
-updates added to it, and how far its average then is from it, each relative to the norm of that very
-thing. So an average that is no average fails, and so does a weight decay that is left out.
+Every tensor is compared by its probes (:mod:`elir_jax.parity.probes`): its gradient, its change by
+ten updates, and the difference between its average and itself afterwards, each relative to its own
+norm. So a wrong average fails, and so does a missing weight decay.
 
-Older recordings hold norms and sums of parameters and averages instead. Of their difference only
-the sums speak: the norm changes in second order.
+Older recordings hold norms and sums of parameters and averages instead. Only the sums show the
+difference between the two: the norm changes in second order.
 """
 
 import jax
@@ -26,25 +26,25 @@ GRADIENT_FLOOR = 1e-7
 TRAJECTORY_LOSS = Tolerance(relative=1e-3)
 EMA_RAMP = 2000.0  # the release's
 UNIT = 2.0**-24  # relative error of one float32 operation
-OLD_APART = 0.1  # of the difference between average and parameters, where its sum alone is known
+OLD_APART = 0.1  # of the difference between average and parameters, if only its sum is known
 
 
-# Of a change's norm. The encoder has ReLUs: a pixel within rounding of a kink that changes side
-# takes its share of a gradient along, a hundredth of it where pictures are small. The others have
-# none, and see what the encoder makes.
+# Relative to the norm of a change. The encoder has ReLUs: if a pixel within rounding of a kink
+# changes side, a gradient changes by that pixel's share, a hundredth if pictures are small. The
+# other networks have no ReLUs, but get the output of the encoder.
 CHANGE = {"enc": 1e-2, "dec": 0.0, "mmse": 1e-3, "fmir": 1e-3}
 WHOLE = 1e-5  # of the norm of whole parameters, in older recordings
 
 
 def part_of(name: str) -> str:
-    """The network that a tensor of the release's belongs to."""
+    """The network to which a tensor of the release belongs."""
     return name.partition(".")[0]
 
 
 def gradient_rows(golden: Recording, grads: Arrays, entry: float) -> list[Row]:
-    """Every parameter's gradient by its probes (or norm); where recorded, its entries too.
+    """The gradient of every parameter by its probes (or norm), and its entries if recorded.
 
-    ``entry``: how far an entry may be off, of the largest one.
+    ``entry`` is the tolerance for an entry, relative to the largest one.
     """
     ours = {name: np.asarray(grad, np.float64) for name, grad in grads.items()}
     norms = {name: np.linalg.norm(grad) for name, grad in ours.items()}
@@ -74,7 +74,7 @@ def gradient_rows(golden: Recording, grads: Arrays, entry: float) -> list[Row]:
 
 
 def trajectory_rows(golden: Recording, gradient, trained, frozen, pair) -> list[Row]:
-    """Losses of ten updates on one batch, then what became of the parameters and their average."""
+    """The losses of ten updates on one batch, then the parameters and their average."""
     optimizer = AdamW(
         learning_rate=golden.setting("lr"),
         b1=golden.setting("betas")[0],
@@ -112,7 +112,7 @@ def trajectory_rows(golden: Recording, gradient, trained, frozen, pair) -> list[
 def update_rows(
     golden: Recording, start: Arrays, end: Arrays, average: Arrays, updates: int
 ) -> list[Row]:
-    """Probes of what the updates added, and of the average's distance from there."""
+    """Probes of the change by the updates, and of the average minus the parameters."""
     rows = []
     for label, key, tree, origin in (
         ("moved", "trajprobe", end, start),

@@ -1,12 +1,13 @@
-"""Anybody's pictures, for restoration: what must survive it besides colours, and the way back.
+"""Read and write users' pictures, for restoration, with everything that must be kept.
 
-A PNG, JPEG, WebP, TIFF or BMP file becomes upright RGB in [0, 1] with its transparency, its depth
-and its colour profile aside; the restored picture is written as a PNG that carries them. Where a
-file has several frames or pages, the first is meant.
+A PNG, JPEG, WebP, TIFF or BMP file becomes upright RGB in [0, 1] together with its transparency,
+its depth and its colour profile; the restored picture is written as a PNG with these. If a file has
+several frames or pages, only the first is read.
 
-Pillow reads 8 bits a sample, and 16 of grey; it would cut 16 of RGB to 8, so OpenCV reads those,
-after Pillow has found the file whole. Only 8 bits are converted to sRGB (``profiles.py``): Pillow's
-colour management has no more, so 16 bits keep their numbers and their profile.
+Pillow reads 8 bits for each sample, and 16 for grey. It would reduce 16-bit RGB to 8 bits, so
+OpenCV reads such files, after Pillow has checked that they are intact. Only 8-bit pictures are
+converted to sRGB (``profiles.py``): Pillow's colour management has only 8 bits, so 16-bit pictures
+keep their numbers and their profile.
 """
 
 import struct
@@ -28,11 +29,11 @@ from elir_jax.files import whole_file
 from elir_jax.pictures.images import (
     DEEP_MODES,
     FloatPixels,
-    broken_is_told,
+    decoding_errors,
     deep_grey,
-    missing_is_told,
     open_image,
     read_bytes,
+    reading_errors,
     refuse_floats,
     to_float,
     to_uint8,
@@ -41,9 +42,9 @@ from elir_jax.pictures.images import (
 from elir_jax.pictures.profiles import rgb_profile, to_srgb
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
-MAX_PIXELS = 2**30  # OpenCV decodes no more; as float32 they are 12 GiB
+MAX_PIXELS = 2**30  # the limit of OpenCV's decoder; 12 GiB as float32
 GREY_MODES = frozenset({"1", "L", "LA"})
-# EXIF orientation -> whether the axes change places, then which are reversed (rows, columns).
+# EXIF orientation -> whether the axes are swapped, and then which are reversed (rows, columns).
 TURNS = {
     2: (False, (False, True)),
     3: (False, (True, True)),
@@ -53,33 +54,33 @@ TURNS = {
     7: (True, (True, True)),
     8: (True, (True, False)),
 }  # fmt: skip
-ORIENTATION, BITS, PHOTOMETRIC, PLANAR, EXTRA = 274, 258, 262, 284, 338  # TIFF's numbers of tags
-PNG_HEADER = 33  # bytes: signature and IHDR, which always comes first and has one size
+ORIENTATION, BITS, PHOTOMETRIC, PLANAR, EXTRA = 274, 258, 262, 284, 338  # numbers of TIFF tags
+PNG_HEADER = 33  # bytes: signature and IHDR, which always comes first and has a fixed size
 
 Samples = Shaped[np.ndarray, "h w 3"]  # uint8 or uint16
 AlphaSamples = Shaped[np.ndarray, "h w"]
 
-_limit = threading.Lock()  # Pillow's limit is one for all threads
+_limit = threading.Lock()  # all threads share Pillow's limit
 
 
 class Picture(NamedTuple):
-    """A picture as a file says it; what is not ``rgb`` goes around the restoration."""
+    """The content of a picture's file; only ``rgb`` is restored, the rest is kept."""
 
-    rgb: FloatPixels  # in [0, 1], upright; sRGB, or what ``profile`` says
+    rgb: FloatPixels  # in [0, 1], upright; in sRGB, or as ``profile`` defines
     alpha: Float32[np.ndarray, "h w"] | None  # in [0, 1]; colours are not multiplied by it
-    bits: int  # of a sample: 8 or 16
-    profile: bytes | None  # ICC, to be carried by what is written; None: sRGB
+    bits: int  # per sample: 8 or 16
+    profile: bytes | None  # ICC profile for the written file; None: sRGB
 
 
 def read_picture(path: Path) -> Picture:
-    """Read a picture. Raises UserError, in one line with the file, where it cannot.
+    """Read a picture. Raises a UserError that names the file if it cannot be read.
 
-    Colours of wholly transparent pixels are replaced by those of the nearest visible pixel: nobody
-    has seen them, and black ones would bleed into what is restored beside them.
+    The colours of fully transparent pixels are replaced by those of the nearest visible pixel: they
+    are invisible, and black ones would affect the restoration of their neighbours.
     """
     content = read_bytes(path)
     if not content:
-        raise UserError(f"{path}: the file is empty; get it again")
+        raise UserError(f"{path}: the file is empty; replace it")
     with _decoding(str(path)):
         image = open_image(content, FORMATS)
         _check_size(image, str(path))
@@ -87,7 +88,7 @@ def read_picture(path: Path) -> Picture:
         turn = _orientation(image)
         read = _deep if image.mode in DEEP_MODES or _bits(image, content) == 16 else _shallow
         rgb, alpha, profile = read(image, content, str(path))
-        del image  # it holds the pixels a second time
+        del image  # it holds a second copy of the pixels
     rgb, alpha = _turned(rgb, turn), None if alpha is None else _turned(alpha, turn)
     bits = 8 * rgb.itemsize
     if alpha is None:
@@ -97,11 +98,11 @@ def read_picture(path: Path) -> Picture:
 
 
 def read_shape(path: Path) -> tuple[int, int]:
-    """(height, width) as ``read_picture`` would have it, from the file's header.
+    """(height, width) of the result of ``read_picture``, from the file's header.
 
-    Raises UserError, with the file, where it is no image.
+    Raises a UserError that names the file if it is no image.
     """
-    with missing_is_told(path):
+    with reading_errors(path):
         file = path.open("rb")
     with file, _decoding(str(path)):
         image = PILImage.open(file, formats=FORMATS)
@@ -114,9 +115,9 @@ def read_shape(path: Path) -> tuple[int, int]:
 
 
 def write_picture(path: Path, image: FloatPixels, like: Picture) -> None:
-    """Write a PNG, whole or not at all: ``image`` clipped to [0, 1], the rest as ``like`` has it.
+    """Write a PNG, completely or not at all: ``image`` clipped to [0, 1], and the rest of ``like``.
 
-    Transparency is resized to the image, bicubically, where that is of another size.
+    If the image has another size, the transparency is resized to it, with a bicubic filter.
     """
     integers = to_uint16 if like.bits == 16 else to_uint8
     samples = integers(image)[..., ::-1]  # OpenCV's order: blue, green, red
@@ -134,17 +135,17 @@ def write_picture(path: Path, image: FloatPixels, like: Picture) -> None:
 
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
-    """In here Pillow's limit of size, which warns of large photographs, gives way to ours.
+    """Replace Pillow's limit of size, which warns of large photographs, by ours.
 
-    What is wrong with the file becomes a UserError.
+    Errors in the file become a UserError.
     """
-    with _limit, broken_is_told(name):
+    with _limit, decoding_errors(name):
         before, PILImage.MAX_IMAGE_PIXELS = PILImage.MAX_IMAGE_PIXELS, None
         try:
             yield
         except UnidentifiedImageError as error:
             kinds = "PNG, JPEG, WebP, TIFF or BMP"
-            raise UserError(f"{name}: no {kinds} that can be read; save it as one") from error
+            raise UserError(f"{name}: no readable {kinds}; save it as one of these") from error
         finally:
             PILImage.MAX_IMAGE_PIXELS = before
 
@@ -152,11 +153,14 @@ def _decoding(name: str) -> Iterator[None]:
 def _check_size(image: PILImage.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise UserError(f"{name}: {width}x{height} pixels are more than {MAX_PIXELS}; cut it up")
+        raise UserError(
+            f"{name}: {width}x{height} pixels are more than {MAX_PIXELS}; split it into smaller "
+            f"pictures"
+        )
 
 
 def _bits(image: PILImage.Image, content: bytes) -> int:
-    """Bits a sample in the file; Pillow's modes do not say it of colours."""
+    """Bits per sample in the file; Pillow's modes do not tell for colours."""
     if image.format == "PNG":
         return content[24]  # in IHDR, after signature, length, kind, width and height
     if image.format == "TIFF":
@@ -167,7 +171,7 @@ def _bits(image: PILImage.Image, content: bytes) -> int:
 def _shallow(
     image: PILImage.Image, content: bytes, name: str
 ) -> tuple[Samples, AlphaSamples | None, bytes | None]:
-    """8 bits a sample: (RGB in sRGB, transparency, profile to carry)."""
+    """8 bits per sample: (RGB in sRGB, transparency, profile for the written file)."""
     refuse_floats(image, name)
     icc = image.info.get("icc_profile")
     alpha, grey = None, image.mode in GREY_MODES
@@ -176,7 +180,7 @@ def _shallow(
         alpha = np.asarray(clear.getchannel("A"))
         image = image if grey else clear.convert("RGB")
     if image.mode == "LAB":
-        icc = None  # Pillow knows these colours; a profile can say nothing of them
+        icc = None  # Pillow has converted these colours; the profile does not apply to them
     if grey or image.mode != "CMYK":
         image = image.convert("L" if grey else "RGB")
     image, profile = to_srgb(image, icc)
@@ -186,21 +190,21 @@ def _shallow(
 def _deep(
     image: PILImage.Image, content: bytes, name: str
 ) -> tuple[Samples, AlphaSamples | None, bytes | None]:
-    """16 bits a sample: (RGB as it stands, transparency, profile to carry)."""
+    """16 bits per sample: (RGB as stored, transparency, profile for the written file)."""
     profile = rgb_profile(image.info.get("icc_profile"))
     tags = image.tag_v2 if image.format == "TIFF" else {}
     if image.mode in DEEP_MODES:
         if tags and max(tags.get(BITS, (16,))) not in (16, 32):
-            raise UserError(f"{name}: grey of odd depth; convert it to 8 or 16 bits")
+            raise UserError(f"{name}: grey of unusual depth; convert it to 8 or 16 bits")
         grey = deep_grey(image, name)
-        clear = image.info.get("transparency")  # the one value that is not to be seen
+        clear = image.info.get("transparency")  # the one value that is transparent
         alpha = None if clear is None else np.where(grey == clear, 0, 65535).astype(np.uint16)
         if tags.get(PHOTOMETRIC) == 0:  # white is zero
             grey = 65535 - grey
         return np.repeat(grey[..., None], 3, axis=-1), alpha, profile
-    if image.mode not in {"RGB", "RGBA", "LA"}:  # CMYK, which Pillow has read as 8
+    if image.mode not in {"RGB", "RGBA", "LA"}:  # CMYK, which Pillow has read with 8 bits
         return _shallow(image, content, name)
-    if tags.get(PLANAR) == 2:  # neither library reads these right
+    if tags.get(PLANAR) == 2:  # neither library reads these correctly
         raise UserError(f"{name}: 16 bits in separate planes; save it with interleaved channels")
     shown = image.has_transparency_data
     samples = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -213,25 +217,25 @@ def _deep(
 
 
 def _divided(rgb: Samples, alpha: AlphaSamples) -> Samples:
-    """Colours that were multiplied by their transparency, as they were before."""
+    """Undo the multiplication of colours by their transparency."""
     whole = rgb.astype(np.float32) * np.float32(65535)
     whole /= np.maximum(alpha, 1)[..., None]
     return np.minimum(whole, 65535, out=whole).round().astype(np.uint16)
 
 
 def _orientation(image: PILImage.Image) -> int:
-    """The EXIF orientation that a decoder leaves to be obeyed; 1 where nothing valid says one."""
-    if image.format == "TIFF":  # Pillow and OpenCV obey a TIFF's by themselves, in its size too
+    """The EXIF orientation that the decoder has not applied; 1 if there is no valid one."""
+    if image.format == "TIFF":  # Pillow and OpenCV apply a TIFF's orientation themselves
         return 1
     try:
-        exif = PILImage.Image.getexif(image)  # PNG's own would decode the picture to look behind it
+        exif = PILImage.Image.getexif(image)  # that of PNG files would decode the whole picture
         return int(exif.get(ORIENTATION, 1))
-    except Exception:  # whatever a parser meets in metadata: the picture is still good
+    except Exception:  # if the metadata are damaged, the picture may still be good
         return 1
 
 
 def _turned(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """Stored rows and columns -> upright, in memory's order."""
+    """Stored rows and columns -> upright, contiguous in memory."""
     transposed, reverse = TURNS.get(orientation, (False, (False, False)))
     if transposed:
         samples = samples.swapaxes(0, 1)
@@ -243,7 +247,7 @@ def _without_hidden_colours(rgb: Samples, alpha: AlphaSamples) -> Samples:
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return rgb
-    # Each pixel's label is that of the nearest visible one, by a chamfer distance (within 3 %).
+    # The label of a pixel is that of the nearest visible one, by a chamfer distance (within 3 %).
     label = cv2.distanceTransformWithLabels(
         hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )[1]
@@ -262,13 +266,13 @@ def _resized(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _png_exif(file: BinaryIO) -> bytes | None:
-    """The content of a PNG's eXIf chunk, which may stand behind the pixels."""
-    file.seek(8)  # past the signature
+    """The content of a PNG's eXIf chunk, which may come after the pixels."""
+    file.seek(8)  # skip the signature
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
         if kind == b"eXIf":
             return file.read(length)
-        file.seek(length + 4, 1)  # past a checksum too
+        file.seek(length + 4, 1)  # skip the checksum too
     return None
 
 

@@ -1,9 +1,9 @@
-"""Images on disk and in memory. Value ranges are converted here and nowhere else.
+"""Images on disk and in memory. Only this file converts value ranges.
 
 In memory: RGB, height x width x 3, ``uint8`` in [0, 255] or ``float32`` in [0, 1]. A file of any
-colour mode becomes that, or is refused by name: grey is repeated, palettes are looked up, CMYK is
-converted, 16 bits are rounded to 8, an orientation tag is obeyed. Transparency is left aside: the
-colours under it are kept as they are. ``pictures.py`` reads the same files and keeps all of that.
+colour mode becomes that, or an error names it: grey is repeated, palettes are looked up, CMYK is
+converted, 16 bits are rounded to 8, an orientation tag is applied. Transparency is dropped, and the
+colours under it are kept as they are. ``anybody.py`` reads the same files and keeps all of this.
 """
 
 import io
@@ -21,20 +21,20 @@ from elir_jax.files import whole_file
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 FloatPixels = Float32[np.ndarray, "h w 3"]
-AnyPixels = Float32[np.ndarray, "_ _ 3"]  # where images of several sizes meet
+AnyPixels = Float32[np.ndarray, "_ _ 3"]  # for functions with images of several sizes
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})  # grey of 16 bits
 
 
 class TooSmall(UserError):
-    """An image has too few pixels for the crop asked of it."""
+    """An image has too few pixels for the requested crop."""
 
 
 def to_float(
     samples: UInt8[np.ndarray, "h w *c"] | UInt16[np.ndarray, "h w *c"],
 ) -> Float32[np.ndarray, "h w *c"]:
-    """All that the integers can say -> ``float32`` in [0, 1]."""
+    """The full range of the integers -> ``float32`` in [0, 1]."""
     return np.divide(samples, np.float32(np.iinfo(samples.dtype).max), dtype=np.float32)
 
 
@@ -55,30 +55,30 @@ def _nearest(image: np.ndarray, kind: type[np.unsignedinteger]) -> np.ndarray:
 
 
 def decode_image(content: bytes, name: str) -> Pixels:
-    """The image in a file's bytes, upright RGB.
+    """Decode the bytes of an image file to upright RGB.
 
-    Raises UserError, with ``name``, where they are no image, are cut short, fail their checksums or
-    have a mode without one meaning in RGB.
+    Raises a UserError that gives ``name`` if the bytes are no image, are truncated, fail their
+    checksums, or have a mode that cannot be converted to RGB.
     """
-    with broken_is_told(name):
+    with decoding_errors(name):
         return _rgb(open_image(content), name)
 
 
 @contextmanager
-def broken_is_told(name: str) -> Iterator[None]:
-    """What a decoder raises becomes a UserError of one line, with ``name``."""
+def decoding_errors(name: str) -> Iterator[None]:
+    """Turn any exception of a decoder into a UserError of one line that gives ``name``."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # Pillow's decoders raise whatever they meet in a broken file
+    except Exception as error:  # Pillow's decoders may raise anything on a damaged file
         known = str(error) and not isinstance(error, UnidentifiedImageError)
         reason = " ".join(str(error).split()) if known else type(error).__name__
         raise UserError(f"{name}: not a readable image ({reason}); repair or remove it") from error
 
 
 def open_image(content: bytes, formats: Sequence[str] | None = None) -> PILImage.Image:
-    """An image that is not decoded yet; ``formats``: those of Pillow's that it may have."""
+    """An image that is not decoded yet; ``formats``: the formats of Pillow that it may have."""
     image = PILImage.open(io.BytesIO(content), formats=formats)
     if image.format == "PNG":
         image.verify()  # Pillow does not compare checksums while it decodes
@@ -99,7 +99,7 @@ def _rgb(image: PILImage.Image, name: str) -> Pixels:
 
 
 def deep_grey(image: PILImage.Image, name: str) -> UInt16[np.ndarray, "h w"]:
-    """The samples of an image in one of DEEP_MODES. Raises UserError beyond 16 bits."""
+    """The samples of an image in one of DEEP_MODES. Raises UserError if they exceed 16 bits."""
     grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 65535:
         raise UserError(f"{name}: grey values beyond 16 bits; convert it to 8 or 16 bits")
@@ -109,49 +109,51 @@ def deep_grey(image: PILImage.Image, name: str) -> UInt16[np.ndarray, "h w"]:
 def refuse_floats(image: PILImage.Image, name: str) -> None:
     """Raise UserError for an image of floating point numbers."""
     if image.mode == "F":
-        raise UserError(f"{name}: floating point pixels, whose range nothing says; convert them")
+        raise UserError(
+            f"{name}: floating point pixels of unknown range; convert it to 8 or 16 bits"
+        )
 
 
 def read_image(path: Path) -> Pixels:
-    """Read an image file as RGB, upright. Raises UserError, naming the file, where it cannot."""
+    """Read an image file as upright RGB. Raises a UserError that names the file if it cannot."""
     return decode_image(read_bytes(path), str(path))
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes. Raises UserError, naming the file, where they cannot be had."""
-    with missing_is_told(path):
+    """The bytes of a file. Raises a UserError that names the file if it cannot be read."""
+    with reading_errors(path):
         return path.read_bytes()
 
 
 @contextmanager
-def missing_is_told(path: Path) -> Iterator[None]:
-    """What the system raises over an image's file becomes a UserError that names it."""
+def reading_errors(path: Path) -> Iterator[None]:
+    """Turn an error of the system on an image's file into a UserError that names the file."""
     try:
         yield
     except FileNotFoundError as error:
-        raise UserError(f"{path}: the image is gone; put it back or start a new run") from error
+        raise UserError(f"{path}: the image is gone; restore it or start a new run") from error
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
-        raise UserError(f"{path}: {reason}; give an image's path that you may read") from error
+        raise UserError(f"{path}: {reason}; give the path of a readable image") from error
 
 
 def read_size(path: Path) -> tuple[int, int] | None:
-    """(height, width) from the file's header, upright or not; None where it is no image."""
+    """(height, width) from the file's header, before any orientation; None if it is no image."""
     try:
         with PILImage.open(path) as image:
             return image.height, image.width
-    except Exception:  # whoever reads the image will say what is wrong with it
+    except Exception:  # reading the image will give the reason
         return None
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG, completely or not at all."""
     with whole_file(path) as part:
         PILImage.fromarray(pixels).save(part, format="PNG")
 
 
 def fit_short_side(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """Resize so that the shorter side is ``size``, by Pillow's bicubic with anti-aliasing."""
+    """Resize the shorter side to ``size``, with Pillow's bicubic filter and anti-aliasing."""
     height, width = pixels.shape[:2]
     short = min(height, width)
     if short == size:
@@ -161,11 +163,11 @@ def fit_short_side(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.nd
 
 
 def check_room(height: int, width: int, size: int, name: str) -> None:
-    """Raise TooSmall, naming the image, where it is smaller than ``size`` x ``size``."""
+    """Raise a TooSmall that names the image if it is smaller than ``size`` x ``size``."""
     if min(height, width) < size:
         raise TooSmall(
-            f"{name}: {width}x{height} pixels are too few, {size}x{size} are the least; remove the "
-            f"image or set --config.data.size (training) or --config.evaluation.size lower"
+            f"{name}: {width}x{height} pixels are too few, {size}x{size} are needed; remove the "
+            f"image, or lower --config.data.size (training) or --config.evaluation.size"
         )
 
 

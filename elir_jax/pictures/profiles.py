@@ -1,8 +1,8 @@
-"""Colour profiles: what a file's numbers mean, brought to sRGB, the meaning of all our numbers.
+"""Colour profiles: convert pictures to sRGB, in which all our pixels are.
 
-Conversions are Little CMS's, relative colorimetric: white stays white, colours that sRGB has stay
-what they are, others are clipped. An untagged PNG means sRGB, so what was converted needs no
-profile. A profile that cannot be used is ignored, as viewers do.
+Little CMS converts, with relative colorimetric intent: white stays white, colours inside sRGB stay
+the same, others are clipped. A PNG without a profile means sRGB, so a converted picture needs none.
+A profile that cannot be used is ignored, as in viewers.
 """
 
 import io
@@ -14,21 +14,22 @@ from PIL import ImageCms
 # A profile's colour space (ICC.1, table 19) -> the mode of images that it describes.
 MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-# The sRGB profiles in use differ by rounding, gamma 2.2 differs from them by 8 levels of 255.
+# Common sRGB profiles differ by rounding only; gamma 2.2 differs from them by 8 levels of 255.
 SAME_LEVELS = 2
 
 
 def to_srgb(image: PILImage.Image, icc: bytes | None) -> tuple[PILImage.Image, bytes | None]:
     """An image of mode L, RGB or CMYK -> (RGB in sRGB, the profile that describes it or None).
 
-    Where the profile is sRGB in all but name, the pixels are untouched.
+    If the profile is equivalent to sRGB, the pixels do not change.
     """
     profile, mode = _opened(icc)
     if image.mode == "L" and mode == "RGB":
         image = image.convert("RGB")
     if profile is None or mode != image.mode:
         return image.convert("RGB"), None
-    # Optimized, grey goes through so small a table that shadows are up to 10 levels of 255 wrong.
+    # With optimisation, grey goes through such a small table that shadows are up to 10 levels of
+    # 255 wrong.
     flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
     try:
         transform = ImageCms.buildTransform(
@@ -42,12 +43,12 @@ def to_srgb(image: PILImage.Image, icc: bytes | None) -> tuple[PILImage.Image, b
 
 
 def rgb_profile(icc: bytes | None) -> bytes | None:
-    """The profile itself where it may stand in an RGB file, else None."""
+    """The profile itself if an RGB file may contain it, otherwise None."""
     return icc if _opened(icc)[1] == "RGB" else None
 
 
 def _opened(icc: bytes | None) -> tuple[ImageCms.ImageCmsProfile | None, str | None]:
-    """The profile and the mode that it describes; None and None where there is none to use."""
+    """The profile and the mode that it describes; (None, None) if there is no usable one."""
     if not icc:
         return None, None
     try:
@@ -58,7 +59,7 @@ def _opened(icc: bytes | None) -> tuple[ImageCms.ImageCmsProfile | None, str | N
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether the conversion leaves a grid of all colours where they are."""
+    """Whether the conversion leaves a grid of colours unchanged."""
     levels = np.linspace(0, 255, 256 if mode == "L" else 18).astype(np.uint8)
     axes = np.meshgrid(*[levels] * len(mode), indexing="ij")
     probe = np.stack(axes, axis=-1).reshape(1, -1, len(mode))

@@ -1,4 +1,4 @@
-"""Evaluation on held-out images: each host its share, the figures over all of them."""
+"""Evaluate on held-out images: each host restores its share; the figures are those of all."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -23,9 +23,9 @@ Group = tuple[Sequence[Pair], int]  # pairs of one padded size, and their batch
 class HeldOut(NamedTuple):
     """The images that a configuration keeps for evaluation."""
 
-    pairs: Callable[[range], Iterator[tuple]]  # of these numbers: (number, name, x_hq, x_lq)
+    pairs: Callable[[range], Iterator[tuple]]  # numbers -> (number, name, x_hq, x_lq) of each
     total: int
-    batch_size: int  # a device's
+    batch_size: int  # on each device
     num_samples: int
 
 
@@ -41,8 +41,8 @@ def evaluate_held_out(
 ) -> Evaluation | None:
     """The mean figures of all held-out images, the same on every host. Raises UserError.
 
-    ``stopping`` is asked before each group of images; if it says yes on any host, the evaluation
-    is None on all. Every host must call this at the same point of its work.
+    ``stopping`` is called before each group of images; if it returns True on any host, the result
+    is None on all. Every host must call this function at the same point.
     """
     total = held_out.total
     numbers = share_of(total, jax.process_index(), jax.process_count())
@@ -79,7 +79,7 @@ def _until(stopping: Callable[[], bool], groups: Iterator[Group]) -> Iterator[Gr
 
 
 def _batches(pairs: Iterator[tuple], size: int) -> Iterator[Group]:
-    """Groups of ``size`` pairs; a short last one is restored by the same programs."""
+    """Groups of ``size`` pairs; a shorter last group uses the same programs."""
     found: list[Pair] = []
     for pair in pairs:
         found.append(Pair(*pair))

@@ -1,4 +1,4 @@
-"""A value that is not finite: what is kept of it for inspection."""
+"""A value that is not finite: the error, and what is saved for inspection."""
 
 import itertools
 import json
@@ -17,11 +17,11 @@ FOLDER = "not_finite"
 
 
 class NotFinite(Exception):
-    """Step ``step`` had the metrics ``bad``; ``state`` is the one before it, ``record`` its images.
+    """The metrics ``bad`` of step ``step`` were not finite.
 
-    Where ``update_norm`` alone is bad, the moments in ``state`` are those after the step.
-    Every host raises it at the same step, with its own share of the images' numbers. ``position``
-    is that of the state in the data.
+    ``state`` is the state before the step, ``position`` its position in the data, and ``record``
+    the numbers of the step's images. If only ``update_norm`` is bad, the moments in ``state`` are
+    those after the step. Every host raises this at the same step, with its own share of the images.
     """
 
     def __init__(
@@ -51,24 +51,24 @@ def listed(images: dict[str, str]) -> str:
 def keep_for_inspection(
     error: NotFinite, workdir: Path, name_of: Callable[[int], str], config: dict
 ) -> UserError:
-    """Write what the step was made of, and ``error.state``; returns what to tell.
+    """Write ``error.state`` and the names of the step's images; returns the error to raise.
 
-    ``not_finite/STEP-N/images.json`` names the images; beside it lies the state, as a checkpoint.
+    ``not_finite/STEP-N/images.json`` names the images; the state is next to it, as a checkpoint.
     """
     images = images_of(error.record, name_of)
     kept = ""
     if hosts.is_first():
         try:
             kept = f" (all named in {_keep(error, workdir / FOLDER, images, config)})"
-        except Exception as failed:  # must not hide what happened
-            kept = f" (the state before it could not be kept: {failed})"
+        except Exception as failed:  # must not hide the first error
+            kept = f" (the state before it could not be saved: {failed})"
     skipped = int(error.state.skipped)
     before = f" after {skipped} such step(s) that were skipped" if skipped else ""
     return UserError(
         f"step {error.step}: not finite: {', '.join(error.bad)}{before}; images "
-        f"{listed(images)}{kept}; nothing of this step is in a checkpoint. The same command meets "
-        f"it again: lower --config.optimizer.learning_rate, or compute in float32 "
-        f"(--config.dtype), with --allow-config-change; or raise --config.max_skipped_steps"
+        f"{listed(images)}{kept}; no checkpoint contains this step. The same command would fail "
+        f"again: lower --config.optimizer.learning_rate, or compute in float32 (--config.dtype), "
+        f"with --allow-config-change; or raise --config.max_skipped_steps"
     )
 
 

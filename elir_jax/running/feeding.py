@@ -1,4 +1,4 @@
-"""Batches are taken in a thread, so that a signal need not wait for the storage."""
+"""Take batches in a thread, so that a signal does not have to wait for the storage."""
 
 import queue
 import threading
@@ -12,7 +12,7 @@ POLL = 0.05  # seconds
 
 @runtime_checkable
 class Batches(Protocol):
-    """Batches, and an end to what makes them."""
+    """An iterator of batches that can be closed."""
 
     def __next__(self) -> Sent: ...
 
@@ -20,10 +20,10 @@ class Batches(Protocol):
 
 
 class Feeding:
-    """The next batch of ``data``, made while the step runs.
+    """Makes the next batch of ``data`` while the step runs.
 
-    Use as a context manager. What ``data`` raises, :meth:`take` raises in its turn. On the way out
-    ``data`` is closed, so that its workers end; by the thread, since it may be waiting for them.
+    Use as a context manager. If ``data`` raises an exception, :meth:`take` raises it in turn. On
+    exit the thread closes ``data``, so that its workers end: the thread may be waiting for them.
     """
 
     def __init__(self, data: Batches):
@@ -40,7 +40,7 @@ class Feeding:
         self._closed.set()
 
     def take(self, stop: StopRequest) -> Any:
-        """The next batch, or None where ``stop`` came first."""
+        """The next batch, or None if ``stop`` came first."""
         while stop.signum is None:
             try:
                 batch, error = self._queue.get(timeout=POLL)
@@ -57,7 +57,7 @@ class Feeding:
             batch = None
             try:
                 batch = next(self._data)
-            except BaseException as raised:  # told where it is waited for
+            except BaseException as raised:  # raised again in take
                 error = raised
             while not self._closed.is_set():
                 try:

@@ -1,8 +1,8 @@
 """The order of operations of a run: data, step, check, log, save. No maths, no configuration.
 
-Every host makes the same steps and comes to the same verdict on each. Verdicts and metrics are
-looked at one step late, while the next step runs: a step after one that was not made is not made
-either (:mod:`elir_jax.training.step`).
+Every host makes the same steps and gets the same verdict on each. The loop reads verdicts and
+metrics one step late, while the next step runs: if a step was not applied, the one after it is not
+applied either (:mod:`elir_jax.training.step`).
 """
 
 import math
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
     """How a run ended."""
 
     state: TrainState
-    stopped: bool  # before its last step, because a host was told to
+    stopped: bool  # whether it ended before its last step, because a host was told to stop
 
 
 def fit(
@@ -69,10 +69,10 @@ def fit(
 ) -> Outcome:
     """Train from ``state`` to ``plan.num_steps`` or until ``stop``; the last state is saved.
 
-    ``data`` is :class:`elir_jax.data.pipeline.TrainingBatches` or alike. Raises NotFinite where a
-    metric is not finite, with the state before that step; nothing is saved of it. What ``data``,
-    ``evaluate`` or saving raises ends the run on every host, and what was trained is saved where it
-    can be. The last step's evaluation is left to the caller.
+    ``data`` is a :class:`elir_jax.data.pipeline.TrainingBatches` or similar. If a metric is not
+    finite, raises NotFinite with the state before that step, and saves nothing of the step. If
+    ``data``, ``evaluate`` or saving raises an exception, the run ends on every host, and the
+    finished steps are saved if possible. The caller evaluates the last step.
     """
     profiler = profiler or Profiler(Path())
     run = _Loop(state, data, step_fn, plan, writers, stop, config, evaluate, image_name, profiler)
@@ -106,7 +106,7 @@ class _Loop:
         while self.step < self.plan.num_steps and not (self.stopped or self.fault):
             batch = self._take(feeding)
             stopping = self.error is None and stop.signum is not None
-            if self.alone and (stopping or batch is None):  # nobody else to agree with
+            if self.alone and (stopping or batch is None):  # no other host to agree with
                 self.stopped, self.fault = stopping, not stopping
                 break
             request = StepRequest(self.step, float(stopping), float(batch is None))
@@ -123,9 +123,9 @@ class _Loop:
         self._look_at_last()
 
     def finish(self) -> Outcome:
-        """Save the last state; raise, on every host, what ended the run."""
+        """Save the last state; if an error ended the run, raise it on every host."""
         self.ledger.turn("save")
-        self._try(self.writers.wait)  # where the save before failed, this one may not
+        self._try(self.writers.wait)  # if the previous save failed, the next may still succeed
         if self.step > self.start or self.error is None:
             self._try(self._save)
             self._try(self.writers.wait)
@@ -138,7 +138,7 @@ class _Loop:
         return bool(every) and self.step % every == 0 and 0 < self.step < self.plan.num_steps
 
     def _make_up_evaluation(self) -> None:
-        """Evaluate where the run goes on, if it ended there before its evaluation did."""
+        """Evaluate the first step, if an earlier start ended before it was evaluated."""
         if self._evaluation_is_due() and hosts.decided_by_first(
             lambda: not self.writers.has_evaluation(self.step)
         ):
@@ -164,11 +164,12 @@ class _Loop:
             raise self.error
         if self.fault:
             raise UserError(
-                f"another process could not go on after step {self.step}: its own log says why"
+                f"another process could not continue after step {self.step}; its own log gives the "
+                f"reason"
             )
 
     def _take(self, feeding: Feeding) -> Sent | None:
-        """This host's next batch; None where there is none, or a signal came first."""
+        """This host's next batch; None if there is none, or if a signal came first."""
         self.ledger.turn("data")
         if self.error is not None:
             return None
@@ -197,7 +198,7 @@ class _Loop:
             self._look_at(*last)
 
     def _look_at(self, step: int, metrics: Metrics, verdict: Verdict, record: np.ndarray) -> None:
-        """Wait for a step's verdict, act on it, log its metrics where it is their turn."""
+        """Wait for a step's verdict, act on it, and log its metrics if they are due."""
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         applied, stop, empty, skipped = (bool(flag) for flag in jax.device_get(verdict))
         self.profiler.after(step)
@@ -215,10 +216,10 @@ class _Loop:
             return
         if not empty:
             raise NotFinite(step, bad, self.state, record, self._position(step - 1))
-        self.step, self.pending = step - 1, None  # the one after it was not made either
+        self.step, self.pending = step - 1, None  # the step after it was not applied either
 
     def _try(self, write, *args) -> None:
-        """``write``, whose error ends the run in its turn; the first one counts."""
+        """Call ``write``; a user error is kept and ends the run in turn. The first one counts."""
         try:
             write(*args)
         except UserError as error:

@@ -1,4 +1,4 @@
-"""What a configuration becomes: everything that training and evaluating it needs."""
+"""The objects of a configuration: everything that training and evaluation need."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from elir_jax.types import Params
 
 
 class Run(NamedTuple):
-    """A configuration's objects, ready for the loop."""
+    """The objects of a configuration, ready for the loop."""
 
     config: dict  # as JSON, with a fingerprint of the training images
     init_state: Callable[[Path], TrainState]  # of a workdir, which may hold converted weights
@@ -22,8 +22,8 @@ class Run(NamedTuple):
     data: Callable[[], TrainingBatches]
     image_name: Callable[[int], str]  # of a training image, by its number
     plan: Plan
-    # of averaged and frozen weights, perceptual metrics, and whether to stop: then None
+    # (averaged weights, frozen weights, perceptual metrics, whether to stop) -> None if stopped
     evaluate: Callable[..., Evaluation | None]
     converted: Callable[[Path], tuple[Params, Params]]  # both, from a workdir's converted weights
     converted_like: Callable[[], tuple[Params, Params]]  # their shapes
-    export: Callable[[TrainState, Path], list[Path]]  # files for others to use, once trained
+    export: Callable[[TrainState, Path], list[Path]]  # files for other uses, after training

@@ -1,4 +1,4 @@
-"""Where a run begins: at its newest whole checkpoint, or fresh; the same on every host."""
+"""Where a run begins: at its newest intact checkpoint, or at step 0; the same on every host."""
 
 import json
 from pathlib import Path
@@ -17,29 +17,30 @@ from elir_jax.running.run import Run
 from elir_jax.training.state import TrainState
 from elir_jax.weights.own import has_weights
 
-# What may differ from the start before: it changes how long, how often and how fast, not what.
-# Where the training images lie may too: their fingerprint is compared.
+# Fields that may change when a run is resumed: they change how long, how often and how fast the run
+# works, not its result. The path of the training images may change too: their fingerprint is
+# compared.
 FREE = {"num_steps", "max_skipped_steps", "accumulate", "rematerialize", "log_every",
         "checkpoint_every", "keep_checkpoints", "keep_every", "evaluate_every", "keep_best",
         "data.path", "data.eval_path", "data.workers", "data.on_error",
         "data.max_bad_share"}  # fmt: skip
-# What a field that a checkpoint's configuration lacks meant before there was such a field.
+# Values of fields that are newer than a checkpoint's configuration.
 ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
          "ema.ramp": "exponential", "autoencoder.linear": False, "estimator.weights": "",
          "velocity.weights": "", "precision": "highest", "data.degrade_on": "host"}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
-NONE = -1  # where a process sees no checkpoint
+NONE = -1  # the process sees no checkpoint
 
 
 def begin(
     run: Run, workdir: Path, allow_config_change: bool
 ) -> tuple[TrainState, dict[str, int] | None]:
-    """(state, position in the data) to train from; the folder is this run's from here on.
+    """(state, position in the data) to train from; locks the folder for this run.
 
-    The position is None for a fresh start.
-    Raises UserError, on every host, where another run holds the folder, where its checkpoints are
-    of another network or all damaged, where the configuration is another and may not be, and where
-    another host sees a newer checkpoint than the first.
+    The position is None if the run starts at step 0. Raises UserError, on every host, if another
+    run uses the folder, if all checkpoints are damaged or belong to another network, if the
+    configuration has changed without permission, or if another host sees a newer checkpoint than
+    the first.
     """
     like = run.state_like()
     tree: Any = None
@@ -68,10 +69,10 @@ def begin(
 
 
 def check_newest(workdir: Path) -> None:
-    """Raise UserError, on all, where another process sees a newer checkpoint than the first.
+    """Raise UserError, on all, if another process sees a newer checkpoint than the first.
 
-    Only the first one's folder is read: a run whose processes changed places, or moved to other
-    machines, would otherwise start over without a word.
+    Only the first process reads its folder. If the processes changed places or moved to other
+    machines, the run would otherwise silently start from the beginning.
     """
     own = hosts.agreed(lambda: max(steps_in(workdir / FOLDER), default=NONE))
     newest = hosts.gather(np.asarray(own, np.int32))
@@ -85,22 +86,22 @@ def check_newest(workdir: Path) -> None:
 
 
 def how_it_starts(workdir: Path, step: int, resumed: bool, num_steps: int) -> str:
-    """A line for people: from which step on a run trains."""
+    """A line that says from which step a run trains."""
     if not resumed:
         return f"starting {workdir} at step 0: no checkpoint in it"
     if step > num_steps:
         return (
-            f"{workdir} is at step {step} already, beyond --config.num_steps={num_steps}: step "
-            f"{step} is what is evaluated"
+            f"{workdir} is at step {step} already, beyond --config.num_steps={num_steps}: "
+            f"evaluating step {step}"
         )
     return f"resuming {workdir} at step {step}"
 
 
 def averaged(run: Run, workdir: Path, checkpoint: Path | None = None) -> tuple[int | None, Any]:
-    """(step, (averaged, frozen) weights) to evaluate, of a trained or a converted folder.
+    """(step, (averaged, frozen) weights) to evaluate, from a trained or a converted folder.
 
-    They are of ``checkpoint`` (``WORKDIR/checkpoints/STEP``, or ``best``), or of the newest one.
-    The step is None for converted weights.
+    They come from ``checkpoint`` (``WORKDIR/checkpoints/STEP``, or ``best``), or from the newest
+    one. The step is None for converted weights.
     """
     like = run.state_like()
     weights: Any = None
@@ -132,7 +133,7 @@ def averaged(run: Run, workdir: Path, checkpoint: Path | None = None) -> tuple[i
 
 
 def differences(there: dict, here: dict) -> list[str]:
-    """Fields that two runs of one folder may not differ in, as ``field: there -> here``."""
+    """The differences that prevent resuming, as ``field: there -> here``."""
     old, new = ADDED | flatten(there), ADDED | flatten(here)
     return [
         f"{field}: {_show(old, field)} -> {_show(new, field)}"
@@ -142,7 +143,7 @@ def differences(there: dict, here: dict) -> list[str]:
 
 
 def is_free(field: str, config: dict[str, Any]) -> bool:
-    """Whether a field of a flat configuration may differ from the start before."""
+    """Whether a field of a flat configuration may change when a run is resumed."""
     if field == "num_steps" and config.get("optimizer.schedule") == "cosine":
         return False  # the learning rate of every step depends on it
     return field in FREE or field.startswith(FREE_SECTIONS)
@@ -164,7 +165,7 @@ def _compare(workdir: Path, saved: Saved, config: dict) -> None:
     if changed:
         raise UserError(
             f"{workdir}: was trained to step {saved.step} with another configuration: "
-            f"{'; '.join(changed)}; go back to it, choose another --workdir, or accept the change "
+            f"{'; '.join(changed)}; restore it, choose another --workdir, or accept the change "
             f"with --allow-config-change"
         )
 

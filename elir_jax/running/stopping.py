@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM end a run after the step in hand, not in the middle of it.
+"""Ctrl-C and SIGTERM end a run after the current step, not in the middle of it.
 
-Signals are noticed by a thread of their own, through Python's wake-up file: the main thread may be
-inside a compilation of minutes, where no Python handler runs.
+A separate thread notices signals, through Python's wake-up file: the main thread may be inside a
+compilation that takes minutes, during which no Python handler runs.
 """
 
 import os
@@ -15,9 +15,9 @@ WATCHED = (signal.SIGINT, signal.SIGTERM)
 class StopRequest:
     """Notes the first SIGINT or SIGTERM; a second one ends the process at once.
 
-    Use as a context manager. ``signum`` is None until a signal came. While ``nothing_to_save`` is
-    set, the first signal ends the process at once too: during start-up, compilation and evaluation
-    everything worth keeping is on the disk. Exit codes: 130 (SIGINT), 143 (SIGTERM).
+    Use as a context manager. ``signum`` is None until a signal arrives. While ``nothing_to_save``
+    is set, the first signal ends the process at once too: during start-up, compilation and
+    evaluation everything is saved already. Exit codes: 130 (SIGINT), 143 (SIGTERM).
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class StopRequest:
         self._theirs.setblocking(False)
         self._wakeup = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         for signum in WATCHED:
-            # Only so that Python's own handling, which writes to the file, is in place.
+            # This installs Python's own signal handling, which writes to the file.
             self._previous[signum] = signal.signal(signum, lambda *_: None)
         self._thread = threading.Thread(target=self._watch, name="signals", daemon=True)
         self._thread.start()
@@ -50,13 +50,13 @@ class StopRequest:
             if signum not in WATCHED:
                 continue
             if self.signum is not None:
-                _leave(signum, "stopped at once; what was not saved is lost")
+                _exit_now(signum, "stopped at once; what was not saved is lost")
             if self.nothing_to_save:
-                _leave(signum, "stopped; nothing was lost, run the same command again to go on")
+                _exit_now(signum, "stopped; nothing was lost, run the same command again to resume")
             self.signum = signum
-            os.write(2, b"\nstopping after this step; a second signal stops at once, unsaved\n")
+            os.write(2, b"\nstopping after this step; a second signal stops without saving\n")
 
 
-def _leave(signum: int, message: str) -> None:
+def _exit_now(signum: int, message: str) -> None:
     os.write(2, f"\n{message} ({signal.Signals(signum).name})\n".encode())
     os._exit(128 + signum)

@@ -18,15 +18,15 @@ OTHERS = "_others"  # label of the parameters that no group names
 
 @dataclasses.dataclass(frozen=True)
 class AdamW:
-    """AdamW with decoupled weight decay on every parameter, as PyTorch's.
+    """AdamW with decoupled weight decay on every parameter, as in PyTorch.
 
     The learning rate rises linearly from 0 over ``warmup_steps``, then stays (``constant``) or
     falls to 0 at the run's last step along half a cosine (``cosine``). Gradients are scaled to a
     global norm of at most ``clip_norm``; 0 leaves them as they are.
 
     ``groups`` are exceptions by top-level name of the parameters: ``{"velocity": {"learning_rate":
-    1e-5}}`` changes fields of this class, ``{"velocity": {"frozen": True}}`` leaves the parameters
-    as they are and their gradients out of the norm that is clipped.
+    1e-5}}`` changes fields of this class; ``{"velocity": {"frozen": True}}`` does not train these
+    parameters, and leaves their gradients out of the norm that is clipped.
     """
 
     learning_rate: float = 1e-4
@@ -45,7 +45,7 @@ class AdamW:
         if self.warmup_steps < 0 or self.clip_norm < 0:
             raise ValueError("warmup_steps and clip_norm must not be negative")
         for name in self.groups:
-            self._group(name)  # raises on a wrong field
+            self._group(name)  # raises an error if a field is wrong
 
     def rate(self, num_steps: int) -> optax.ScalarOrSchedule:
         """The learning rate, a function of the update's number from 0 unless it is constant."""
@@ -107,10 +107,10 @@ def apply_gradients(
 class Ema:
     """``ema <- d ema + (1 - d) params`` after each update.
 
-    ``d = decay`` (Table 5) unless there is a ramp, ``n`` being the update's number from 1:
-    ``exponential`` is ``decay (1 - exp(-n / ramp_steps))`` if ``ramp_steps`` is not 0, the
-    release's with 2000; ``count`` is ``min(decay, (1 + n) / (10 + n))``, that of PMRF (torch_ema's
-    default).
+    Without a ramp ``d = decay`` (Table 5). ``n`` is the number of the update, from 1. The ramp
+    ``exponential`` is ``decay (1 - exp(-n / ramp_steps))`` if ``ramp_steps`` is not 0; the release
+    uses 2000. The ramp ``count`` is ``min(decay, (1 + n) / (10 + n))``, that of PMRF (the default
+    of torch_ema).
     """
 
     decay: float = 0.999
@@ -125,7 +125,7 @@ class Ema:
         if self.ramp not in RAMPS:
             raise ValueError(f"ramp={self.ramp}: unknown; one of {', '.join(RAMPS)}")
         if self.ramp == "count" and self.ramp_steps:
-            raise ValueError("ramp=count takes no ramp_steps; set ramp_steps=0")
+            raise ValueError("ramp=count has no ramp_steps; set ramp_steps=0")
 
     def decay_at(self, update: Int[Array, ""]) -> Float[Array, ""]:
         """Decay of the ``update``-th update, counted from 1."""
@@ -136,6 +136,6 @@ class Ema:
         return self.decay * -jnp.expm1(-update / self.ramp_steps)
 
     def update(self, ema: Params, params: Params, update: Int[Array, ""]) -> Params:
-        """The average after the ``update``-th update, which led to ``params``."""
+        """The average after the ``update``-th update, whose result is ``params``."""
         decay = self.decay_at(update)
         return jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, ema, params)

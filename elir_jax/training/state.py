@@ -1,4 +1,4 @@
-"""What a training run carries from step to step."""
+"""The state that a training run passes from step to step."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from elir_jax.types import Params
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything the next step needs, without a device axis; random keys follow from ``step``."""
+    """Everything that a step needs, without a device axis; random keys follow from ``step``."""
 
     step: Any  # steps made so far, skipped ones included, an int32 scalar
-    skipped: Any  # those that were skipped, an int32 scalar
-    params: Params  # what is trained
+    skipped: Any  # the number of skipped steps, an int32 scalar
+    params: Params  # the trained parameters
     ema: Params  # their running average; evaluation uses it
     opt_state: Params
     frozen: Params  # pretrained weights that are never updated

@@ -1,11 +1,11 @@
-"""One training step: pure, the same on every device, averaged over them.
+"""One training step: a pure function, the same on every device, averaged over the devices.
 
 Each sample's random key follows from (seed, step, slot in the global batch), so losses do not
 depend on the number of devices. Gradients may be accumulated over equal parts of the batch.
 
-Gradients, metrics and the hosts' requests travel as one vector, in the step's only collective. A
-step that must not be applied leaves the state as it was: if a value is not finite, if a host has no
-batch, and after such a step, which the hosts learn of one step late.
+Gradients, metrics and the hosts' requests are sent as one vector, in the step's only collective. A
+step leaves the state unchanged if a value is not finite, if a host has no batch, or if the previous
+step was not applied: the hosts learn that one step late.
 """
 
 import functools
@@ -54,7 +54,7 @@ class Objective(Protocol):
 
 
 class StepRequest(NamedTuple):
-    """What one host asks of a step."""
+    """The request of one host to a step."""
 
     after: Int[Array, ""] | int  # the step that the state must be at; at another, nothing is done
     stop: Float[Array, ""] | float = 0.0  # 1: this host was told to end the run
@@ -62,7 +62,7 @@ class StepRequest(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of a step; the same on every host."""
+    """The outcome of a step; the same on every host."""
 
     applied: Bool[Array, ""]  # whether the state was updated
     stop: Bool[Array, ""]  # whether any host was told to end the run
@@ -87,15 +87,16 @@ def train_step(
 ) -> tuple[TrainState, Metrics, Verdict]:
     """Update the state with one device's share of the batch.
 
-    The objective sees ``fold(params, frozen)``: collapsed blocks, merged adapters. Gradients travel
-    in that form, which is smaller, and each device pulls them back to the parameters: ``fold`` does
-    not depend on the data. ``prepare`` makes the pairs, of one accumulated part at a time.
+    The objective sees ``fold(params, frozen)``: collapsed blocks, merged adapters. Gradients are
+    sent in that form, which is smaller. Each device then pulls them back to the parameters, which
+    is possible because ``fold`` does not depend on the data. ``prepare`` makes the pairs, of one
+    accumulated part at a time.
 
     Gradients and every metric are means over ``axis_name``. Metrics are ``loss``, the objective's
     terms by name, and the norms ``grad_norm``, ``update_norm`` and ``param_norm``. Unless the
-    verdict says ``applied``, the new state is the old one; if the update itself overflows, the
-    moments alone have moved. If metrics or gradients are not finite, the step is ``skipped`` while
-    ``max_skipped_steps`` allow it: then the state's two counts alone go on.
+    verdict says ``applied``, the new state is the old one; if the update itself overflows, only the
+    moments change. If metrics or gradients are not finite, the step is ``skipped`` while
+    ``max_skipped_steps`` allows it: then only the state's two counters change.
     """
     step_key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, batch.slot)

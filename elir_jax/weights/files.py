@@ -1,7 +1,7 @@
-"""Files of named tensors: safetensors, and PyTorch's own where torch is installed.
+"""Files of named tensors: safetensors, and PyTorch's own format if torch is installed.
 
-PyTorch's files are pickles. They are read with ``weights_only=True``, which builds tensors and
-plain containers and refuses everything else, so that an untrusted file runs no code.
+PyTorch's files are pickles. They are read with ``weights_only=True``, which builds only tensors and
+plain containers and refuses everything else, so that an untrusted file cannot run code.
 """
 
 import os
@@ -23,24 +23,24 @@ SUFFIXES = (SAFETENSORS, *PICKLES)
 
 
 def read_tensors(path: Path) -> Tensors:
-    """Name -> array, floating point ones as float32; tables and lists inside are joined by dots.
+    """Name -> array; floating point becomes float32, and names of nested tables get dots.
 
-    Raises UserError where the file is absent, damaged, carries code, or needs torch and there is
-    none.
+    Raises UserError if the file is missing or damaged, contains code, or needs torch and torch is
+    not installed.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     tensors = _read_pickle(path) if path.suffix.lower() in PICKLES else _read_safetensors(path)
     if not tensors:
-        raise UserError(f"{path}: holds no tensors")
+        raise UserError(f"{path}: contains no tensors")
     return tensors
 
 
 def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
-    """Write a file whole or not at all; its suffix says which kind.
+    """Write a file completely or not at all, in the format of its suffix.
 
-    ``metadata`` goes into safetensors only. Raises UserError where it cannot be written, or needs
-    torch and there is none.
+    Only safetensors files get the ``metadata``. Raises UserError if the file cannot be written, or
+    if it needs torch and torch is not installed.
     """
     if path.suffix.lower() in PICKLES:
         write_tables(path, tensors)
@@ -51,7 +51,7 @@ def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None 
 def write_tables(path: Path, tables: Mapping) -> None:
     """Write PyTorch's own file of tables and lists of arrays, numbers and strings.
 
-    Raises UserError where it cannot be written, or where there is no torch.
+    Raises UserError if it cannot be written, or if torch is not installed.
     """
     torch = _torch(path)
 
@@ -78,7 +78,7 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
 
 def _read_safetensors(path: Path) -> Tensors:
     try:
-        # The flax reader knows bfloat16, the numpy one does not.
+        # The flax reader supports bfloat16, the numpy one does not.
         return {name: _float32(np.asarray(array)) for name, array in load_file(path).items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: not a safetensors file ({error})") from error
@@ -93,13 +93,13 @@ def _read_pickle(path: Path) -> Tensors:
     torch = _torch(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile file makes the reader raise
+    except Exception as error:  # a damaged or hostile file may raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{path}: refused, nothing in it was run: not a file of tensors only ({reason})"
+            f"{path}: refused, and none of its code was run: not a file of tensors only ({reason})"
         ) from error
     if not isinstance(content, Mapping):
-        raise UserError(f"{path}: holds a {type(content).__name__}, not tensors by name")
+        raise UserError(f"{path}: contains a {type(content).__name__}, not tensors by name")
     return _flatten(torch, content)
 
 

@@ -1,7 +1,7 @@
-"""HDiT's tensors as k-diffusion and PMRF name them, and as Latent-PMRF does <-> our variables.
+"""The tensors of HDiT, in the names of k-diffusion and PMRF or of Latent-PMRF <-> our variables.
 
-Sizes are read from the tensors. They do not tell the neighbourhoods: both projects attend to 7x7
-tokens in every level but the last, and to all tokens there.
+Sizes are read from the tensors, except for the neighbourhoods: both projects attend to 7x7 tokens
+in every level but the last, and to all tokens there.
 """
 
 import math
@@ -101,7 +101,7 @@ fac proj out_proj up_proj down_proj weight
 
 
 class Dialect(NamedTuple):
-    """How one project names the tensors of one style."""
+    """The names that one project gives to the tensors of one style."""
 
     style: Style
     rows: list[Row]
@@ -112,7 +112,7 @@ class Dialect(NamedTuple):
     read_sizes: Callable[[Source], tuple[HDiT, int]]
 
     def block(self, side: str, level: str | None, number: str) -> str:
-        """Their prefix of a block's tensors; ``side`` is down, up or mid."""
+        """The project's prefix for the tensors of a block; ``side`` is down, up or mid."""
         place = self.middle if side == "mid" else f"{side}_{self.sides}.{level}"
         return f"{place}.{number}."
 
@@ -128,7 +128,7 @@ class Dialect(NamedTuple):
         raise KeyError(path)
 
     def buffers(self, module: HDiT) -> Tensors:
-        """Each block's frequencies."""
+        """The frequencies of each block."""
         *upper, lowest = range(len(module.widths))
         places = [(side, level) for side in ("down", "up") for level in upper]
         return {
@@ -143,7 +143,7 @@ class Dialect(NamedTuple):
 def read_hdit(source: Source) -> tuple[HDiT, Params]:
     """The network in ``source`` (its names without a prefix) and its variables.
 
-    Raises UserError, naming it, for a tensor that is missing, not known or not as it should be.
+    Raises a UserError that names a tensor if it is missing, unknown or not as it should be.
     """
     dialect = PMRF if any(name.startswith("patch_in.") for name in source.tensors) else LATENT_PMRF
     module, channels = dialect.read_sizes(source)
@@ -152,7 +152,7 @@ def read_hdit(source: Source) -> tuple[HDiT, Params]:
 
 
 def hdit_tensors(module: HDiT, variables: Params) -> Tensors:
-    """The inverse of :func:`read_hdit`, buffers included, PMRF's in its module's order."""
+    """The inverse of :func:`read_hdit`, with buffers; PMRF's are in the order of its module."""
     dialect = PMRF if module.style == PIXEL else LATENT_PMRF
     tensors = to_release(variables, dialect.named) | dialect.buffers(module)
     return in_order(tensors, _WORDS) if dialect is PMRF else tensors

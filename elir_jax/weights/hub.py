@@ -1,17 +1,17 @@
-"""Pretrained weights from the Hugging Face hub; the only place that downloads."""
+"""Pretrained weights from the Hugging Face hub."""
 
 import logging
 from pathlib import Path
 
 from elir_jax.errors import UserError
 
-FILE = "diffusion_pytorch_model.safetensors"  # the name diffusers gives every model's weights
+FILE = "diffusion_pytorch_model.safetensors"  # the name of the weights of every model in diffusers
 
 
 def download(repository: str) -> Path:
-    """Path of the weights of ``repository`` (``madebyollin/taesd3``), fetched or from the cache.
+    """Path of the weights of ``repository`` (``madebyollin/taesd3``), downloaded or cached.
 
-    Says that it downloads. Raises UserError where they cannot be had.
+    Prints a line before a download. Raises UserError if they cannot be downloaded.
     """
     try:
         from huggingface_hub import hf_hub_download, try_to_load_from_cache

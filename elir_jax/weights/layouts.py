@@ -1,17 +1,17 @@
-"""How other projects name the networks' tensors, told from the names alone.
+"""The layouts of other projects' files, recognised by the names of the tensors.
 
-Every layout is read into the release's flat names (``enc.`` ``dec.`` ``mmse.`` ``fmir.``), the
+Every layout is read into the release's flat names (``enc.`` ``dec.`` ``mmse.`` ``fmir.``), with the
 decoder's layers counted from 0:
 
 - the release's ``.pth``: these names themselves;
-- its Lightning ``.ckpt``: tables ``state_dict_enc`` ... of them (the averaged weights) beside
-  the trainer's own entries, which are left aside;
+- its Lightning ``.ckpt``: tables ``state_dict_enc`` ... with these names (the averaged weights),
+  and entries of the trainer, which are ignored;
 - TAESD's pair of files: bare numbers, the decoder's from 1, because its layer 0 is the clamp;
 - both parts of TAESD in one file, ``encoder.`` and ``decoder.`` (what this project ships);
 - diffusers' ``AutoencoderTiny``: ``encoder.layers.`` and ``decoder.layers.``, the decoder's from 0.
 
 diffusers' class takes images in [-1, 1], but converts them to [0, 1] itself, outside its weights:
-they are TAESD's, and mean the same here.
+these are TAESD's, and mean the same here.
 """
 
 import re
@@ -28,17 +28,17 @@ _WORD = {part: rf"(?<![A-Za-z]){part}" for part in _AUTOENCODER}  # not the end 
 
 
 class Layout(NamedTuple):
-    """One layout's names."""
+    """The names of one layout."""
 
     title: str
     pattern: re.Pattern  # one of its names
     to_release: Callable[[re.Match], str]
     from_release: Callable[[str], str]
-    keeps_others: bool = False  # names that do not match are another program's, not mistakes
+    keeps_others: bool = False  # other names belong to another program and are no errors
 
 
 class Source(NamedTuple):
-    """Tensors under the release's names, and how their file calls them."""
+    """Tensors under the release's names, and their names in the file."""
 
     path: Path
     title: str
@@ -96,15 +96,15 @@ _BARE = re.compile(r"\d+\..+")
 
 
 def open_source(path: Path) -> Source:
-    """Read a file, or TAESD's pair from a folder or by either one, into the release's names.
+    """Read a file, or TAESD's pair (a folder or either file), into the release's names.
 
-    Raises UserError where the layout is none of these.
+    Raises UserError if the layout is none of these.
     """
     path, tensors = _read(path)
     layout = next((k for k in LAYOUTS if any(map(k.pattern.fullmatch, tensors))), None)
     if layout is None:
         raise UserError(
-            f"{path}: no layout known here: its first tensor is {sorted(tensors)[0]}; give a file "
+            f"{path}: unknown layout: its first tensor is {sorted(tensors)[0]}; give a file "
             f"of the ELIR release, of TAESD or of diffusers' AutoencoderTiny"
         )
     renamed, unknown = {}, []
@@ -115,7 +115,7 @@ def open_source(path: Path) -> Source:
         elif not layout.keeps_others:
             unknown.append(name)
     if unknown:
-        raise UserError(f"{path}: {len(unknown)} tensor(s) not known: {listed(unknown)}")
+        raise UserError(f"{path}: {len(unknown)} unknown tensor(s): {listed(unknown)}")
     return Source(path, layout.title, renamed, layout.from_release)
 
 
@@ -132,13 +132,13 @@ def _read(path: Path) -> tuple[Path, Tensors]:
     tensors = read_tensors(path)
     if not all(map(_BARE.fullmatch, tensors)):
         return path, tensors
-    # One file of TAESD's pair: its first layer says which, and the other lies beside it.
+    # One file of TAESD's pair: its first layer shows which one, and the other is next to it.
     part, other = ("encoder", "decoder") if "0.weight" in tensors else ("decoder", "encoder")
     twin = path.with_name(re.sub(_WORD[part], other, path.name))
     if twin == path:
         raise UserError(
-            f"{path}: one part of TAESD's pair; name it *{part}*{path.suffix} and put "
-            f"*{other}*{path.suffix} beside it"
+            f"{path}: only one part of TAESD's pair; name it *{part}*{path.suffix} and put "
+            f"*{other}*{path.suffix} next to it"
         )
     return path, _part(path, part) | _part(twin, other)
 
@@ -152,7 +152,7 @@ def _only(folder: Path, part: str) -> Path:
     found = [path for path in files if re.search(_WORD[part], path.name)]
     if len(found) != 1:
         raise UserError(
-            f"{folder}: {len(found)} files named *{part}*{SAFETENSORS}, needs exactly one; name a "
-            f"folder with TAESD's pair of files, or one file"
+            f"{folder}: {len(found)} files named *{part}*{SAFETENSORS}, but exactly one is needed; "
+            f"name a folder with TAESD's pair of files, or one file"
         )
     return found[0]

@@ -1,7 +1,7 @@
-"""This project's own file of weights: a run's folder with ``weights.safetensors`` in it.
+"""This project's own file of weights: ``weights.safetensors`` in the folder of a run.
 
-Tensors carry the names and axes of our parameter tree, joined by ``/``. Training in such a folder
-starts from them, evaluation evaluates them.
+Tensors have the names of our parameter tree, joined by ``/``, and its axes. Training in such a
+folder starts from them, and evaluation evaluates them.
 """
 
 from pathlib import Path
@@ -43,7 +43,7 @@ def write_weights(folder: Path, params: Params) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
+        raise UserError(f"{folder}: cannot be created ({error.strerror})") from error
     write_tensors(path, flatten(params))
     return path
 
@@ -59,13 +59,13 @@ def read_weights(folder: Path) -> Params:
 
 
 def check_weights(path: Path, params: Params, like: Params) -> None:
-    """Raise UserError, naming the first, unless the parameters have the shapes of ``like``."""
+    """Raise a UserError that names tensors unless the parameters have the shapes of ``like``."""
     there, wanted = flatten(params), flatten(jax.tree.map(lambda s: np.empty(s.shape, bool), like))
     said = [
         f"{len(names)} tensor(s) {problem}: {listed(names)}"
         for problem, names in (
             ("missing", wanted.keys() - there.keys()),
-            ("not known", there.keys() - wanted.keys()),
+            ("unknown", there.keys() - wanted.keys()),
         )
         if names
     ] or [
@@ -76,5 +76,5 @@ def check_weights(path: Path, params: Params, like: Params) -> None:
     if said:
         raise UserError(
             f"{path}: weights of another network: {'; '.join(said[:2])}; use the options "
-            f"that elir_jax.interop.convert printed (sizes, and form=plain where it is collapsed)"
+            f"that elir_jax.interop.convert printed (sizes, and form=plain for collapsed weights)"
         )

@@ -2,11 +2,11 @@
 
 - PMRF's Lightning checkpoint (.ckpt): ``state_dict`` holds the velocity as ``model.`` and its
   frozen posterior mean as ``mmse_model.``; ``ema.shadow_params`` holds the averaged parameters of
-  ``model.``, a list without names in the order in which the module lists its parameters. Networks
-  of its metrics (``fid.``, ``inception_score.``) and the trainer's entries are left aside.
+  ``model.``, a list without names, in the module's own order. Networks of its metrics (``fid.``,
+  ``inception_score.``) and entries of the trainer are ignored.
 - its folder on the hub: the same names in ``model.safetensors``, settings in ``config.json``.
-- a posterior mean alone: PMRF's checkpoint of that stage (SwinIR is ``model.`` then), or DifFace's
-  ``.pth``, bare or in a table.
+- only a posterior mean: PMRF's checkpoint of that stage (then SwinIR is ``model.``), or DifFace's
+  ``.pth``, with or without a table around it.
 
 PyTorch's files are read as tensors only (:mod:`elir_jax.weights.files`).
 """
@@ -30,7 +30,7 @@ from elir_jax.weights.swinir import read_swinir, swinir_tensors
 
 HUB_FILE, HUB_SETTINGS = "model.safetensors", "config.json"
 EMA_DECAY = 0.9999
-LIGHTNING_VERSION = "2.0.0"  # of the format that is written
+LIGHTNING_VERSION = "2.0.0"  # of the written format
 # PMRF's networks by its names for them (utils/create_arch.py).
 ARCHITECTURES = {
     "hdit_ImageNet256Sp4": HDiT((256, 512, 1024), (2, 2, 8), (7, 7, 0)),
@@ -58,21 +58,21 @@ class Trained(NamedTuple):
 
     @property
     def best(self) -> Params:
-        """Averaged variables if there are any: what PMRF restores with."""
+        """The averaged variables if there are any, with which PMRF restores."""
         return self.variables if self.averaged is None else self.averaged
 
 
 class Pmrf(NamedTuple):
-    """A checkpoint; ``estimator`` is None where no posterior mean was trained before."""
+    """A checkpoint; ``estimator`` is None if it contains no posterior mean."""
 
     model: Trained
     estimator: Trained | None = None
 
 
 def read_pmrf(path: Path) -> Pmrf:
-    """Read a checkpoint or a hub folder; ``model`` is HDiT, or SwinIR of a posterior mean's stage.
+    """Read a checkpoint or a hub folder; ``model`` is HDiT, or SwinIR in the stage of the mean.
 
-    Raises UserError, naming it, for a tensor that is missing, not known or of another shape.
+    Raises a UserError that names a tensor if it is missing, unknown or of another shape.
     """
     tensors, average = _of_lightning(path)
     parts: dict[str, Tensors] = {"model.": {}, "mmse_model.": {}}
@@ -84,7 +84,7 @@ def read_pmrf(path: Path) -> Pmrf:
         elif not name.startswith(_LEFT_ASIDE):
             unknown.append(name)
     if unknown:
-        raise UserError(f"{path}: {len(unknown)} tensor(s) not known: {listed(unknown)}")
+        raise UserError(f"{path}: {len(unknown)} unknown tensor(s): {listed(unknown)}")
     if not parts["model."]:
         raise UserError(f"{path}: no tensor named model.*; give a checkpoint of PMRF")
     model, estimator = (
@@ -95,9 +95,9 @@ def read_pmrf(path: Path) -> Pmrf:
 
 
 def read_estimator(path: Path) -> tuple[SwinIR, Params]:
-    """SwinIR from DifFace's file, or, averaged, from PMRF's checkpoint of the posterior mean.
+    """SwinIR from DifFace's file, or the averaged one from PMRF's checkpoint of the posterior mean.
 
-    Raises UserError, naming it, for a tensor that is missing, not known or of another shape.
+    Raises a UserError that names a tensor if it is missing, unknown or of another shape.
     """
     tensors = read_tensors(path)
     if any(name.startswith(_AVERAGE) for name in tensors):
@@ -118,11 +118,11 @@ def read_estimator(path: Path) -> tuple[SwinIR, Params]:
 def write_pmrf(path: Path, pmrf: Pmrf, settings: Mapping[str, object]) -> None:
     """Write a Lightning checkpoint (.ckpt), or a hub folder with the averaged parameters.
 
-    ``settings`` are PMRF's own, of its ``MMSERectifiedFlow`` (``stage``, ``mmse_noise_std``);
-    ``arch`` and ``mmse_model_arch`` are added if they are not among them. Its code also builds the
-    networks of its metrics and looks for their weights: it reads the folder as it is, and the
-    checkpoint with ``strict=False``.
-    Raises UserError for networks that PMRF has no name for, and where nothing can be written.
+    ``settings`` are those of PMRF's ``MMSERectifiedFlow`` (``stage``, ``mmse_noise_std``); ``arch``
+    and ``mmse_model_arch`` are added if they are missing. PMRF's code also builds the networks of
+    its metrics and looks for their weights, so it reads the folder as it is, but the checkpoint
+    only with ``strict=False``. Raises UserError if PMRF has no name for a network, or if the file
+    cannot be written.
     """
     settings = dict(settings)
     tensors = {}
@@ -157,7 +157,7 @@ def write_pmrf(path: Path, pmrf: Pmrf, settings: Mapping[str, object]) -> None:
 
 
 def _of_lightning(path: Path) -> tuple[Tensors, list[np.ndarray]]:
-    """The state dict, whole, and the nameless averages; a hub folder has none of these."""
+    """The whole state dict, and the averages without names, which a hub folder does not have."""
     if path.is_dir():
         return read_tensors(path / HUB_FILE), []
     tensors = read_tensors(path)
@@ -170,9 +170,9 @@ def _under(tensors: Tensors, prefix: str) -> Tensors:
 
 
 def _trained(source: Source, average: list[np.ndarray]) -> Trained:
-    """The network of ``source``; ``average`` takes the places of its parameters.
+    """The network of ``source``, also with the values of ``average`` for its parameters.
 
-    Names are put into the module's order first: a file may hold them in another one.
+    Names are first put into the module's order, because a file may have another one.
     """
     read = read_hdit if "patch_in.proj.weight" in source.tensors else read_swinir
     module, variables = read(source)

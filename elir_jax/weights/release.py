@@ -1,8 +1,8 @@
 """The release's flat state dict (eladc-git/ELIR) <-> our parameters.
 
-One table says how each of our paths is called there and how its tensor is laid out. Convolutions
-are OIHW there and HWIO here; transposed ones are IOHW there and, because ours correlates, HWIO and
-flipped here; linear maps are transposed.
+One table has the release's name and layout for each of our paths. Convolutions are OIHW there and
+HWIO here. Transposed convolutions are IOHW there; here they are HWIO and, because ours correlates,
+flipped. Linear maps are transposed.
 """
 
 import re
@@ -19,7 +19,7 @@ from elir_jax.weights.layouts import Source, listed
 
 
 class Order(NamedTuple):
-    """How a tensor's axes are turned from the release's order into ours, and back."""
+    """How to permute the axes of a tensor from the release's order into ours, and back."""
 
     to_ours: Callable[[np.ndarray], np.ndarray]
     to_release: Callable[[np.ndarray], np.ndarray]
@@ -53,8 +53,8 @@ TRANSPOSED_CONV = Order(
     lambda a: a.transpose(2, 3, 0, 1)[::-1, ::-1], lambda a: a[::-1, ::-1].transpose(2, 3, 0, 1)
 )
 
-# (pattern of our path, the release's name, layout), tried in order. In the U-Net the collapsible
-# convolution is entry 2 of a Sequential, and 2 and 3 where expanded; in the RRDB 0, and 0 and 1.
+# (pattern of our path, the release's name, layout), tried in order. In the U-Net a collapsible
+# convolution is entry 2 of a Sequential (expanded: 2 and 3); in the RRDB it is 0 (0 and 1).
 _RESIDUAL = [
     (r"/time/kernel", ".mlp.1.weight", LINEAR),
     (r"/time/bias", ".mlp.1.bias", SAME),
@@ -130,12 +130,11 @@ Naming = Callable[[str], tuple[str, Order]]
 
 
 def from_release(source: Source, like: Params, named: Naming = release_name) -> Params:
-    """Our parameters from the release's tensors; ``like`` says which are wanted and their shapes.
+    """Our parameters from the release's tensors; ``like`` gives their names and shapes.
 
-    ``named`` is the table of names and layouts: another one reads another project's tensors.
-
-    Raises UserError, naming them as their file does, for tensors that are missing, not known or of
-    another shape.
+    ``named`` is the table of names and layouts; another table reads another project's tensors.
+    Raises a UserError, with the names in the file, if tensors are missing, unknown or of another
+    shape.
     """
     places = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(like):
@@ -143,7 +142,7 @@ def from_release(source: Source, like: Params, named: Naming = release_name) -> 
         places[name] = order, leaf.shape
     problems = {
         "missing": places.keys() - source.tensors.keys(),
-        "not known": source.tensors.keys() - places.keys(),
+        "unknown": source.tensors.keys() - places.keys(),
     }
     said = [
         f"{len(names)} tensor(s) {problem}: {listed(map(source.original, names))}"
@@ -160,7 +159,7 @@ def from_release(source: Source, like: Params, named: Naming = release_name) -> 
         if theirs.shape != wanted:
             raise UserError(
                 f"{source.path}: tensor {source.original(name)} has shape {theirs.shape}, not "
-                f"{wanted} as the others ask for"
+                f"{wanted}, which the other tensors require"
             )
         values.append(np.ascontiguousarray(order.to_ours(theirs)))
     return jax.tree.unflatten(jax.tree.structure(like), values)

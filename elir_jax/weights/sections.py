@@ -1,4 +1,4 @@
-"""Some of a file's networks -> our parameters."""
+"""Some networks of a file -> our parameters."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from elir_jax.weights.release import from_release
 def read_section(path: Path, like: Params) -> Params:
     """The networks that ``like`` names, from a file or a folder of two files of a known layout.
 
-    ``like`` gives the shapes too. The file may hold other networks. Raises UserError, naming it,
-    for a tensor of these networks that is missing, not known or of another shape.
+    ``like`` also gives the shapes. The file may contain other networks. Raises a UserError that
+    names a tensor of these networks if it is missing, unknown or of another shape.
     """
     source = open_source(path)
     prefixes = tuple(f"{prefix}." for prefix, name in PARTS.items() if name in like)
@@ -23,5 +23,5 @@ def read_section(path: Path, like: Params) -> Params:
         return from_release(source._replace(tensors=tensors), like)
     except UserError as error:
         raise UserError(
-            f"{error}; the configuration's sizes and form must be the file's"
+            f"{error}; the configuration must have the sizes and the form of the file"
         ) from error

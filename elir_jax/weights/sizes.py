@@ -1,4 +1,4 @@
-"""The networks' sizes, read from the release's tensors: nobody has to know a file's settings."""
+"""Read the sizes of the networks from the release's tensors, so that users need not give them."""
 
 import re
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from elir_jax.weights.layouts import Source
 
 
 class Sizes(NamedTuple):
-    """What a file holds; a file of TAESD's has no estimator and no velocity."""
+    """The networks of a file; a TAESD file has no estimator and no velocity."""
 
     autoencoder: Autoencoder
     estimator: RRDBNet | None
@@ -38,7 +38,7 @@ class Sizes(NamedTuple):
         return latent_flow(self.autoencoder, self.estimator, self.velocity)
 
     def with_form(self, form: str) -> "Sizes":
-        """The same with another form of the expanded blocks; collapsed ones stay."""
+        """The same with another form of the expanded blocks; collapsed ones do not change."""
 
         def change(module):
             expanded = module is not None and module.form != "plain"
@@ -47,7 +47,7 @@ class Sizes(NamedTuple):
         return Sizes(self.autoencoder, change(self.estimator), change(self.velocity))
 
     def options(self) -> dict[str, object]:
-        """The configuration's fields that ask for these networks."""
+        """The fields of the configuration that select these networks."""
         fields = {
             "autoencoder.width": self.autoencoder.width,
             "autoencoder.latent_channels": self.autoencoder.latent_channels,
@@ -75,7 +75,7 @@ def read_sizes(source: Source) -> Sizes:
         return tensors[name].shape
 
     def count(prefix: str) -> int:
-        """How many numbers follow ``prefix``."""
+        """The number of different numbers after ``prefix``."""
         pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.")
         return len({m[1] for m in map(pattern.match, tensors) if m})
 

@@ -1,4 +1,4 @@
-"""SwinIR's tensors as its authors, DifFace and PMRF name them <-> our parameters."""
+"""The tensors of SwinIR, in the names of its authors, DifFace and PMRF <-> our parameters."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from elir_jax.weights.files import Tensors
 from elir_jax.weights.layouts import Source
 from elir_jax.weights.release import CONV, LINEAR, SAME, Order, from_release, to_release
 
-MASK_SIDE = 64  # tokens a side for which their module keeps its masks: img_size
+MASK_SIDE = 64  # tokens per side for which their module stores its masks: img_size
 _BLOCK = r"layers.\1.residual_group.blocks.\2"
 _MODULES = [  # ours, theirs, layout of the kernel
     (r"group(\d+)_block(\d+)/norm([12])", rf"{_BLOCK}.norm\3", SAME),
@@ -56,7 +56,7 @@ def swinir_name(path: str) -> tuple[str, Order]:
 def read_swinir(source: Source) -> tuple[SwinIR, Params]:
     """The network in ``source`` (its names without a prefix) and its variables.
 
-    Raises UserError, naming it, for a tensor that is missing, not known or not as it should be.
+    Raises a UserError that names a tensor if it is missing, unknown or not as it should be.
     """
     groups = range(count_of(source, "layers"))
     first = "layers.0.residual_group.blocks.0.attn.relative_position_bias_table"
@@ -73,7 +73,7 @@ def read_swinir(source: Source) -> tuple[SwinIR, Params]:
 
 
 def swinir_tensors(module: SwinIR, variables: Params) -> Tensors:
-    """The inverse of :func:`read_swinir`, buffers included, in their module's order."""
+    """The inverse of :func:`read_swinir`, with buffers, in the order of their module."""
     return in_order(to_release(variables, swinir_name) | _buffers(module, MASK_SIDE), _WORDS)
 
 
@@ -84,7 +84,7 @@ def swinir_shapes(module: SwinIR) -> Params:
 
 
 def _buffers(module: SwinIR, side: int) -> Tensors:
-    """Places in the bias table, and the masks of shifted blocks for ``side`` x ``side`` tokens."""
+    """Indices into the bias table, and masks of shifted blocks for ``side`` x ``side`` tokens."""
     mask = np.asarray(shift_mask(side, side))
     buffers = {}
     for group, depth in enumerate(module.depths):

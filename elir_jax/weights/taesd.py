@@ -1,4 +1,4 @@
-"""Our autoencoder -> TAESD in one file."""
+"""Write our autoencoder in TAESD's names, into one file."""
 
 from pathlib import Path
 

@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, capsys):
     tensors[f"{name}.wait"] = tensors.pop(f"{name}.bias")
     save_file(tensors, source)
     message = refused(capsys, source, tmp_path / "ours")
-    assert f"missing: {name}.bias" in message and f"not known: {name}.wait" in message
+    assert f"missing: {name}.bias" in message and f"unknown: {name}.wait" in message
 
     save_file(EXPANDED | {"fmir.mid_blocks.0.conv2d.bias": np.zeros(5, np.float32)}, source)
     message = refused(capsys, source, tmp_path / "ours")
@@ -89,7 +89,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, capsys):
     save_file(EXPANDED | {"discriminator.weight": np.zeros(5, np.float32)}, source)
     assert "discriminator.weight" in refused(capsys, source, tmp_path / "ours")
     save_file({"weight": np.zeros(5, np.float32)}, source)
-    assert "no layout known" in refused(capsys, source, tmp_path / "ours")
+    assert "unknown layout" in refused(capsys, source, tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
 
 
@@ -127,7 +127,7 @@ def test_a_payload_is_refused_and_runs_nothing(kind, tmp_path, capsys):
         payload = {"enc.layers.0.weight": torch.zeros(3), "hyper_parameters": Payload(trap)}
         torch.save(payload if kind == "torch" else {"state_dict": payload}, source)
     message = refused(capsys, source, tmp_path / "ours")
-    assert "nothing in it was run" in message
+    assert "none of its code was run" in message
     assert not trap.exists()
 
 

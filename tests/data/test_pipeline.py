@@ -327,7 +327,7 @@ def test_a_hundred_unusable_images_in_a_row_end_the_run(monkeypatch):
                 raise UserError("unusable")
             return super().__getitem__(index)
 
-    with pytest.raises(UserError, match=r"number \d+ and the 99 images behind it, of 300"):
+    with pytest.raises(UserError, match=r"number \d+ and the 99 images after it, of 300"):
         list(itertools.islice(feed_of(OneGood(), on_error="skip", max_bad_share=1.0), 20))
 
 

@@ -148,7 +148,7 @@ def test_a_second_run_does_nothing(images, tmp_path, capsys):
     folder = tmp_path / "data/folder/1.0.0"
     before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert prepare("folder", images, tmp_path / "data") == 0
-    assert "complete already" in capsys.readouterr().out
+    assert "already complete" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
 
 

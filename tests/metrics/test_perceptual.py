@@ -135,11 +135,11 @@ def test_a_metric_without_weights_is_left_out_and_a_line_says_where_they_go(stan
     perceptual, missing = open_perceptual(None)
     assert perceptual.names == ("lpips", "niqe", "clipiqa")
     line = next(line for line in missing if line.startswith("musiq"))
-    assert "cannot be had (no route to host)" in line
+    assert "its weights are missing (no route to host)" in line
     assert line.endswith(f"musiq_koniq_ckpt-e95806b9.pth into {stand.hub / 'pyiqa'}")
     put_weights(stand.hub)
     _, missing = open_perceptual(None)
-    assert "musiq: pyiqa cannot make it (no route to host)" in missing[0]
+    assert "musiq: pyiqa cannot create it (no route to host)" in missing[0]
 
 
 def test_a_metric_that_fails_leaves_the_others_alone(stand):
@@ -148,14 +148,14 @@ def test_a_metric_that_fails_leaves_the_others_alone(stand):
     for _ in range(2):
         figures = perceptual.measure(X, REFERENCE)
         assert np.isnan(figures["niqe"]).all() and np.isfinite(figures["musiq"]).all()
-    assert perceptual.notes == ["niqe: not to be had of an image of 10x12 pixels (too few blocks)"]
+    assert perceptual.notes == ["niqe: failed on an image of 10x12 pixels (too few blocks)"]
 
 
 def test_what_is_no_number_is_told(stand):
     perceptual, _ = open_perceptual(None)
     perceptual._by_image["musiq"] = lambda restored, original: float("inf")
     assert np.isnan(perceptual.measure(X, REFERENCE)["musiq"]).all()
-    assert "pyiqa says inf" in perceptual.notes[0]
+    assert "pyiqa returned inf" in perceptual.notes[0]
 
 
 def test_fid_of_the_reference_itself_is_zero(stand, photographs):
@@ -193,8 +193,8 @@ def test_a_stage_whose_fid_fails_leaves_the_others_alone(stand, photographs, mon
     perceptual.add("restored", X)
     assert list(perceptual.finish(["full disk", "one image", "restored"])) == ["restored"]
     assert perceptual.notes == [
-        "fid: not to be had of the stage full disk (disk full)",
-        "fid: not to be had of the stage one image (a covariance needs at least 2 images, got 1)",
+        "fid: failed on the stage full disk (disk full)",
+        "fid: failed on the stage one image (a covariance needs at least 2 images, got 1)",
     ]
 
 

@@ -90,7 +90,7 @@ def test_bfloat16_compute_keeps_float32_parameters_and_results(module):
         ({}, (1, 10, 16, 3), "multiples of 4"),
         ({}, (1, 4, 16, 3), "must be odd and fit into 2x8 tokens"),
         ({"head_dim": 24}, (1, 12, 16, 3), "widths must be multiples of 24"),
-        ({"kernels": (3,)}, (1, 12, 16, 3), "one length"),
+        ({"kernels": (3,)}, (1, 12, 16, 3), "same length"),
         ({"style": LATENT}, (1, 12, 16, 3), "patch must be 1"),
     ],
 )

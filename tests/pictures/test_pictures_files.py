@@ -49,7 +49,11 @@ def test_broken_files_are_refused_by_name(tmp_path, kind):
     path = tmp_path / "photo.jpg"
     path.write_bytes(BROKEN[kind])
     message = refused(path)
-    reasons = {"twelve bits": "odd depth", "separate planes": "planes", "floats": "floating point"}
+    reasons = {
+        "twelve bits": "unusual depth",
+        "separate planes": "planes",
+        "floats": "floating point",
+    }
     assert reasons.get(kind, "") in message
 
 

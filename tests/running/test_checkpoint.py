@@ -114,7 +114,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_cold(folder):
     save(folder, 3, 5)
     for step in (3, 5):
         shutil.rmtree(folder / str(step) / "state")
-    with pytest.raises(UserError, match=r"no checkpoint is whole: 5: .*; 3: .*--workdir"):
+    with pytest.raises(UserError, match=r"all checkpoints are damaged: 5: .*; 3: .*--workdir"):
         read_newest(folder)
 
 
@@ -123,7 +123,7 @@ def test_a_folder_that_was_never_finished_is_named_and_passed_over(folder, caplo
     (folder / "9").mkdir()
     (folder / "9" / "run.json").write_text("{}")
     assert read_newest(folder).step == 3
-    assert "9: digests.json is absent: it was never finished" in caplog.text
+    assert "9: digests.json is missing: the folder was never completed" in caplog.text
 
 
 def test_refused_checkpoints_are_moved_aside_and_leftovers_cleared(folder):
@@ -291,15 +291,15 @@ def test_damaged_frozen_weights_are_named_and_the_next_save_writes_them_again(fo
         undo = damage(place, rng, flip)
         with pytest.raises(Damaged, match=f"its frozen weights, frozen/{place.name}: "):
             read(folder / "3")
-        with pytest.raises(UserError, match=r"no checkpoint is whole: 3: its frozen weights"):
+        with pytest.raises(UserError, match=r"all checkpoints are damaged: 3: its frozen weights"):
             read_newest(folder)
         undo()
     damage(place, rng, flip)
     save(folder, 5, start=3)
-    assert "it is written again" in caplog.text
+    assert "writing it again" in caplog.text
     assert read(folder / "5").step == 5 and read(folder / "3").step == 3
     shutil.rmtree(place)
-    with pytest.raises(Damaged, match=r"frozen/.*is absent"):
+    with pytest.raises(Damaged, match=r"frozen/.*is missing"):
         read(folder / "3")
 
 

@@ -186,5 +186,5 @@ def test_any_checkpoint_is_evaluated_and_restored_with_by_its_name(tmp_path):
         assert restoration.title == f"step {wanted}" and first(restoration.params) == wanted
         assert conversion.load(folder / name)[0] == f"averaged weights of step {wanted}"
     assert averaged(run, tmp_path)[0] == 6
-    with pytest.raises(UserError, match=r"checkpoints/7: .*absent"):
+    with pytest.raises(UserError, match=r"checkpoints/7: .*missing"):
         averaged(run, tmp_path, folder / "7")

@@ -80,5 +80,5 @@ def test_fid_over_several_hosts_is_that_of_all_images(on_three_hosts, fid_of):
 def test_what_one_host_lost_is_lost_on_all_and_told(on_three_hosts, fid_of):
     found = on_three_hosts(lambda host: fid_of(host, lost=host == 1))
     assert [figures for figures, _ in found] == [{}] * 3
-    assert ["a part of the images" in notes[0] for _, notes in found] == [True, False, True]
+    assert ["some of the images" in notes[0] for _, notes in found] == [True, False, True]
     assert "no memory" in found[1][1][0]

@@ -161,7 +161,7 @@ def refused(function, *arguments):
     [
         (
             {"model.mid_level.0.ff.wait": np.zeros(2)},
-            "1 tensor(s) not known: model.mid_level.0.ff.wait",
+            "1 tensor(s) unknown: model.mid_level.0.ff.wait",
         ),
         ({"model.out_norm.scale": None}, "1 tensor(s) missing: model.out_norm.scale"),
         (
@@ -170,11 +170,11 @@ def refused(function, *arguments):
         ),
         ({"model.out_norm.scale": np.zeros(3)}, "model.out_norm.scale has shape (3,), not (32,)"),
         ({"mmse_model.norm.bias": None}, "1 tensor(s) missing: mmse_model.norm.bias"),
-        ({"mmse_model.layers.0.wait": np.zeros(1)}, "not known: mmse_model.layers.0.wait"),
-        ({"optimizer.x": np.zeros(1)}, "1 tensor(s) not known: optimizer.x"),
+        ({"mmse_model.layers.0.wait": np.zeros(1)}, "unknown: mmse_model.layers.0.wait"),
+        ({"optimizer.x": np.zeros(1)}, "1 unknown tensor(s): optimizer.x"),
         (
             {"model.down_levels.0.0.self_attn.pos_emb.freqs": np.ones((2, 2))},
-            "down_levels.0.0.self_attn.pos_emb.freqs is not what this network computes",
+            "down_levels.0.0.self_attn.pos_emb.freqs differs from what this network",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_an_average_that_does_not_match_is_refused(drop, tmp_path):
 def test_a_file_that_carries_code_is_refused(tmp_path):
     torch = pytest.importorskip("torch", reason=".ckpt files need torch")
     torch.save({"state_dict": {}, "hyper_parameters": pytest.raises}, tmp_path / "in.ckpt")
-    assert "refused, nothing in it was run" in refused(read_pmrf, tmp_path / "in.ckpt")
+    assert "refused, and none of its code was run" in refused(read_pmrf, tmp_path / "in.ckpt")
 
 
 def test_files_of_something_else_are_refused(tmp_path):

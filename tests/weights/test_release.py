@@ -70,7 +70,7 @@ def test_a_renamed_tensor_is_named(name):
     [
         (
             lambda t: t.update({"enc.layers.77.bias": np.zeros(1)}),
-            ["not known", "enc.layers.77.bias"],
+            ["unknown", "enc.layers.77.bias"],
         ),
         (
             lambda t: t.update({"fmir.final_proj.bias": np.zeros(3)}),

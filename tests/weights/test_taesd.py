@@ -80,7 +80,7 @@ def changed(file, change):
     "change, words",
     [
         (lambda t: t.pop("encoder.1.conv.2.bias"), ["missing", "encoder.1.conv.2.bias"]),
-        (lambda t: t.update({"encoder.99.bias": np.zeros(1)}), ["not known", "encoder.99.bias"]),
+        (lambda t: t.update({"encoder.99.bias": np.zeros(1)}), ["unknown", "encoder.99.bias"]),
         (
             lambda t: t.update({"decoder.19.bias": np.zeros(4, np.float32)}),
             ["decoder.19.bias", "(4,)", "(3,)"],

@@ -17,10 +17,10 @@ from elir_jax.pictures.images import FloatPixels, to_float, to_uint8
 class BlindFaceRestoration:
     """Each strength is drawn uniformly from its range.
 
-    ``blur``: standard deviation of the 41x41 Gaussian in pixels. ``scale``: the factor r; or, where
-    it is given, ``share``: the small side as a share of the full one, as the release draws it.
-    ``noise``: standard deviation in grey levels of 255. ``quality``: of the JPEG. Resizing is
-    bilinear. ``eight_bit`` rounds the result, as the release stores it.
+    ``blur``: standard deviation of the 41x41 Gaussian, in pixels. ``scale``: the factor r. If
+    ``share`` is given, it replaces the factor: the small side as a share of the full one, as in the
+    release. ``noise``: standard deviation, in grey levels of 255. ``quality``: that of the JPEG.
+    Resizing is bilinear. ``eight_bit`` rounds the result, as the release stores it.
     """
 
     blur: tuple[float, float] = (0.1, 12.0)

@@ -5,8 +5,8 @@ blurs, resizes and adds noise again; then the image is brought to a quarter of i
 width, filtered and compressed, in one of two orders. A bicubic enlargement brings it back to its
 own size. The ranges are those of ELIR's release, which are Real-ESRGAN's.
 
-Two differences from the release, which degrades on tensors: JPEG is real (of an integer quality),
-and "area" is OpenCV's, with exact weights at the edges of cells, bilinear where it enlarges.
+Two differences from the release, which degrades tensors: JPEG is real (with an integer quality),
+and "area" is OpenCV's, with exact weights at the edges of cells, and bilinear if it enlarges.
 """
 
 import dataclasses
@@ -52,13 +52,13 @@ def _check_ranges(least: float, **named: tuple[float, float]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """Blur, resizing and noise, each of random strength. Defaults: the first stage's.
+    """Blur, resizing and noise, each of random strength. The defaults are those of stage 1.
 
-    ``blur_sigma`` in pixels; ``shape_probabilities`` in the order of ``blur_kernels.SHAPES``;
-    ``resize_probabilities`` of larger, smaller and same size; ``resize_range`` the least and the
-    largest factor; ``gaussian_range`` standard deviation in grey levels of 255;
-    ``gaussian_probability`` of Gaussian noise, Poisson noise otherwise; ``poisson_range`` a factor
-    on the noise; ``grey_probability`` of the same noise on the three channels.
+    ``blur_sigma``: pixels. ``shape_probabilities``: in the order of ``blur_kernels.SHAPES``.
+    ``resize_probabilities``: of larger, smaller and same size. ``resize_range``: the smallest and
+    the largest factor. ``gaussian_range``: standard deviation in grey levels of 255.
+    ``gaussian_probability``: of Gaussian noise; otherwise the noise is Poisson's.
+    ``poisson_range``: factor on the noise. ``grey_probability``: of the same noise on all channels.
     """
 
     blur_probability: float = 1.0
@@ -95,7 +95,7 @@ class Stage:
     def __call__(
         self, rng: np.random.Generator, x: FloatPixels, height: int | float, width: int | float
     ) -> AnyPixels:
-        """Degrade; the size that comes out is ``height`` x ``width`` times a random factor."""
+        """Degrade; the result has the size ``height`` x ``width`` times a random factor."""
         if rng.random() < self.blur_probability:
             kernel = random_kernel(
                 rng, self.blur_sigma, self.sinc_probability, self.shape_probabilities
@@ -135,10 +135,11 @@ SECOND_STAGE = Stage(
 
 @dataclasses.dataclass(frozen=True)
 class BlindSuperResolution:
-    """The whole degradation; what comes out is of the size that came in, in 8-bit levels.
+    """The whole degradation; the result has the size of the original, in 8-bit levels.
 
-    ``second_order_probability``: 0 as in ELIR's release, 1 in Real-ESRGAN; ``quality`` of both
-    JPEGs; ``final_sinc_probability`` of the last filter; ``scale`` the factor of super-resolution.
+    ``second_order_probability``: that of stage 2, 0 in ELIR's release and 1 in Real-ESRGAN.
+    ``quality``: that of both JPEGs. ``final_sinc_probability``: that of the last filter.
+    ``scale``: the factor of super-resolution.
     """
 
     first: Stage = FIRST_STAGE
@@ -188,9 +189,9 @@ def draw_mode(rng: np.random.Generator) -> str:
 
 
 def resize(x: AnyPixels, height: int, width: int, mode: str) -> Resized:
-    """Resize by one of ``MODES``; only "area" averages all pixels when it makes an image smaller.
+    """Resize by one of ``MODES``; only "area" averages all pixels if it makes an image smaller.
 
-    Bicubic overshoots: what comes out may leave [0, 1] a little.
+    Bicubic overshoots: the result may leave [0, 1] a little.
     """
     return cv2.resize(x, (width, height), interpolation=MODES[mode])
 

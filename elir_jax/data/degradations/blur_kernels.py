@@ -36,7 +36,7 @@ SHAPES = {
     "plateau_aniso": Shape(False, True, (1.0, 2.0)),
 }
 SIZES = tuple(range(7, 22, 2))
-# Radians a pixel. The stronger filters have longer tails: they are left to kernels from WIDE up.
+# Radians per pixel. Strong filters have long tails, so only kernels from WIDE up use them.
 LOWEST_CUTOFF, LOWEST_CUTOFF_WIDE, WIDE = math.pi / 3, math.pi / 5, 13
 
 
@@ -48,7 +48,7 @@ def gaussian_kernel(
     beta: float = 1.0,
     plateau: bool = False,
 ) -> SizedKernel:
-    """The kernel of the module's text; ``theta`` in radians turns the x axis (columns) to y (rows).
+    """The kernel above; ``theta`` in radians turns the x axis (columns) towards y (rows).
 
     ``sigma_x`` and ``sigma_y`` are in pixels and positive.
     """
@@ -60,7 +60,7 @@ def gaussian_kernel(
 
 
 def sinc_kernel(size: int, cutoff: float) -> SizedKernel:
-    """``cutoff J1(cutoff r) / (2 pi r)`` at distance r; ``cutoff`` in radians a pixel, (0, pi]."""
+    """``cutoff J1(cutoff r) / (2 pi r)`` at distance r; ``cutoff`` in (0, pi] radians per pixel."""
     r = np.hypot(*_offsets(size))
     centre = r == 0
     r = np.where(centre, 1.0, r)
@@ -78,7 +78,7 @@ def choose_kind(
 
 
 def draw_beta(rng: np.random.Generator, low: float, high: float) -> float:
-    """Half of the draws from [low, 1] and half from [1, high]: as many sharp as blunt tops."""
+    """Half of the draws from [low, 1], half from [1, high]: sharp and flat tops equally often."""
     return rng.uniform(low, 1.0) if rng.random() < 0.5 else rng.uniform(1.0, high)
 
 

@@ -1,4 +1,4 @@
-"""What degradations are made of: blur, resizing, noise, JPEG. Images float32, h x w x 3."""
+"""The operations of degradations: blur, resizing, noise, JPEG. Images are float32, h x w x 3."""
 
 import io
 
@@ -25,9 +25,9 @@ def blur_down(
 ) -> Float32[np.ndarray, "h2 w2 3"]:
     """41x41 Gaussian blur, then bilinear resizing to ``height`` x ``width`` (half-pixel centres).
 
-    The image is mirrored at its edges, edge pixels once. Both steps together are one matrix along
-    each axis: bilinear resizing looks at two blurred rows for each of its own, and the rest of the
-    blur is not computed. The matrix is a band, worked on in small dense blocks.
+    The image is mirrored at its edges, without repeating the edge pixels. Both steps together are
+    one matrix along each axis: each resized row needs two blurred rows, and the other blurred rows
+    are not computed. The matrix is banded and is processed in small dense blocks.
     """
     full_height, full_width = x.shape[:2]
     y = np.empty((height, full_width, 3), np.float32)
@@ -44,7 +44,7 @@ def blur_down(
 
 
 def _bands(size: int, target: int, sigma: float) -> list[tuple[slice, slice, np.ndarray]]:
-    """The matrix of one axis, as (rows of the result, rows they see, block of weights)."""
+    """The matrix of one axis, as (rows of the result, rows of the input, block of weights)."""
     place = np.maximum((np.arange(target) + 0.5) * (size / target) - 0.5, 0.0)
     low = np.minimum(place.astype(np.int64), size - 1)
     share = (place - low).astype(np.float32)[:, None]
@@ -65,7 +65,7 @@ def _bands(size: int, target: int, sigma: float) -> list[tuple[slice, slice, np.
 
 
 def _mirror(index: np.ndarray, size: int) -> np.ndarray:
-    """Indices beyond the edges, mirrored back with the edge pixels once."""
+    """Mirror indices beyond the edges back, without repeating the edge pixels."""
     if size == 1:
         return np.zeros_like(index)
     index = np.abs(index) % (2 * size - 2)
@@ -82,7 +82,7 @@ def resize_bilinear(
 def resize_bicubic(
     x: Float32[np.ndarray, "h w 3"], height: int, width: int
 ) -> Float32[np.ndarray, "h2 w2 3"]:
-    """Pillow's bicubic (a = -0.5), anti-aliased where it shrinks; may overshoot [0, 1]."""
+    """Pillow's bicubic filter (a = -0.5), anti-aliased if it shrinks; may overshoot [0, 1]."""
     planes = [
         Image.fromarray(np.ascontiguousarray(x[..., c])).resize(
             (width, height), Image.Resampling.BICUBIC

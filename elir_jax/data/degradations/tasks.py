@@ -1,7 +1,7 @@
-"""Degradations ``(rng, hq) -> lq``: images in and out float32 in [0, 1], of the same size.
+"""Degradations ``(rng, hq) -> lq``: both images are float32 in [0, 1] and have the same size.
 
-Each is a small immutable object whose fields are its parameters. Those of this file are PMRF's,
-which section 5.1.2 takes over: they end clipped to [0, 1]. ``eight_bit`` rounds the result to 8
+Each is a small immutable object whose fields are its parameters. Those in this file are PMRF's,
+which section 5.1.2 uses; their results are clipped to [0, 1]. ``eight_bit`` rounds the result to 8
 bits, as the release stores it.
 """
 
@@ -16,7 +16,7 @@ UP = {"bicubic": resize_bicubic, "nearest": resize_nearest}
 
 
 def finish(x: FloatPixels, eight_bit: bool) -> FloatPixels:
-    """Clip to [0, 1], and round to 8 bits where asked."""
+    """Clip to [0, 1], and round to 8 bits if ``eight_bit``."""
     return to_float(to_uint8(x)) if eight_bit else np.clip(x, 0.0, 1.0, out=x)
 
 
@@ -74,7 +74,7 @@ class SuperResolution:
 
 @dataclasses.dataclass(frozen=True)
 class Inpainting:
-    """A share of the pixels, all three channels of each, set to 0; then noise everywhere."""
+    """Sets a share of the pixels to 0 (all three channels), then adds noise everywhere."""
 
     masked: float = 0.9
     sigma: float = 0.1
@@ -95,7 +95,7 @@ class Inpainting:
 
 @dataclasses.dataclass(frozen=True)
 class Colorization:
-    """The mean of the channels with noise, the same grey in all three."""
+    """The mean of the channels plus noise, the same grey in all three."""
 
     sigma: float = 0.25
     eight_bit: bool = False

@@ -1,4 +1,4 @@
-"""What ``prepare`` makes of a folder of images: which files form a record, and how it is encoded.
+"""How ``prepare`` turns a folder of images into records: their files and their encoding.
 
 A record holds encoded images, named by ``Recipe.features``, and ``name``: the path of the first
 image's file relative to its folder.
@@ -16,8 +16,8 @@ from elir_jax.data.sources import PAIR_FOLDERS, find_images, find_pairs, holds_p
 from elir_jax.errors import UserError
 from elir_jax.pictures.images import Pixels, decode_image, read_bytes
 
-KEPT_FORMATS = frozenset({"PNG", "JPEG", "MPO"})  # MPO: a phone's JPEG with more images behind it
-ORIENTATION = 0x0112  # the EXIF tag; absent, 0 and 1 are upright
+KEPT_FORMATS = frozenset({"PNG", "JPEG", "MPO"})  # MPO: a phone's JPEG followed by more images
+ORIENTATION = 0x0112  # the EXIF tag; missing, 0 and 1 mean upright
 BIT_DEPTH = 24  # the byte of a PNG that holds it: 8 of signature, 8 of chunk, 8 of width and height
 
 
@@ -36,12 +36,12 @@ class Recipe:
     split: str
     features: tuple[str, ...]
     find: Callable[[Path], list[Entry]]
-    size: int | None = None  # of the shorter side of the first image; None: as it is
+    size: int | None = None  # the shorter side of the first image; None: unchanged
     square: bool = False
 
 
 def encode_entry(recipe: Recipe, entry: Entry) -> dict[str, bytes | str]:
-    """The record of ``entry``. Raises UserError, naming the file that cannot be used.
+    """The record of ``entry``. Raises a UserError that names a file if it cannot be used.
 
     ``recipe.size`` sets the scale by the first image; the others are scaled by the same factor.
     """
@@ -51,7 +51,9 @@ def encode_entry(recipe: Recipe, entry: Entry) -> dict[str, bytes | str]:
         pixels = decode_image(content, str(path))
         height, width = pixels.shape[:2]
         if recipe.square and height != width:
-            raise UserError(f"{path}: {width}x{height} pixels; this dataset's images are square")
+            raise UserError(
+                f"{path}: {width}x{height} pixels; images of this dataset must be square"
+            )
         if scale is None:
             scale = Fraction(recipe.size, min(height, width)) if recipe.size else Fraction(1)
         shape = (max(1, round(height * scale)), max(1, round(width * scale)))
@@ -60,9 +62,10 @@ def encode_entry(recipe: Recipe, entry: Entry) -> dict[str, bytes | str]:
 
 
 def _encode(content: bytes, pixels: Pixels, shape: tuple[int, int]) -> bytes:
-    """The image at (height, width): the file's own bytes where they do, a PNG otherwise.
+    """The image at (height, width): the file's own bytes if possible, otherwise a PNG.
 
-    Own bytes lose nothing and are no larger. Sizes change by Pillow's bicubic with anti-aliasing.
+    The own bytes lose nothing and are no larger. Pillow's bicubic filter resizes, with
+    anti-aliasing.
     """
     same_size = pixels.shape[:2] == shape
     if same_size and _is_plain(content):
@@ -76,7 +79,7 @@ def _encode(content: bytes, pixels: Pixels, shape: tuple[int, int]) -> bytes:
 
 
 def _is_plain(content: bytes) -> bool:
-    """Whether every reader gets the same pixels: 8-bit RGB, upright, PNG or JPEG."""
+    """Whether all readers get the same pixels: 8-bit RGB, upright, PNG or JPEG."""
     with Image.open(io.BytesIO(content)) as image:
         return (
             image.format in KEPT_FORMATS
@@ -95,7 +98,7 @@ def _single_images(folder: Path) -> list[Entry]:
 def _pairs(folder: Path) -> list[Entry]:
     _check_folder(folder)
     if not holds_pairs(folder):
-        raise UserError(f"{folder}: wants two folders inside, {' and '.join(PAIR_FOLDERS)}")
+        raise UserError(f"{folder}: must contain the folders {' and '.join(PAIR_FOLDERS)}")
     pairs = zip(*find_pairs(folder), strict=True)
     return [Entry(_name(pair[0], folder / PAIR_FOLDERS[0]), pair) for pair in pairs]
 
@@ -106,7 +109,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _name(path: Path, folder: Path) -> str:
-    """Relative, as text: bytes of a file name that are no UTF-8 are written as escapes."""
+    """The relative path as text; bytes that are not UTF-8 are written as escapes."""
     raw = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
     return raw.decode("utf-8", "backslashreplace")
 

@@ -1,8 +1,9 @@
-"""Write a dataset shard by shard, so that a run that was killed goes on where it was.
+"""Write a dataset shard by shard, so that a run that was killed can be resumed.
 
 tensorflow-datasets encodes the records and writes the metadata; its own ``download_and_prepare``
-begins anew after a kill. A shard counts once ``shards.json`` has its row, which is written after
-the shard has its name; the folder loses ``.incomplete`` when metadata and shards are all there.
+starts from the beginning after a kill. A shard counts when ``shards.json`` has its row, which is
+written after the shard has its name. The folder loses ``.incomplete`` when all metadata and shards
+are written.
 """
 
 import collections
@@ -23,9 +24,9 @@ from elir_jax.data.layout import INCOMPLETE, MADE_FROM, SHARDS, VERSION, commit,
 from elir_jax.data.preparing.recipes import Entry, Recipe, encode_entry
 from elir_jax.errors import UserError
 
-# A shard ends at either limit; what a kill costs at most.
+# A shard ends at either limit. A kill loses at most one shard.
 SHARD_IMAGES = 512
-SHARD_BYTES = 256 << 20  # of the files that it is made from
+SHARD_BYTES = 256 << 20  # of its source files
 
 ONE_RECORD_A_GROUP = "group_size:1"  # tensorflow-datasets' option, for random access
 
@@ -45,7 +46,7 @@ class Plan:
         return self.folder.parent.name
 
     def made_from(self) -> dict[str, Any]:
-        """What tells this dataset from another of the same name."""
+        """The facts that distinguish this dataset from another of the same name."""
         images = [[e.name, *s] for e, s in zip(self.entries, self.sizes, strict=True)]
         return {"kind": self.kind, "size": self.recipe.size, "images": images}
 
@@ -67,7 +68,7 @@ class Plan:
 
 
 def make_plan(folder: Path, kind: str, recipe: Recipe, images: Path) -> Plan:
-    """Find the images. Raises UserError where they cannot be found."""
+    """Find the images. Raises UserError if there are none."""
     entries = recipe.find(images)
     try:
         sizes = [[path.stat().st_size for path in entry.files] for entry in entries]
@@ -77,7 +78,7 @@ def make_plan(folder: Path, kind: str, recipe: Recipe, images: Path) -> Plan:
 
 
 def check_same(folder: Path, plan: Plan) -> None:
-    """Raise UserError, saying what differs, where ``folder`` was made by another plan."""
+    """Raise a UserError that names the difference if ``folder`` was made by another plan."""
     then, now = json.loads((folder / MADE_FROM).read_text()), plan.made_from()
     for field in ("kind", "size"):
         if then[field] != now[field]:
@@ -99,8 +100,8 @@ def check_same(folder: Path, plan: Plan) -> None:
 def write_dataset(plan: Plan, bar: tqdm.tqdm) -> list[dict[str, Any]]:
     """Make ``plan.folder``; returns the rows of its shards, with ``records`` and ``bad`` files.
 
-    Raises UserError where the disk refuses, where a run that was killed had another plan, where
-    another run is at it, and where no image is usable.
+    Raises UserError if the disk cannot be written, if a run that was killed had another plan, if
+    another run makes the same dataset, or if no image is usable.
     """
     part = plan.folder.with_name(plan.folder.name + INCOMPLETE)
     try:
@@ -109,7 +110,7 @@ def write_dataset(plan: Plan, bar: tqdm.tqdm) -> list[dict[str, Any]]:
             rows = _write_shards(part, plan, bar)
             if not any(row["records"] for row in rows):
                 shutil.rmtree(part)
-                raise UserError(f"none of the {len(plan.entries)} images is usable; nothing made")
+                raise UserError(f"none of the {len(plan.entries)} images is usable; wrote nothing")
             _write_metadata(part, plan, rows)
             part.rename(plan.folder)
     except OSError as error:
@@ -137,7 +138,7 @@ def _write_shards(part: Path, plan: Plan, bar: tqdm.tqdm) -> list[dict[str, Any]
 
 
 def _whole_shards(part: Path, paths: list[Path]) -> list[dict[str, Any]]:
-    """The rows of ``shards.json`` up to the first shard that is not there any more."""
+    """The rows of ``shards.json`` up to the first shard that is missing."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     whole = []
@@ -159,7 +160,7 @@ def _write_shard(
     pool: concurrent.futures.Executor,
     bar: tqdm.tqdm,
 ) -> dict[str, Any]:
-    """Write one shard, whole or not at all; returns its row."""
+    """Write one shard, completely or not at all; returns its row."""
     row = {"records": 0, "bytes": 0, "bad": {}}
     features = _features(recipe)
     unfinished = path.with_name(path.name + ".part")
@@ -182,7 +183,7 @@ def _write_shard(
 def _ahead(
     pool: concurrent.futures.Executor, work: Callable[[Entry], Any], entries: list[Entry]
 ) -> Iterator[tuple[Entry, concurrent.futures.Future]]:
-    """Each entry with its result to come, in order; a few are worked on ahead, not all."""
+    """Each entry with its future result, in order; only a few are computed ahead."""
     waiting: collections.deque = collections.deque()
     try:
         for entry in entries:
@@ -197,7 +198,7 @@ def _ahead(
 
 
 class _Writer:
-    """An ArrayRecord file whose failures are OSErrors; a full disk may show only at the end."""
+    """An ArrayRecord file whose failures are OSErrors; a full disk may fail only at the end."""
 
     def __init__(self, path: Path):
         from array_record.python.array_record_module import ArrayRecordWriter
@@ -224,14 +225,14 @@ def _as_os_error() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep other runs away from ``folder``; the system ends the lock with the process."""
+    """Lock ``folder`` against other runs; the system releases the lock when the process ends."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # not every network disk has locks
+        with contextlib.suppress(OSError):  # some network disks have no locks
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise UserError(f"{folder}: another run is making this dataset") from error
+                raise UserError(f"{folder}: another run is making this dataset; wait") from error
         yield
     finally:
         os.close(descriptor)
@@ -245,9 +246,10 @@ def _features(recipe: Recipe) -> Any:
 
 
 def _serialize(features: Any, record: dict[str, Any]) -> bytes:
-    """The record in the library's encoding, whose order of fields differs from run to run; sorted.
+    """The record in the library's encoding, with sorted fields.
 
-    So that the same images make the same files, byte for byte.
+    The library's own order differs from run to run; sorted, the same images give the same files,
+    byte for byte.
     """
     from tensorflow_datasets.proto import tf_example_pb2
 
@@ -270,7 +272,7 @@ def _write_metadata(part: Path, plan: Plan, rows: list[dict[str, Any]]) -> None:
         split_infos=[split],
         version=VERSION,
         description=f"Images prepared by elir_jax.data.prepare as {plan.kind}.",
-        check_data=False,  # that reads with TensorFlow
+        check_data=False,  # the check needs TensorFlow
     )
     source = tfds.builder_from_directory(part).as_data_source(split.name)
     if len(source) != split.num_examples:

@@ -1,4 +1,4 @@
-"""Trees of NumPy arrays on the disk, written and read by orbax; the only file that knows orbax."""
+"""Write and read trees of NumPy arrays with orbax; the only file that uses orbax."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ def save_tree(path: Path, tree: Any) -> None:
 
 
 def load_tree(path: Path) -> dict[str, Any]:
-    """The tree in ``path``, as nested dictionaries. Raises whatever orbax may raise."""
+    """The tree in ``path``, as nested dictionaries. Raises any exception of orbax."""
     with _handler() as reader:
         as_numpy = jax.tree.map(
             lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
@@ -27,7 +27,7 @@ def load_tree(path: Path) -> dict[str, Any]:
 
 
 def _handler() -> ocp.Checkpointer:
-    """Orbax for this process alone: the others neither write nor wait."""
+    """Orbax for this process only: the others neither write nor wait."""
     alone = ocp.options.MultiprocessingOptions(
         primary_host=jax.process_index(),
         active_processes={jax.process_index()},

@@ -1,7 +1,7 @@
 """The best checkpoint by a named figure: ``best.json`` says which one it is.
 
-It lies beside the checkpoints and is written once the checkpoint is whole. The path
-``checkpoints/best`` names the checkpoint that it points to, wherever one may be named.
+The file is in the folder of the checkpoints and is written when the checkpoint is complete. The
+path ``checkpoints/best`` stands for that checkpoint wherever a checkpoint may be named.
 """
 
 import json
@@ -25,7 +25,7 @@ class Best(NamedTuple):
 
 
 def read_best(folder: Path) -> Best | None:
-    """What ``best.json`` in ``folder`` says; None if there is none or it cannot be read."""
+    """The content of ``best.json`` in ``folder``; None if it is missing or cannot be read."""
     try:
         stored = json.loads(_file(folder).read_text())
         return Best(int(stored["step"]), str(stored["figure"]), float(stored["value"]))
@@ -34,13 +34,13 @@ def read_best(folder: Path) -> Best | None:
 
 
 def write_best(folder: Path, best: Best) -> None:
-    """Write ``best.json``, whole or not at all."""
+    """Write ``best.json``, completely or not at all."""
     with whole_file(_file(folder)) as part:
         part.write_text(json.dumps(best._asdict()) + "\n")
 
 
 def is_better(best: Best | None, figure: str, value: float) -> bool:
-    """Whether ``value`` beats ``best``; of equal ones, and of NaN, the earlier stays."""
+    """Whether ``value`` is better than ``best``; equal values and NaN are not."""
     if math.isnan(value):
         return False
     if best is None or best.figure != figure:
@@ -50,7 +50,7 @@ def is_better(best: Best | None, figure: str, value: float) -> bool:
 
 
 def checkpoint_named(path: Path) -> Path:
-    """``CHECKPOINTS/best`` -> the folder that it names; any other path as it is.
+    """``CHECKPOINTS/best`` -> the folder that it stands for; any other path is returned as it is.
 
     Raises UserError if no checkpoint has been marked as the best.
     """

@@ -1,14 +1,14 @@
 """Checkpoints: the whole state, the position in the data and the configuration.
 
-One folder a step: ``state`` (orbax), ``run.json`` (everything else, with a digest of every leaf)
-and ``digests.json`` (of every file). It is written under another name, and renamed once it is whole
-and on the disk: what bears a step's number was finished. Frozen weights lie beside it, once for all
-steps (:mod:`elir_jax.running.records.frozen`), and ``run.json`` names their digest; checkpoints
-that hold their own are read too. Reading verifies every digest; a folder that fails is named in the
-log, and the one before it is used.
+Each step has a folder: ``state`` (orbax), ``run.json`` (everything else, with a digest of every
+leaf) and ``digests.json`` (of every file). It is written under another name, and renamed when it is
+complete and on the disk: so a folder with the number of a step is complete. Frozen weights are
+stored next to it, once for all steps (:mod:`elir_jax.running.records.frozen`), and ``run.json`` has
+their digest; older checkpoints, which contain them, can be read too. Reading verifies every digest.
+If a folder fails, the log names it and the one before it is used.
 
-Only one process writes and reads them (:mod:`elir_jax.devices.hosts`), as NumPy arrays: a
-checkpoint does not know on how many devices it was made.
+Only one process writes and reads checkpoints (:mod:`elir_jax.devices.hosts`), as NumPy arrays, so a
+checkpoint does not depend on the number of devices.
 """
 
 import json
@@ -44,14 +44,14 @@ class Saved(NamedTuple):
     """A checkpoint, read and verified."""
 
     step: int
-    leaves: dict[str, np.ndarray]  # by path, as ``params/estimator/...``
-    tree: dict[str, Any]  # the same as orbax nests them
+    leaves: dict[str, np.ndarray]  # by path, such as ``params/estimator/...``
+    tree: dict[str, Any]  # the same, nested by orbax
     data: dict[str, int]  # position in the data
     config: dict
 
 
 def steps_in(folder: Path) -> list[int]:
-    """Steps of the finished checkpoints, ascending."""
+    """Steps of the complete checkpoints, ascending."""
     if not folder.is_dir():
         return []
     names = [path.name for path in folder.iterdir() if path.is_dir()]
@@ -61,8 +61,9 @@ def steps_in(folder: Path) -> list[int]:
 def read(folder: Path) -> Saved:
     """Read and verify one checkpoint.
 
-    Raises Damaged where it is not what was written, or is deleted meanwhile. Raises UserError where
-    every file is whole and orbax cannot read them: another version may, so nothing is refused.
+    Raises Damaged if it is not what was written, or if it is deleted meanwhile. Raises UserError if
+    every file is intact but orbax cannot read them: another version of orbax may, so the checkpoint
+    does not count as damaged.
     """
     verify(folder)
     try:
@@ -75,15 +76,15 @@ def read(folder: Path) -> Saved:
         stored = run["leaves"]
     except Damaged:
         raise
-    except Exception as error:  # whatever orbax and tensorstore may raise
+    except Exception as error:  # orbax and tensorstore may raise anything
         if not folder.is_dir():
             raise Damaged("it was deleted while it was read") from error
-        if isinstance(error, (OSError, MemoryError)):  # the machine's trouble is no damage
+        if isinstance(error, (OSError, MemoryError)):  # a problem of the machine is no damage
             raise
         raise UserError(
             f"{folder}: every file is as it was written, but {LIBRARY} cannot "
-            f"read it ({shortly(error)}); install the version that wrote it, or remove "
-            f"what stands in its way, and run the same command again"
+            f"read it ({shortly(error)}); remove the cause, or install the version "
+            f"that wrote it, and run the same command again"
         ) from error
     if stored != leaf_digests(leaves):
         raise Damaged("its arrays are not what was written")
@@ -104,10 +105,10 @@ def read_chosen(folder: Path) -> Saved:
 
 
 def read_newest(folder: Path) -> Saved | None:
-    """The newest checkpoint that verifies; None where there never was one.
+    """The newest intact checkpoint; None if there is no checkpoint at all.
 
-    Refused ones are named in the log. Raises UserError where every one is refused: a run that
-    starts cold in their place would bury what can perhaps be saved.
+    The log names damaged ones. Raises UserError if all are damaged: a run that started at step 0 in
+    their folder could destroy what can perhaps be recovered.
     """
     refused: dict[int, str] = {}
     while steps := [step for step in steps_in(folder) if step not in refused]:
@@ -115,22 +116,22 @@ def read_newest(folder: Path) -> Saved | None:
             return read(folder / str(steps[-1]))
         except Damaged as error:
             if not (folder / str(steps[-1])).is_dir():
-                continue  # deleted by a run that writes here, as old: look again
+                continue  # a run that writes here deleted it, because it was old: look again
             refused[steps[-1]] = str(error)
             logger.warning("refused checkpoint %s: %s", folder / str(steps[-1]), error)
     if refused:
         raise UserError(
-            f"{folder}: no checkpoint is whole: "
+            f"{folder}: all checkpoints are damaged: "
             + "; ".join(f"{step}: {why}" for step, why in refused.items())
-            + "; restore them from a copy, or choose another --workdir to start anew"
+            + "; restore them from a copy, or choose another --workdir to start again"
         )
     return None
 
 
 def read_averaged(folder: Path) -> tuple[int, Params, Params]:
-    """(step, averaged weights, frozen weights) of the newest checkpoint, whatever its network.
+    """(step, averaged weights, frozen weights) of the newest checkpoint, of any network.
 
-    Arrays are NumPy's. Raises UserError where there is no whole checkpoint.
+    The arrays are NumPy's. Raises UserError if there is no intact checkpoint.
     """
     saved = read_newest(folder)
     if saved is None:
@@ -141,7 +142,7 @@ def read_averaged(folder: Path) -> tuple[int, Params, Params]:
 def arrange(saved: Saved, like: Any, folder: Path) -> Any:
     """The checkpoint's arrays in the structure of ``like``.
 
-    Raises UserError, naming the first array, where it belongs to another network.
+    Raises a UserError that names the first array, if it belongs to another network.
     """
 
     def describe(leaf):
@@ -160,10 +161,10 @@ def arrange(saved: Saved, like: Any, folder: Path) -> Any:
 
 
 def write(folder: Path, step: int, state: Any, data: dict[str, int], config: dict) -> None:
-    """Write one checkpoint; it appears under its name when it is whole.
+    """Write one checkpoint; it gets its name when it is complete.
 
-    Its frozen weights are on the disk before it. Raises OSError if there is no room, before
-    anything of the part in question is written.
+    Its frozen weights are written first. Each of the two raises OSError before it writes anything
+    if there is no room.
     """
     folder.mkdir(parents=True, exist_ok=True)
     leaves = leaf_digests(leaves_by_path(state))
@@ -172,21 +173,21 @@ def write(folder: Path, step: int, state: Any, data: dict[str, int], config: dic
     state = state.replace(frozen={})
     check_room(folder, state)
     part = folder / f"{PART}{step}"
-    shutil.rmtree(part, ignore_errors=True)  # of a try that failed
+    shutil.rmtree(part, ignore_errors=True)  # of an attempt that failed
     part.mkdir(parents=True)
     try:
         (part / "run.json").write_text(json.dumps(run, indent=1))
         save_tree(part / "state", state)
         seal(part)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)  # the room may serve the next try
+        shutil.rmtree(part, ignore_errors=True)  # the next attempt may need the room
         raise
     os.rename(part, folder / str(step))
     sync(folder)
 
 
 def shortly(error: Exception) -> str:
-    """What an error of orbax, tensorstore or the system says, in a few words."""
+    """The message of an error of orbax, tensorstore or the system, in a few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(error).partition("\n")[0] or type(error).__name__

@@ -1,6 +1,6 @@
-"""Digests: of every leaf of a state, and of every file of a folder.
+"""Digests of every leaf of a state, and of every file of a folder.
 
-Orbax restores a flipped bit without a word; these find it. A digest is SHA-256, in hexadecimal.
+Orbax silently restores a flipped bit; these digests find it. A digest is SHA-256, in hexadecimal.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ THREADS = 4  # hashing releases Python's lock
 
 
 class Damaged(Exception):
-    """What was read is not what was written; the message says what differs."""
+    """The data read are not those that were written; the message says what differs."""
 
 
 def leaves_by_path(tree: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def leaf_digests(leaves: dict[str, np.ndarray]) -> dict[str, str]:
 
 
 def seal(folder: Path) -> None:
-    """Write the digest of every file of ``folder`` into it; all are on the disk when it returns."""
+    """Write the digest of every file of ``folder`` into it, and wait until all are on the disk."""
     inside = sorted(folder.rglob("*"))
     files = _file_digests(folder, [path for path in inside if path.is_file()])
     manifest = folder / MANIFEST
@@ -50,14 +50,14 @@ def seal(folder: Path) -> None:
 def verify(folder: Path) -> None:
     """Raise Damaged, naming the file, unless ``folder`` is as :func:`seal` left it.
 
-    Other trouble of the disk (rights, input and output) is an OSError.
+    Other problems of the disk (permissions, input and output) raise OSError.
     """
     try:
         stored = json.loads((folder / MANIFEST).read_bytes())
         files = dict(stored["files"])
         whole = stored["digest"] == _digest_of(files)
     except FileNotFoundError:
-        raise Damaged(f"{MANIFEST} is absent: it was never finished") from None
+        raise Damaged(f"{MANIFEST} is missing: the folder was never completed") from None
     except (ValueError, TypeError, KeyError) as error:
         raise Damaged(f"{MANIFEST} cannot be read") from error
     if not whole:
@@ -65,7 +65,7 @@ def verify(folder: Path) -> None:
     try:
         found = _file_digests(folder, [folder / name for name in files])
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise Damaged(f"{error.filename} is absent") from error
+        raise Damaged(f"{error.filename} is missing") from error
     for name, digest in files.items():
         if found[name] != digest:
             raise Damaged(f"{name} is not what was written")

@@ -1,4 +1,4 @@
-"""The pictures and the page of a run that reached its last step."""
+"""The curves and the report of a run that has reached its last step."""
 
 from pathlib import Path
 

@@ -1,8 +1,9 @@
-"""Frozen weights, written once a run: one folder for all the checkpoints that refer to it.
+"""Frozen weights, written once for each run: all its checkpoints refer to one folder.
 
-``frozen/DIGEST`` holds the weights (``state``, by orbax) and ``digests.json``. The digest is of the
-arrays' names, types, shapes and bytes, so a folder never changes and other weights get a folder of
-their own. None is ever deleted: a run has one, or one more after its weights were exchanged.
+``frozen/DIGEST`` holds the weights (``state``, by orbax) and ``digests.json``. The digest covers
+the names, types, shapes and bytes of the arrays, so a folder never changes and other weights get
+their own folder. No folder is ever deleted: a run has one, and one more each time its weights
+change.
 """
 
 import errno
@@ -33,10 +34,10 @@ logger = logging.getLogger(__name__)
 
 
 def keep_frozen(folder: Path, frozen: Any) -> str | None:
-    """Have ``frozen`` on the disk, whole, below ``folder``; returns its digest, None for no arrays.
+    """Store ``frozen`` below ``folder``; returns its digest, or None if it has no arrays.
 
-    What is there already is verified, and written again if it is damaged. Raises OSError if there
-    is no room, or if what was written reads differently.
+    If the folder exists, it is verified, and written again if it is damaged. Raises OSError if
+    there is no room, or if reading does not give back what was written.
     """
     if not jax.tree.leaves(frozen):
         return None
@@ -47,7 +48,7 @@ def keep_frozen(folder: Path, frozen: Any) -> str | None:
         return digest
     except Damaged as error:
         if place.exists():
-            logger.warning("%s: %s; it is written again", place, error)
+            logger.warning("%s: %s; writing it again", place, error)
     check_room(folder, frozen)
     part = folder / f"{PART}{FOLDER}"
     shutil.rmtree(part, ignore_errors=True)
@@ -55,7 +56,7 @@ def keep_frozen(folder: Path, frozen: Any) -> str | None:
     try:
         save_tree(part / "state", frozen)
         if _digest_of(load_tree(part / "state")) != digest:  # all later checkpoints rely on it
-            raise OSError(errno.EIO, "the frozen weights were not written as they are", str(part))
+            raise OSError(errno.EIO, "the frozen weights were not written correctly", str(part))
         seal(part)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -73,7 +74,7 @@ def keep_frozen(folder: Path, frozen: Any) -> str | None:
 
 
 def verify_frozen(folder: Path, digest: str) -> None:
-    """Raise Damaged, naming the file, unless ``frozen/digest`` below ``folder`` is whole."""
+    """Raise Damaged, naming the file, unless ``frozen/digest`` below ``folder`` is intact."""
     try:
         verify(folder / FOLDER / digest)
     except Damaged as error:
@@ -81,7 +82,7 @@ def verify_frozen(folder: Path, digest: str) -> None:
 
 
 def read_frozen(folder: Path, digest: str) -> dict[str, Any]:
-    """The weights of ``frozen/digest`` below ``folder``. Raises whatever orbax may raise."""
+    """The weights of ``frozen/digest`` below ``folder``. Raises any exception of orbax."""
     return load_tree(folder / FOLDER / digest / "state")
 
 

@@ -1,4 +1,4 @@
-"""The checkpoints of one run: written in a thread, and deleted when newer ones are whole."""
+"""The checkpoints of one run: written in a thread, and deleted when newer ones are complete."""
 
 import logging
 import math
@@ -16,18 +16,18 @@ from elir_jax.running.records.best import Best, is_better, read_best, write_best
 from elir_jax.running.records.checkpoint import shortly, steps_in, write
 from elir_jax.running.records.room import OLD, PART
 
-ASIDE = "damaged"  # folder for checkpoints that were refused
+ASIDE = "damaged"  # folder for damaged checkpoints
 
 logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """Writes the checkpoints of one run: the newest ``keep``, every ``every``-th step's, the best.
+    """Writes and keeps the checkpoints of one run: the newest, those at some steps, and the best.
 
-    ``every`` = 0 keeps none by step. The best is that of the largest or smallest ``figure``
-    (``STAGE.METRIC``); without one, what an earlier start marked stays the best. Leftovers of a run
-    that was killed are cleared at the start, and checkpoints newer than ``start`` (refused ones,
-    that is) are moved aside.
+    It keeps the newest ``keep``, those whose step ``every`` divides (0: none), and the best by
+    ``figure`` (``STAGE.METRIC``); without ``figure``, the best one of an earlier start stays. At
+    the start, incomplete folders of a killed run are deleted, and checkpoints newer than ``start``,
+    which are damaged, are moved aside.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise UserError(
-                f"{self.folder}: is a file; checkpoints want a folder of this name"
+                f"{self.folder}: is a file, but must be the folder of the checkpoints; remove it"
             ) from None
         for path in self.folder.iterdir():
             if path.name.startswith((PART, OLD)):
@@ -54,9 +54,9 @@ class Checkpoints:
         self._saving: Future | None = None
 
     def save(self, state: Any, data: dict[str, int], config: dict) -> None:
-        """Start saving ``state`` under the number of its step, where it is not saved already.
+        """Start saving ``state`` under the number of its step, unless it is saved already.
 
-        Waits for the save before it, and raises DiskError where that one failed.
+        Waits for the previous save, and raises DiskError if that one failed.
         """
         self.wait()
         step = int(state.step)
@@ -67,17 +67,17 @@ class Checkpoints:
         self._saving = self._pool.submit(self._save, step, copy, data, config)
 
     def wait(self) -> None:
-        """Wait until what was started is on the disk. Raises DiskError where it could not be."""
+        """Wait until the last save is on the disk. Raises DiskError if it failed."""
         saving, self._saving = self._saving, None
         if saving is None:
             return
         try:
             self.saved = saving.result()
-        except Exception as error:  # orbax and tensorstore have errors of their own for a full disk
+        except Exception as error:  # orbax and tensorstore have their own errors for a full disk
             last = f"step {self.saved}" if self.saved is not None else "none"
             raise DiskError(
                 f"{self.folder}: a checkpoint could not be saved ({shortly(error)}); the last "
-                f"whole one is {last}; make room, then run the same command again"
+                f"complete one is {last}; make room, then run the same command again"
             ) from error
 
     def is_best(self, figures: Mapping[str, Mapping[str, float]]) -> bool:
@@ -85,7 +85,7 @@ class Checkpoints:
         return is_better(self.best, self._figure, self._value(figures))
 
     def mark_best(self, step: int, figures: Mapping[str, Mapping[str, float]]) -> None:
-        """Make the saved checkpoint of ``step`` the best; the one before may be deleted then."""
+        """Make the saved checkpoint of ``step`` the best; the previous best may then be deleted."""
         best = Best(step, self._figure, self._value(figures))
         write_best(self.folder, best)
         self.best = best
@@ -95,7 +95,7 @@ class Checkpoints:
         return figures.get(stage, {}).get(metric, math.nan)
 
     def close(self) -> None:
-        """Let what was started come to its end; errors are :meth:`wait`'s to tell."""
+        """Wait for the last save to end; :meth:`wait` reports its errors."""
         self._pool.shutdown()
 
     def _save(self, step: int, state: Any, data: dict[str, int], config: dict) -> int:
@@ -107,7 +107,7 @@ class Checkpoints:
                 try:
                     (self.folder / str(old)).rename(doomed)
                     shutil.rmtree(doomed)
-                except OSError as error:  # a reader may hold it; the next start clears it
+                except OSError as error:  # a reader may use it; the next start deletes it
                     logger.warning("%s: not deleted yet (%s)", doomed, error.strerror)
         return step
 

@@ -1,7 +1,7 @@
 """The time ledger: where the seconds of a run went, over all its starts.
 
-At every moment one account is open, so the accounts add up to the time spent. ``redone`` is what a
-run spends on steps that an earlier start had made and lost.
+At every moment one account is open, so the accounts add up to the total time. ``redone`` is the
+time for steps that an earlier start had made and lost.
 """
 
 import json
@@ -15,10 +15,10 @@ ACCOUNTS = ("start_up", "compile", "data", "step", "save", "evaluation", "redone
 
 
 class Ledger:
-    """The accounts of one run, in seconds; ``began`` is this start's, by ``time.monotonic``."""
+    """The accounts of one run, in seconds; this start began at ``began``, by ``time.monotonic``."""
 
     def __init__(self, path: Path | None, began: float):
-        """Go on with the accounts in ``path``, if there are any; None keeps them in memory."""
+        """Continue the accounts in ``path``, if it exists; None keeps them in memory."""
         self._path = path
         earlier = _read(path)
         self.seconds = dict.fromkeys(ACCOUNTS, 0.0) | earlier["seconds"]
@@ -29,22 +29,22 @@ class Ledger:
         self._account, self._since = "start_up", began
 
     def turn(self, account: str) -> None:
-        """Book the time since the last turn, and open ``account``."""
+        """Add the time since the last turn to the open account, and open ``account``."""
         now = time.monotonic()
         self.seconds[self._account] += now - self._since
         self._account, self._since = account, now
 
     def made(self, step: int) -> None:
-        """Note that ``step`` was made, once more perhaps."""
+        """Note that ``step`` was made, for the first time or again."""
         self.redone_steps += step <= self.furthest
         self._step = max(self._step, step)
 
     def account_of(self, step: int) -> str:
-        """``redone`` for a step that an earlier start has made, ``step`` otherwise."""
+        """``redone`` if an earlier start has made this step, otherwise ``step``."""
         return "redone" if step <= self.furthest else "step"
 
     def write(self) -> dict[str, float]:
-        """Keep the accounts for later starts; returns them by the names they have in a row."""
+        """Save the accounts for later starts; returns them by their names in ``metrics.jsonl``."""
         self.turn(self._account)
         if self._path is not None:
             content = {
@@ -58,7 +58,7 @@ class Ledger:
         return {f"seconds_{account}": spent for account, spent in self.seconds.items()}
 
     def summary(self) -> str:
-        """One line for people."""
+        """The accounts in one line of text."""
         self.turn(self._account)
         spent = ", ".join(f"{a.replace('_', '-')} {s:.1f}" for a, s in self.seconds.items())
         return (
@@ -71,5 +71,5 @@ def _read(path: Path | None) -> dict:
     empty = {"seconds": {}, "furthest": 0, "redone_steps": 0, "starts": 0}
     try:
         return empty | json.loads(path.read_text()) if path is not None else empty
-    except (OSError, ValueError):  # absent, or the machine died while it was written
+    except (OSError, ValueError):  # missing, or the machine died while it was written
         return empty

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: a progress bar, ``metrics.jsonl``, TensorBoard, loss curves."""
+"""The reports of a training run: progress bar, ``metrics.jsonl``, TensorBoard, loss curves."""
 
 import json
 import sys
@@ -14,17 +14,17 @@ from tensorboardX.summary import scalar
 from elir_jax.files import whole_file
 
 METRICS_FILE = "metrics.jsonl"
-EVALUATION = "evaluation/"  # prefix of the keys of an evaluation's row
+EVALUATION = "evaluation/"  # prefix of the keys in the row of an evaluation
 TERMINAL_INTERVAL = 0.2  # seconds between redraws of the bar
-LOG_FILE_INTERVAL = 30.0  # the same where the output is no terminal
+LOG_FILE_INTERVAL = 30.0  # the same if the output is no terminal
 
 Figures = dict[str, dict[str, float]]  # [stage][metric]
 
 
 class Report:
-    """Writes the metrics of a run from ``start`` on; rows beyond ``start`` are dropped first.
+    """Writes the metrics of a run from step ``start`` on; rows beyond ``start`` are deleted first.
 
-    Such rows come from a run that died after its last checkpoint: those steps are made again.
+    Such rows come from a run that died after its last checkpoint; their steps are made again.
     """
 
     def __init__(self, workdir: Path, *, start: int, num_steps: int, batch_size: int):
@@ -34,16 +34,16 @@ class Report:
         self._file = self.path.open("a")
         board = workdir / "tensorboard"
         board.mkdir(exist_ok=True)
-        # Not the package's own queue and thread: on a full disk they would block for ever.
+        # Without the package's own queue and thread, which would block forever on a full disk.
         self._board = EventsWriter(str(board / "events"))
-        again = SessionLog(status=SessionLog.START)  # what came from this step on is hidden
+        again = SessionLog(status=SessionLog.START)  # hides earlier rows from this step on
         self._board.write_event(Event(step=start + 1, wall_time=time.time(), session_log=again))
         self._bar: tqdm.tqdm | None = None
         self._num_steps, self._batch_size = num_steps, batch_size
         self._last_step, self._last_time = start, time.monotonic()
 
     def advance(self) -> None:
-        """One step was made. The bar starts after the first one, which compiled."""
+        """Note that one step was made. The bar starts after the first one, which compiles."""
         if self._bar is None:
             interactive = sys.stderr.isatty()
             self._bar = tqdm.tqdm(
@@ -56,7 +56,7 @@ class Report:
         self._bar.update()
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Record the metrics of ``step``, with images per second since the row before."""
+        """Record the metrics of ``step``, and the images per second since the previous row."""
         now = time.monotonic()
         images = self._batch_size * (step - self._last_step)
         speed = images / max(now - self._last_time, 1e-9)
@@ -87,7 +87,7 @@ class Report:
     def log_evaluation(self, step: int, figures: Figures, seconds: float = 0.0) -> None:
         """Record ``figures`` of ``step`` once; ``seconds`` of measuring do not count as training.
 
-        The row has one key a figure, ``evaluation/STAGE.METRIC``, as TensorBoard has.
+        The row has a key for each figure, ``evaluation/STAGE.METRIC``, as in TensorBoard.
         """
         self._last_time += seconds
         if self.has_evaluation(step):
@@ -117,12 +117,12 @@ class Report:
 
 
 def read_metrics(workdir: Path) -> list[dict]:
-    """The training's rows of ``metrics.jsonl``."""
+    """The rows of ``metrics.jsonl`` that have a loss."""
     return [row for row in _read_rows(workdir) if "loss" in row]
 
 
 def read_evaluations(workdir: Path) -> dict[int, Figures]:
-    """``figures[step][stage][metric]`` of every evaluation during the training."""
+    """``figures[step][stage][metric]`` of every evaluation during training."""
     found: dict[int, Figures] = {}
     for row in _read_rows(workdir):
         for key, value in row.items():
@@ -151,7 +151,7 @@ def _keep_rows(path: Path, last_step: int) -> None:
 
 
 def draw_curves(workdir: Path) -> Path | None:
-    """Draw every loss term over the steps into ``loss.png``; None where nothing was logged."""
+    """Draw every loss term over the steps into ``loss.png``; None if nothing was logged."""
     rows = read_metrics(workdir)
     if not rows:
         return None

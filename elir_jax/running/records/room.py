@@ -1,4 +1,4 @@
-"""Names of folders that are not finished, and room for their arrays."""
+"""Names of incomplete folders, and a check that the disk has room for arrays."""
 
 import errno
 import os
@@ -9,8 +9,8 @@ from typing import Any
 import jax
 
 PART = "part-"  # prefix of a folder that is being written
-OLD = "old-"  # of one that is being deleted
-MARGIN = 1 << 20  # bytes, for all that is not arrays
+OLD = "old-"  # prefix of a folder that is being deleted
+MARGIN = 1 << 20  # bytes, for everything besides the arrays
 
 
 def check_room(folder: Path, tree: Any) -> None:

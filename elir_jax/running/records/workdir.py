@@ -1,4 +1,4 @@
-"""A run's folder belongs to one run at a time."""
+"""Lock a run's folder, so that only one run uses it at a time."""
 
 import fcntl
 import logging
@@ -12,9 +12,9 @@ logger = logging.getLogger(__name__)
 
 
 def lock(workdir: Path) -> None:
-    """Make the folder this process's own until it ends, however it ends.
+    """Create the folder and lock it for this process until it ends, in whatever way.
 
-    Raises UserError where another run holds it, or where it cannot be made or written.
+    Raises UserError if another run uses it, or if it cannot be created or written.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -29,9 +29,9 @@ def lock(workdir: Path) -> None:
         holder = os.read(number, 200).decode(errors="replace").strip() or "another process"
         os.close(number)
         raise UserError(
-            f"{workdir}: in use by another run ({holder}); wait for it or choose another --workdir"
+            f"{workdir}: in use by another run ({holder}); wait, or choose another --workdir"
         ) from None
-    except OSError as error:  # some network file systems know no locks
-        logger.warning("%s: cannot be locked (%s); run only once in it", workdir, error.strerror)
+    except OSError as error:  # some network file systems have no locks
+        logger.warning("%s: cannot be locked (%s); start only one run", workdir, error.strerror)
     os.ftruncate(number, 0)
     os.write(number, f"process {os.getpid()} on {os.uname().nodename}\n".encode())

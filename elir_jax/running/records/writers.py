@@ -1,4 +1,4 @@
-"""Everything that a run leaves behind while it trains; on the first host only."""
+"""Everything that a run writes while it trains; only the first host writes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,23 +16,23 @@ FOLDER = "checkpoints"
 
 
 class Writers:
-    """Checkpoints, report and ledger; on other hosts the ledger only, and in memory."""
+    """Checkpoints, report and ledger; on other hosts only the ledger, in memory."""
 
     def __init__(self, ledger: Ledger, checkpoints: Checkpoints | None, report: Report | None):
         self.ledger, self._checkpoints, self._report = ledger, checkpoints, report
 
     def save(self, state: Any, position: dict[str, int], config: dict) -> None:
-        """Start saving. Raises DiskError where the save before failed."""
+        """Start saving. Raises DiskError if the previous save failed."""
         if self._checkpoints is not None:
             self._checkpoints.save(state, position, config)
 
     def wait(self) -> None:
-        """Wait until the last save is on the disk. Raises DiskError where it failed."""
+        """Wait until the last save is on the disk. Raises DiskError if it failed."""
         if self._checkpoints is not None:
             self._checkpoints.wait()
 
     def advance(self, step: int) -> None:
-        """One step was made."""
+        """Note that ``step`` was made."""
         self.ledger.made(step)
         if self._report is not None:
             self._report.advance()
@@ -51,7 +51,7 @@ class Writers:
                 self._report.say(f"warning: {line}")
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Record a step's metrics and the ledger. Raises DiskError where the disk refuses."""
+        """Record a step's metrics and the ledger. Raises DiskError if they cannot be written."""
         if self._report is not None:
             with _writing(self._report.path):
                 self._report.log(step, values | self.ledger.write())
@@ -69,8 +69,8 @@ class Writers:
     ) -> None:
         """Record an evaluation that took ``seconds``; if it is the best, keep its checkpoint.
 
-        ``save`` starts saving the step, if it is not saved yet. The row comes last: a start that
-        finds none measures again. Raises DiskError if the disk refuses.
+        ``save`` starts saving the step, if it is not saved yet. The row is written last: if it is
+        missing, the next start measures again. Raises DiskError if writing fails.
         """
         checkpoints = self._checkpoints
         if checkpoints is not None and checkpoints.is_best(figures):
@@ -84,7 +84,7 @@ class Writers:
                 self._report.log_evaluation(step, figures, seconds)
 
     def summary(self) -> str:
-        """For people: where the seconds went, and which checkpoint is the best."""
+        """Lines of text: where the seconds went, and which checkpoint is the best."""
         best = None if self._checkpoints is None else self._checkpoints.best
         if best is None:
             return self.ledger.summary()
@@ -117,7 +117,7 @@ def open_writers(
     keep_best: str = "",
     began: float,
 ) -> Iterator[Writers]:
-    """Writers of a run that goes on from step ``start``; ``began`` is by ``time.monotonic``."""
+    """Writers of a run that continues from step ``start`` and began at ``began`` (monotonic)."""
 
     def open_both() -> tuple[Checkpoints, Report] | None:
         if not hosts.is_first():
@@ -140,6 +140,6 @@ def open_writers(
         yield Writers(ledger, checkpoints, report)
     finally:
         checkpoints.close()
-        with suppress(OSError):  # of a full disk, which has been told
+        with suppress(OSError):  # of a full disk, which has been reported
             ledger.write()
             report.close()

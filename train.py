@@ -16,6 +16,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     from elir_jax.compose import build
     from elir_jax.devices import hosts
     from elir_jax.running.failure import NotFinite, keep_for_inspection
+    from elir_jax.running.finishing import finish
     from elir_jax.running.loop import fit
     from elir_jax.running.profiling import Profiler, parse_profile
     from elir_jax.running.records.writers import open_writers
@@ -60,24 +61,9 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
                 frame.say("run the same command again to resume")
                 return 128 + signum
 
-            _report(run, state, writers, config, workdir, options.first)
+            for line in finish(run, state, writers, workdir):
+                frame.say(line)
     return 0
-
-
-def _report(run, state, writers, config: ConfigDict, workdir: Path, first: bool) -> None:
-    """Evaluate the averaged weights on every host; the first one writes what was found."""
-    from elir_jax.evaluation.present import format_table
-    from elir_jax.running.records.final import write_final_report
-
-    writers.ledger.turn("evaluation")
-    evaluation = run.evaluate(state.ema, state.frozen)
-    if config.evaluate_every:
-        writers.log_evaluation(int(state.step), evaluation.figures)
-    frame.say(format_table(evaluation))
-    if first:
-        written = write_final_report(workdir, int(state.step), evaluation)
-        frame.say("wrote", *written, *run.export(state, workdir))
-    frame.say(writers.summary())
 
 
 if __name__ == "__main__":

@@ -80,12 +80,8 @@ def build(config: ConfigDict) -> Run:
     def converted(workdir: Path) -> tuple[Params, Params]:
         return for_inference(method, read_weights(workdir), workdir / WEIGHTS)
 
-    held_out = HeldOut(
-        found.evaluation,
-        len(found.held_out),
-        config.evaluation.batch_size,
-        config.evaluation.num_samples,
-    )
+    sizes = (config.evaluation.batch_size, config.evaluation.num_samples)
+    held_out = HeldOut(found.evaluation, len(found.held_out), *sizes)
     by_weights = restoring(method, config.seed)
     check_best(config, by_weights(({}, {})).stage_names)  # names need no weights
 

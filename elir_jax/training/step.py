@@ -109,12 +109,7 @@ def train_step(
         loss, terms = objective(folded, ema_folded, state.frozen, pairs, part_keys, state.step)
         return loss, {"loss": loss, **terms}
 
-    gradient = jax.grad(loss_fn, has_aux=True)
-    if accumulate == 1:
-        grads, metrics = gradient(folded, batch, keys)
-    else:
-        grads, metrics = _accumulate(gradient, folded, batch, keys, accumulate)
-
+    grads, metrics = _accumulate(jax.grad(loss_fn, has_aux=True), folded, batch, keys, accumulate)
     stale = (state.step != request.after).astype(jnp.float32)
     vector, restore = ravel_pytree((grads, metrics, stale, request.stop, request.empty))
     grads, metrics, stale, stop, empty = restore(jax.lax.pmean(vector, axis_name))
@@ -129,9 +124,8 @@ def train_step(
     new_state, metrics["update_norm"] = jax.lax.cond(
         wanted, update, lambda state: (state, jnp.float32(0)), state
     )
-    new_state = new_state.replace(
-        step=new_state.step + skipped, skipped=new_state.skipped + skipped
-    )
+    counts = {name: getattr(new_state, name) + skipped for name in ("step", "skipped")}
+    new_state = new_state.replace(**counts)
     metrics["param_norm"] = optax.tree.norm(new_state.params)
     applied = wanted & jnp.isfinite(metrics["update_norm"])
     return new_state, metrics, Verdict(applied, stop > 0, empty > 0, skipped)
@@ -153,6 +147,8 @@ def _update(
 
 def _accumulate(gradient, params, batch: Sent, keys: SampleKeys, parts: int):
     """Mean of gradients and metrics over ``parts`` equal parts of the batch, one after another."""
+    if parts == 1:
+        return gradient(params, batch, keys)
 
     def split(leaf):
         return leaf.reshape(parts, leaf.shape[0] // parts, *leaf.shape[1:])

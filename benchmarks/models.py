@@ -46,7 +46,7 @@ Filter = Callable[[np.ndarray], np.ndarray]
 
 def pairs(model: str, folder: Path, most: int | None) -> tuple[Images, Images]:
     """(originals, degraded)."""
-    config = read_config(str(ROOT / "configs" / "models" / f"{model}.py"))
+    config = read_config(str(ROOT / "configs" / f"shipped_{model}.py"))
     name = config.degradation.name
     degrade = DEGRADATIONS[name](**config.degradation[name])
     pictures = [centre(read_image(path), SIZE) for path in list(find_images(folder))[:most]]

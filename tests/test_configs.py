@@ -53,6 +53,8 @@ PARAMETERS = {
     **{(task, "tiny"): (4_500_144, 1_574_768) for task in TASKS_OF_FACES},
     ("blind_super_resolution", ""): (59_047_120, 17_854_480),
     ("blind_super_resolution", "tiny"): (4_500_144, 1_574_768),
+    **{(f"shipped_{name}", ""): (23_687_552, 7_548_160) for name in ("denoising", "photo")},
+    **{(f"shipped_{name}", "tiny"): (4_500_144, 1_574_768) for name in ("denoising", "photo")},
     ("quickstart", ""): (6_951_184, 6_047_056),
     ("quickstart", "tiny"): (1_902_128, 1_574_768),
 }

@@ -1,6 +1,6 @@
 """The model ``denoising`` that ships: Gaussian noise of 0.35 on photographs (docs/models).
 
-Command: python train.py --config configs/models/denoising.py --config.data.path=PHOTOGRAPHS
+Command: python train.py --config configs/shipped_denoising.py --config.data.path=PHOTOGRAPHS
 Without PHOTOGRAPHS, it trains on the photographs that scikit-image ships.
 """
 

@@ -1,6 +1,6 @@
 """The model ``photo`` that ships: old, small and over-compressed photographs (docs/models).
 
-Command: python train.py --config configs/models/photo.py --config.data.path=PHOTOGRAPHS
+Command: python train.py --config configs/shipped_photo.py --config.data.path=PHOTOGRAPHS
 Equation 10 with ranges of ordinary pictures. Without PHOTOGRAPHS, it trains on the photographs that
 scikit-image ships.
 """

@@ -79,7 +79,7 @@ TABLE = {
         {"--lq DIR": "--lq CELEBA/lq", "--hq DIR": "--hq CELEBA/hq", "WORKDIR|FILE": RUN}
     ),
     "python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png": Case(NAMED),
-    "python benchmarks/data.py": Case(more="--samples 1 --tasks denoising"),
+    "python benchmarks/data.py": Case(more="--samples 1 --tasks denoising --no-step"),
     "python benchmarks/faults.py": Case(**MEASURED),
     "python benchmarks/speed.py": Case(**MEASURED),
     # docs

@@ -1,15 +1,18 @@
 """Samples per second and core from image file to finished pair, for each task and by stage.
 
-Command: python benchmarks/data.py [--samples 60] [--tasks bfr denoising ...]
+Command: python benchmarks/data.py [--samples 60] [--tasks bfr denoising ...] [--no-step]
 Files of 512x512 pixels are made from scikit-image's photographs, as PNG and as JPEG of quality 95.
 One thread does everything. Tasks take turns, so that a slow moment of the machine affects all of
-them; figures are means over the samples. ``plain`` is the BFR degradation in Pillow and NumPy.
+them; figures are means over the samples, in CPU time: what other jobs take is not counted.
+``device``: the host sends 8-bit originals, which the train step degrades. Then follows what that
+costs in the step of BFR. ``plain`` is the BFR degradation in Pillow and NumPy.
 """
 
 import os
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # before NumPy is imported: measure one core
+os.environ["JAX_PLATFORMS"] = "cpu"
 
 import argparse  # noqa: E402
 import io  # noqa: E402
@@ -26,6 +29,7 @@ from PIL import Image  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.device_cost import print_costs  # noqa: E402
 from elir_jax.compose.data import build_data  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.data import pairs  # noqa: E402
@@ -85,11 +89,11 @@ class Stopwatch:
 
     def _timed(self, function, stage):
         def call(*args, **kwargs):
-            start = time.perf_counter()
+            start = time.process_time()
             try:
                 return function(*args, **kwargs)
             finally:
-                self.seconds[stage] += time.perf_counter() - start
+                self.seconds[stage] += time.process_time() - start
 
         return call
 
@@ -131,20 +135,29 @@ def write_files(folder: Path) -> dict[str, ImageFiles]:
     return files
 
 
+def load(task: str, side: str):
+    """A task's configuration, degraded on one side."""
+    config = read_config(f"configs/{task}.py")
+    with config.unlocked():
+        config.data.embedded = True
+        config.data.degrade_on = side
+    return config
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=60, help="for each task and kind of file")
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
+    parser.add_argument("--no-step", action="store_true", help="leave the device's cost out")
     options = parser.parse_args()
     cv2.setNumThreads(1)
 
     makers = {}
     for task in options.tasks:
-        config = read_config(f"configs/{task}.py")
-        with config.unlocked():
-            config.data.embedded = True
-        makers[task] = build_data(config).maker
+        for side in ("host", "device"):
+            name = task if side == "host" else f"{task}, device"
+            makers[name] = build_data(load(task, side)).maker
     if "bfr" in makers:
         makers["bfr, plain"] = PairMaker(plain_bfr, SIZE)
 
@@ -158,9 +171,9 @@ def main() -> None:
 
                     def make(source=source, maker=maker, index=index, number=number):
                         rng = np.random.default_rng(number)
-                        start = time.perf_counter()
-                        maker.random(rng, source[index], "")
-                        return time.perf_counter() - start
+                        start = time.process_time()
+                        maker.sample(rng, source[index], "")
+                        return time.process_time() - start
 
                     seconds = make()
                     with Stopwatch() as watch:
@@ -170,13 +183,15 @@ def main() -> None:
                         for stage, spent in watch.seconds.items():
                             stages[key][stage].append(spent)
 
-    print(f"{SIZE}x{SIZE} files, one thread, {options.samples} samples each")
-    print(f"{'task':<24}{'file':>5}{'samples/s/core':>16}{'ms':>8}   mean ms by stage")
+    print(f"{SIZE}x{SIZE} files, one thread, CPU time, {options.samples} samples each")
+    print(f"{'task':<32}{'file':>5}{'samples/s/core':>16}{'ms':>8}   mean ms by stage")
     for (task, suffix), seconds in whole.items():
         mean = statistics.fmean(seconds)
         parts = {stage: sum(spent) / len(seconds) for stage, spent in stages[task, suffix].items()}
         listed = ", ".join(f"{stage} {1e3 * spent:.1f}" for stage, spent in parts.items())
-        print(f"{task:<24}{suffix:>5}{1 / mean:>16.1f}{1e3 * mean:>8.1f}   {listed}")
+        print(f"{task:<32}{suffix:>5}{1 / mean:>16.1f}{1e3 * mean:>8.1f}   {listed}")
+    if not options.no_step:
+        print_costs("configs/bfr.py", load("bfr", "device"))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ TABLE = {
         {"--lq DIR": "--lq CELEBA/lq", "--hq DIR": "--hq CELEBA/hq", "WORKDIR|FILE": RUN}
     ),
     "python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png": Case(NAMED),
-    "python benchmarks/data.py": Case(more="--samples 1 --tasks denoising"),
+    "python benchmarks/data.py": Case(more="--samples 1 --tasks denoising --no-step"),
     "python benchmarks/faults.py": Case(**MEASURED),
     # docs/numerics.md and the rest
     "python -m elir_jax.interop.compare --golden FILE.npz --checkpoint FILE.pth": Case(

@@ -4,12 +4,15 @@ python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png [--confi
 
 Every column is a training pair: the original above its degraded version. Training with this seed
 uses the same pairs. Without data of your own, they are the photographs that scikit-image ships.
+
+With ``--both``, each original stands above the host's degraded version and the device's. Both draw
+from the same ranges, but each draws its own strengths.
 """
 
-import itertools
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from absl import flags
 
@@ -17,22 +20,32 @@ from elir_jax.commands import frame
 from elir_jax.compose.data import build_data
 from elir_jax.errors import UserError
 from elir_jax.pictures.images import to_uint8, write_png
+from elir_jax.types import Batch
 
 MARGIN = 4
 
 
-def draw_pairs(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Originals above degraded images, one pair for each column, as uint8 RGB."""
-    size = pairs[0][0].shape[0]
-    canvas = np.full(
-        (2 * size + 3 * MARGIN, len(pairs) * (size + MARGIN) + MARGIN, 3), 255, np.uint8
-    )
-    for column, pair in enumerate(pairs):
-        left = MARGIN + column * (size + MARGIN)
-        for row, image in enumerate(pair):
-            top = MARGIN + row * (size + MARGIN)
-            canvas[top : top + size, left : left + size] = to_uint8(image)
+def draw_columns(columns: list[tuple[np.ndarray, ...]]) -> np.ndarray:
+    """Pictures of one size below each other in every column, as uint8 RGB."""
+    step = columns[0][0].shape[0] + MARGIN
+    sides = (len(columns[0]) * step + MARGIN, len(columns) * step + MARGIN)
+    canvas = np.full((*sides, 3), 255, np.uint8)
+    for column, pictures in enumerate(columns):
+        left = MARGIN + column * step
+        for row, image in enumerate(pictures):
+            top = MARGIN + row * step
+            canvas[top : top + step - MARGIN, left : left + step - MARGIN] = to_uint8(image)
     return canvas
+
+
+def pairs_of(config: Any, count: int) -> Batch:
+    """The first ``count`` pairs of a training with this configuration."""
+    data = build_data(config)
+    prepare = jax.jit(data.prepare)
+    taken, batches = [], data.batches(0, 1)
+    while len(taken) * config.batch_size < count:
+        taken.append(jax.device_get(prepare(next(batches))))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *taken)
 
 
 def preview(config: Any, workdir: Path, options: frame.Options) -> int:
@@ -45,14 +58,19 @@ def preview(config: Any, workdir: Path, options: frame.Options) -> int:
     with config.unlocked():
         config.data.workers = 0
         config.data.embedded = True
-    data = build_data(config)
-    batches = data.batches(0, 1)
-    pairs = itertools.chain.from_iterable(zip(b.x_hq, b.x_lq, strict=True) for b in batches)
+        config.batch_size = min(config.batch_size, count)
+    sides = ("host", "device") if flags.FLAGS.both else (config.data.degrade_on,)
+    found = []
+    for side in sides:
+        config.data.degrade_on = side
+        found.append(pairs_of(config, count))
+    rows = [found[0].x_hq, *(pairs.x_lq for pairs in found)]
     try:
-        write_png(Path(out), draw_pairs(list(itertools.islice(pairs, count))))
+        write_png(Path(out), draw_columns(list(zip(*rows, strict=True))))
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error})") from error
-    print(f"wrote {out}: {count} pairs, {config.degradation.name}")
+    on = " and ".join(sides)
+    print(f"wrote {out}: {count} pairs, {config.degradation.name} on the {on}")
     return 0
 
 
@@ -60,4 +78,5 @@ def main() -> None:
     """Run the command as a process, which exits with its code."""
     flags.DEFINE_string("out", "", "the PNG file to write")
     flags.DEFINE_integer("pairs", 6, "the number of pairs")
+    flags.DEFINE_bool("both", False, "show the host's degraded version and the device's")
     frame.run(preview)

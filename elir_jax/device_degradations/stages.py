@@ -84,6 +84,6 @@ def apply_stage(
 def _noise(
     parameters: StageParameters, key: Key[Array, ""], canvas: Canvas
 ) -> Float32[Array, "h w 3"]:
-    white = gaussian_noise(key, canvas.pixels.shape, parameters.grey) / 255
-    shot = poisson_noise(key, canvas, parameters.grey)
-    return parameters.strength * jnp.where(parameters.gaussian, white, shot)
+    white = gaussian_noise(key, canvas.pixels.shape, parameters.grey)
+    shot = poisson_noise(white, canvas, parameters.grey)
+    return parameters.strength * jnp.where(parameters.gaussian, white / 255, shot)

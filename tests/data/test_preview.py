@@ -25,7 +25,7 @@ def test_each_column_is_an_original_above_its_degraded_version(tmp_path):
     config, out = "configs/denoising.py:tiny", tmp_path / "pairs.png"
     done = preview("--config", config, f"--out={out}", "--pairs=3")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"wrote {out}: 3 pairs, denoising\n"
+    assert done.stdout == f"wrote {out}: 3 pairs, denoising on the host\n"
     with Image.open(out) as picture:
         pixels = np.asarray(picture.convert("RGB"), float) / 255
     step = SIZE + MARGIN
@@ -36,6 +36,23 @@ def test_each_column_is_an_original_above_its_degraded_version(tmp_path):
         assert 0.1 < np.std(lq - hq) < 0.36
         assert abs(np.mean(lq) - np.mean(hq)) < 0.15
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_both_sides_stand_below_each_original_and_degrade_it_alike(tmp_path):
+    out = tmp_path / "pairs.png"
+    done = preview("--config", "configs/denoising.py:tiny", f"--out={out}", "--pairs=2", "--both")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"wrote {out}: 2 pairs, denoising on the host and device\n"
+    with Image.open(out) as picture:
+        pixels = np.asarray(picture.convert("RGB"), float) / 255
+    step = SIZE + MARGIN
+    assert pixels.shape == (3 * step + MARGIN, 2 * step + MARGIN, 3)
+    for left in range(MARGIN, 2 * step, step):
+        hq, host, device = (
+            pixels[top : top + SIZE, left : left + SIZE] for top in range(MARGIN, 3 * step, step)
+        )
+        assert abs(np.std(host - hq) - np.std(device - hq)) < 0.01
+        assert np.std(device - host) > 0.1  # noise of their own
 
 
 def test_a_picture_that_cannot_be_written_is_one_line(tmp_path):

@@ -13,6 +13,7 @@ from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestorati
 from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
 from elir_jax.data.degradations.blur_kernels import SHAPES
 from elir_jax.device_degradations import blind_face_restoration as faces
+from elir_jax.device_degradations.poisson import poisson
 from elir_jax.device_degradations.tasks import on_device
 
 PAPER = BlindFaceRestoration()
@@ -92,7 +93,8 @@ def shot(key, room):
     def numbers(expected):
         wide = np.zeros((room, room, 3), np.float32)
         wide[: expected.shape[0], : expected.shape[1]] = expected
-        found = np.asarray(jax.random.poisson(key, wide))
+        white = jax.random.normal(key, wide.shape, jnp.float32)
+        found = np.asarray(poisson(white, jnp.asarray(wide)))
         return found[: expected.shape[0], : expected.shape[1], : expected.shape[2]]
 
     return numbers

@@ -22,12 +22,17 @@ def test_gaussian_noise_has_its_level_and_channels(grey):
     assert abs(correlation - grey) < 0.04
 
 
+def shot(key, image, grey):
+    white = gaussian_noise(key, image.shape, jnp.bool_(grey))
+    return np.asarray(poisson_noise(white, whole(image), jnp.bool_(grey)))
+
+
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("values, rounded_up", [((102,), 1), ((102, 51, 204), 4)])
 def test_poisson_noise_has_the_variance_of_its_levels(grey, values, rounded_up):
     """Grey bands; ``rounded_up`` is their number as a power of two."""
     image = np.float32(np.repeat(values, 100)[None, :, None] / 255) * np.ones((300, 1, 3), "f")
-    noise = np.asarray(poisson_noise(jax.random.key(1), whole(jnp.asarray(image)), jnp.bool_(grey)))
+    noise = shot(jax.random.key(1), jnp.asarray(image), grey)
     for value, band in zip(values, np.split(noise, len(values), axis=1), strict=True):
         variance = value / 255 / rounded_up
         assert abs(band.var() / variance - 1) < 0.06 and abs(band.mean()) < 0.02
@@ -36,7 +41,7 @@ def test_poisson_noise_has_the_variance_of_its_levels(grey, values, rounded_up):
 
 def test_grey_poisson_noise_is_that_of_the_luminance():
     image = jnp.zeros((200, 200, 3)).at[..., 1].set(1.0)
-    noise = np.asarray(poisson_noise(jax.random.key(2), whole(image), jnp.bool_(True)))
+    noise = shot(jax.random.key(2), image, True)
     assert abs(noise.var() / (150 / 255) - 1) < 0.05
     np.testing.assert_array_equal(noise[..., 0], noise[..., 1])
 

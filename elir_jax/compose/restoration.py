@@ -15,11 +15,9 @@ from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read_newest, steps_in
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.types import Params
-from elir_jax.weights.layouts import open_source
+from elir_jax.weights.opening import is_pmrf, open_weights
 from elir_jax.weights.own import FILE as WEIGHTS
 from elir_jax.weights.own import has_weights, read_weights
-from elir_jax.weights.release import from_release
-from elir_jax.weights.sizes import read_sizes
 
 
 class Restoration(NamedTuple):
@@ -48,23 +46,17 @@ def build_restoration(
         chosen = config or _config_of(saved.config)
         title, given = f"step {saved.step}", saved.tree["frozen"] | saved.tree["ema"]
         place = path if is_checkpoint(path) else path / FOLDER / str(saved.step)
+    elif has_weights(path):
+        title, given, place = "converted weights", read_weights(path), path / WEIGHTS
+        chosen = config
+    elif path.is_file() or is_pmrf(path):
+        title, given, options = open_weights(path)
+        place, chosen, changes = path, config, options | (changes or {})
     elif path.is_dir():
-        if not has_weights(path):
-            raise UserError(
-                f"{path}: neither checkpoints nor {WEIGHTS} in this folder; name a run's folder, "
-                f"one that elir_jax.interop.convert wrote, or a file of weights"
-            )
-        title, given, place, chosen = (
-            "converted weights",
-            read_weights(path),
-            path / WEIGHTS,
-            config,
+        raise UserError(
+            f"{path}: neither checkpoints nor {WEIGHTS} in this folder; name a run's folder, "
+            f"one that elir_jax.interop.convert wrote, or a file of weights"
         )
-    elif path.is_file():
-        source = open_source(path)
-        sizes = read_sizes(source)
-        title, given, place, chosen = source.title, from_release(source, sizes.like()), path, config
-        changes = sizes.options() | (changes or {})
     else:
         raise UserError(f"{path}: no such file or folder of weights")
     if chosen is None:

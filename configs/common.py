@@ -41,8 +41,8 @@ def default() -> ConfigDict:
     config.data.max_bad_share = 0.01  # with skip: the run stops beyond this share of bad images
 
     config.degradation = ConfigDict()
-    # blind_face_restoration | blind_super_resolution | colorization | denoising | identity |
-    # inpainting | super_resolution; elir_jax/data says what each field means
+    # blind_face_restoration | blind_super_resolution | colorization | denoising | difface |
+    # identity | inpainting | super_resolution; elir_jax/data says what each field means
     config.degradation.name = "denoising"
     config.degradation.denoising = ConfigDict({"sigma": 0.35, "eight_bit": False})
     config.degradation.super_resolution = ConfigDict(
@@ -61,6 +61,15 @@ def default() -> ConfigDict:
         }
     )
 
+    config.degradation.difface = ConfigDict(
+        {
+            "blur": (0.1, 15.0),
+            "scale": (0.8, 32.0),
+            "noise": (0.0, 20.0),
+            "quality": (30, 100),
+            "grey": 0.01,
+        }
+    )
     config.degradation.blind_super_resolution = ConfigDict(
         {
             "second_order_probability": 0.0,  # 0: the release; 1: Real-ESRGAN

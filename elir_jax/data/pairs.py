@@ -23,7 +23,10 @@ from elir_jax.pictures.images import (
     to_float,
 )
 
-Degradation = Callable[[np.random.Generator, FloatPixels], FloatPixels]
+# (rng, x_hq) -> x_lq, or (x_lq, x_hq) if it changes the original as well.
+Degradation = Callable[
+    [np.random.Generator, FloatPixels], FloatPixels | tuple[FloatPixels, FloatPixels]
+]
 logger = logging.getLogger(__name__)
 FITS = ("crop", "resize", "pad")
 LARGEST_ENLARGEMENT = 2  # more would train on blur
@@ -95,7 +98,7 @@ class PairMaker:
             return to_float(np.ascontiguousarray(cut[:, ::step]))
 
         x_hq = window(hq)
-        x_lq = self.degrade(rng, x_hq) if lq is None else window(lq)
+        x_hq, x_lq = self._degraded(rng, x_hq) if lq is None else (x_hq, window(lq))
         if self.window == self.size:
             return x_hq, x_lq
         top, left = draw_place(rng, x_hq, self.size)
@@ -112,8 +115,18 @@ class PairMaker:
             return np.ascontiguousarray(centre(pixels, size))
 
         x_hq = to_float(middle(hq, self.window))
-        x_lq = self.degrade(rng, x_hq) if lq is None else to_float(middle(lq, self.window))
+        if lq is None:
+            x_hq, x_lq = self._degraded(rng, x_hq)
+        else:
+            x_lq = to_float(middle(lq, self.window))
         return middle(x_hq, self.size), middle(x_lq, self.size)
+
+    def _degraded(
+        self, rng: np.random.Generator, x_hq: FloatPixels
+    ) -> tuple[FloatPixels, FloatPixels]:
+        """(x_hq, x_lq)."""
+        found = self.degrade(rng, x_hq)
+        return (found[1], found[0]) if isinstance(found, tuple) else (x_hq, found)
 
     def _fitted(self, item: Item, name: str) -> tuple[Pixels, Pixels | None]:
         hq, lq = item if isinstance(item, tuple) else (item, None)

@@ -70,8 +70,8 @@ def _data() -> ConfigDict:
 def _degradation() -> ConfigDict:
     """The task: how a sharp image becomes the input."""
     degradation = ConfigDict()
-    # blind_face_restoration | blind_super_resolution | colorization | denoising | identity |
-    # inpainting | super_resolution; elir_jax/data/degradations explains the fields of each
+    # blind_face_restoration | blind_super_resolution | colorization | denoising | difface |
+    # identity | inpainting | super_resolution; elir_jax/data/degradations explains their fields
     degradation.name = "denoising"
     degradation.denoising = ConfigDict({"sigma": 0.35, "eight_bit": False})
     degradation.super_resolution = ConfigDict(
@@ -87,6 +87,15 @@ def _degradation() -> ConfigDict:
             "noise": (0.0, 15.0),
             "quality": (30, 100),
             "eight_bit": False,
+        }
+    )
+    degradation.difface = ConfigDict(
+        {
+            "blur": (0.1, 15.0),
+            "scale": (0.8, 32.0),
+            "noise": (0.0, 20.0),
+            "quality": (30, 100),
+            "grey": 0.01,
         }
     )
     degradation.blind_super_resolution = ConfigDict(

@@ -11,11 +11,15 @@ from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint, read_averaged, read_chosen
 from elir_jax.types import Params
 from elir_jax.weights.files import SAFETENSORS, SUFFIXES, write_tensors
-from elir_jax.weights.layouts import PARTS, open_source
+from elir_jax.weights.layouts import PARTS
 from elir_jax.weights.models import is_model, read_model, write_model
+from elir_jax.weights.opening import open_weights
 from elir_jax.weights.own import FILE, has_weights, read_weights, write_weights
-from elir_jax.weights.release import from_release, to_release
-from elir_jax.weights.sizes import read_sizes
+from elir_jax.weights.pmrf import HUB_FILE, write_pmrf
+from elir_jax.weights.release import to_release
+from elir_jax.weights.shaping import is_of_pmrf, pmrf_of
+
+LIGHTNING = ".ckpt"
 
 
 def load(source: Path) -> tuple[str, Params, list[str]]:
@@ -35,16 +39,14 @@ def load(source: Path) -> tuple[str, Params, list[str]]:
     if is_model(source):
         model = read_model(source)
         return f"the model of {model.title}", model.params, []
-    opened = open_source(source)
-    sizes = read_sizes(opened)
-    fields = sizes.options().items()
-    options = [f"--config.{name}={value}".replace(" ", "") for name, value in fields]
-    return opened.title, from_release(opened, sizes.like()), options
+    opened = open_weights(source)
+    options = [f"--config.{name}={v}".replace(" ", "") for name, v in opened.options.items()]
+    return opened.title, opened.params, options
 
 
 def convert(source: Path, target: Path, overwrite: bool, as_model: bool = False) -> None:
     """Read ``source``, write ``target``, and print a summary."""
-    to_file = target.suffix.lower() in SUFFIXES
+    to_file = target.suffix.lower() in SUFFIXES or target.suffix.lower() == LIGHTNING
     if as_model and target.suffix.lower() != SAFETENSORS:
         raise UserError(f"{target}: a model is one file; name it NAME{SAFETENSORS}")
     taken = target if to_file else target / FILE
@@ -68,10 +70,27 @@ def convert(source: Path, target: Path, overwrite: bool, as_model: bool = False)
     }
     print(f"{source}: {title}; parameters: {', '.join(f'{k} {v:,}' for k, v in counts.items())}")
     if to_file:
-        write_tensors(target, to_release(params))
-        print(f"wrote {target}, in the release's layout")
+        print(f"wrote {target}, in {_write(target, params)}")
         return
     print(f"wrote {write_weights(target, params)}")
     if options:
         place = "--workdir=" if "velocity" in params else "--config.autoencoder.weights="
         print("use it with:", shlex.join([f"{place}{target}", *options]))
+
+
+def _write(target: Path, params: Params) -> str:
+    """Write a file of another project; returns whose layout it has."""
+    lightning, hub = target.suffix.lower() == LIGHTNING, target.name == HUB_FILE
+    if not is_of_pmrf(params):
+        if lightning:
+            raise UserError(f"{target}: only PMRF's networks go into {LIGHTNING}; choose .pth")
+        write_tensors(target, to_release(params))
+        return "the release's layout"
+    if not lightning and not hub:
+        raise UserError(
+            f"{target}: PMRF's files are {LIGHTNING}, or a folder's {HUB_FILE}; choose one of them"
+        )
+    pmrf = pmrf_of(params)
+    settings = {"stage": "flow" if "velocity" in params else "mmse"}
+    write_pmrf(target if lightning else target.parent, pmrf, settings)
+    return "PMRF's layout"

@@ -1,12 +1,14 @@
 """Convert weights: python -m elir_jax.interop.convert SRC DST [--model] [--overwrite]
 
 SRC is a file of the PyTorch release (.pth, Lightning .ckpt), of TAESD or of diffusers'
-AutoencoderTiny, each also as .safetensors; or a folder of this project, converted or trained (its
-averaged weights). The command recognises the layout from the file.
+AutoencoderTiny, each also as .safetensors; of PMRF (Lightning .ckpt, its folder of the hub) or of
+DifFace's SwinIR; or a folder of this project, converted or trained (its averaged weights). The
+command recognises the layout from the file.
 
-If DST ends in .pth or .safetensors, it is written in the release's layout. Any other DST is a
-folder: with --workdir=DST, train.py starts from it and evaluate.py evaluates it. If SRC holds only
-an autoencoder, use DST with --config.autoencoder.weights=DST. Floating point tensors are kept as
+If DST ends in .pth or .safetensors, it is written in the release's layout. PMRF's networks are
+written in PMRF's layout, as DST.ckpt or as a folder's model.safetensors. Any other DST is a folder:
+with --workdir=DST, train.py starts from it and evaluate.py evaluates it. If SRC holds only an
+autoencoder, use DST with --config.autoencoder.weights=DST. Floating point tensors are kept as
 float32, bit for bit.
 
 With --model, SRC is a run's folder and DST is one .safetensors file that restores by itself: the

@@ -12,6 +12,7 @@ from elir_jax.compose.fields import choose, make
 from elir_jax.data.choose import check_sizes, choose_sources, gives_pairs
 from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
 from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
+from elir_jax.data.degradations.difface import DifFace
 from elir_jax.data.degradations.tasks import (
     Colorization,
     Denoising,
@@ -33,6 +34,7 @@ DEGRADATIONS: dict[str, Callable[..., Degradation]] = {
     "blind_super_resolution": BlindSuperResolution,
     "colorization": Colorization,
     "denoising": Denoising,
+    "difface": DifFace,
     "identity": Identity,
     "inpainting": Inpainting,
     "super_resolution": SuperResolution,

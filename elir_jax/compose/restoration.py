@@ -17,12 +17,10 @@ from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.running.starting import ADDED, flatten
 from elir_jax.types import Params
-from elir_jax.weights.layouts import open_source
 from elir_jax.weights.models import is_model, read_model
+from elir_jax.weights.opening import is_pmrf, open_weights
 from elir_jax.weights.own import FILE as WEIGHTS
 from elir_jax.weights.own import has_weights, read_weights
-from elir_jax.weights.release import from_release
-from elir_jax.weights.sizes import read_sizes
 
 
 class Restoration(NamedTuple):
@@ -73,22 +71,20 @@ def find_weights(path: Path, config: ConfigDict | None = None) -> Found:
         config = config or _config_of(saved.config)
         title, given = f"step {saved.step}", saved.tree["frozen"] | saved.tree["ema"]
         place = path if is_checkpoint(path) else path / FOLDER / str(saved.step)
-    elif path.is_dir():
-        if not has_weights(path):
-            raise UserError(
-                f"{path}: this folder has neither checkpoints nor {WEIGHTS}; name a run's folder, "
-                f"one that elir_jax.interop.convert wrote, or a file of weights"
-            )
+    elif has_weights(path):
         title, given, place = "converted weights", read_weights(path), path / WEIGHTS
     elif is_model(path):
         model = read_model(path)
         title, given, place = model.title, model.params, path
         config = config or _config_of(model.config)
-    elif path.is_file():
-        source = open_source(path)
-        sizes = read_sizes(source)
-        title, given, place = source.title, from_release(source, sizes.like()), path
-        changes = sizes.options()
+    elif path.is_file() or is_pmrf(path):
+        title, given, changes = open_weights(path)
+        place = path
+    elif path.is_dir():
+        raise UserError(
+            f"{path}: this folder has neither checkpoints nor {WEIGHTS}; name a run's folder, "
+            f"one that elir_jax.interop.convert wrote, or a file of weights"
+        )
     else:
         raise UserError(f"{path}: no such file or folder of weights")
     if config is None:

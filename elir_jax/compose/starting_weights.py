@@ -15,6 +15,7 @@ from elir_jax.types import Params
 from elir_jax.weights.hub import download
 from elir_jax.weights.models import is_model, read_model
 from elir_jax.weights.own import FILE, check_weights, has_weights, read_weights
+from elir_jax.weights.pmrf import HUB_FILE
 from elir_jax.weights.sections import read_section
 
 UNTRAINED = ("", "untrained")
@@ -49,7 +50,8 @@ def _read(section: str, named: str, like: Params) -> Params:
             raise UserError(f"only these sections have embedded weights: {', '.join(EMBEDDED)}")
         path = EMBEDDED[section]
     else:
-        path = download(named.removeprefix(HUB)) if named.startswith(HUB) else Path(named)
+        hub = named.startswith(HUB)
+        path = _downloaded(section, named.removeprefix(HUB)) if hub else Path(named)
     if path.name == FILE:
         path = path.parent
     if steps_in(path / FOLDER):
@@ -60,6 +62,11 @@ def _read(section: str, named: str, like: Params) -> Params:
     if is_model(path):
         return _taken(path, read_model(path).params, like)
     return read_section(path, like)
+
+
+def _downloaded(section: str, repository: str) -> Path:
+    """The autoencoder is diffusers' model, others are PMRF's."""
+    return download(repository) if section == "autoencoder" else download(repository, HUB_FILE)
 
 
 def _taken(place: Path, given: Params, like: Params) -> Params:

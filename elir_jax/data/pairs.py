@@ -25,7 +25,10 @@ from elir_jax.pictures.images import (
 )
 from elir_jax.types import Batch, Sent
 
-Degradation = Callable[[np.random.Generator, FloatPixels], FloatPixels]
+# (rng, x_hq) -> x_lq, or (x_lq, x_hq) if it changes the original as well.
+Degradation = Callable[
+    [np.random.Generator, FloatPixels], FloatPixels | tuple[FloatPixels, FloatPixels]
+]
 logger = logging.getLogger(__name__)
 FITS = ("crop", "resize", "pad")
 LARGEST_ENLARGEMENT = 2  # with a larger one, networks would learn from blurred originals
@@ -106,7 +109,7 @@ class PairMaker:
         """(x_hq, x_lq) for training: a random window, mirrored with probability 1/2."""
         hq, lq = self.random_window(rng, item, name)
         x_hq = to_float(hq)
-        x_lq = self.degrade(rng, x_hq) if lq is None else to_float(lq)
+        x_hq, x_lq = self._degraded(rng, x_hq) if lq is None else (x_hq, to_float(lq))
         if self.window == self.size:
             return x_hq, x_lq
         top, left = draw_place(rng, x_hq, self.size)
@@ -151,8 +154,18 @@ class PairMaker:
             return np.ascontiguousarray(centre(pixels, size))
 
         x_hq = to_float(middle(hq, self.window))
-        x_lq = self.degrade(rng, x_hq) if lq is None else to_float(middle(lq, self.window))
+        if lq is None:
+            x_hq, x_lq = self._degraded(rng, x_hq)
+        else:
+            x_lq = to_float(middle(lq, self.window))
         return middle(x_hq, self.size), middle(x_lq, self.size)
+
+    def _degraded(
+        self, rng: np.random.Generator, x_hq: FloatPixels
+    ) -> tuple[FloatPixels, FloatPixels]:
+        """(x_hq, x_lq)."""
+        found = self.degrade(rng, x_hq)
+        return (found[1], found[0]) if isinstance(found, tuple) else (x_hq, found)
 
     def _fitted(self, item: Item, name: str) -> tuple[Pixels, Pixels | None]:
         hq, lq = item if isinstance(item, tuple) else (item, None)

@@ -5,6 +5,8 @@ from pathlib import Path
 from elir_jax.errors import UserError
 from elir_jax.types import Params
 from elir_jax.weights.layouts import PARTS, open_source
+from elir_jax.weights.opening import is_pmrf, open_weights
+from elir_jax.weights.own import check_weights
 from elir_jax.weights.release import from_release
 
 
@@ -14,6 +16,11 @@ def read_section(path: Path, like: Params) -> Params:
     ``like`` also gives the shapes. The file may contain other networks. Raises a UserError that
     names a tensor of these networks if it is missing, unknown or of another shape.
     """
+    if is_pmrf(path):
+        given = open_weights(path).params
+        found = {name: given[name] for name in like if name in given}
+        check_weights(path, found, like)
+        return found
     source = open_source(path)
     prefixes = tuple(f"{prefix}." for prefix, name in PARTS.items() if name in like)
     if not like.keys() <= set(PARTS.values()):

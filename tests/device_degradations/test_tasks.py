@@ -10,10 +10,14 @@ import pytest
 from photographs import as_float, embedded
 
 from elir_jax.compose.data import DEGRADATIONS
+from elir_jax.data.degradations.difface import DifFace
 from elir_jax.device_degradations.tasks import COUNTERPARTS, degrade, degrade_batch, on_device
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "common")
+# Those of PMRF degrade as denoising does, or by DifFace's, which the host alone has.
+OTHERS = ("common", "pmrf", "pmrf_bfr", "posterior_mean")
+TASKS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem not in OTHERS)
+CHANGE_THE_ORIGINAL = {DifFace}
 
 
 def settings_of(task, variant=""):
@@ -23,7 +27,7 @@ def settings_of(task, variant=""):
 
 
 def test_every_degradation_of_the_host_has_a_counterpart():
-    assert set(COUNTERPARTS) == set(DEGRADATIONS.values())
+    assert set(COUNTERPARTS) == set(DEGRADATIONS.values()) - CHANGE_THE_ORIGINAL
 
 
 def test_what_has_no_counterpart_is_refused():

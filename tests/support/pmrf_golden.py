@@ -15,11 +15,14 @@ import numpy as np
 
 from elir_jax.networks.hdit import HDiT
 from elir_jax.networks.swinir import SwinIR
+from elir_jax.parity.probes import probes  # noqa: F401  the recorder's
 from elir_jax.weights.hdit import hdit_shapes, hdit_tensors
 from elir_jax.weights.swinir import swinir_shapes, swinir_tensors
 
 HERE = Path(__file__).resolve().parents[1]
 GOLDEN = HERE / "golden" / "pmrf.npz"
+TRAINING = HERE / "golden" / "pmrf_training.npz"
+UPDATES, STEPS = 10, 5
 sys.path.append(str(HERE / "torch_reference"))
 from weights import uniform  # noqa: E402
 
@@ -59,6 +62,16 @@ def inputs(part: str) -> list[np.ndarray]:
     """The picture, and times for the velocity; seen too by the public code."""
     picture = 0.5 + uniform(f"{part} picture", SIZES[part], 0.5)
     return [picture, np.float32([0.15, 0.8])] if part == "hdit" else [picture]
+
+
+def training_inputs() -> list[np.ndarray]:
+    """(x_hq, x_lq, u, unit noise) of ten updates of two pictures each."""
+    shape = (UPDATES, 2, 64, 64, 3)
+    x, y = (0.5 + uniform(f"training {name}", shape, 0.5) for name in ("x", "y"))
+    u = 0.5 + uniform("training u", (UPDATES, 2), 0.5)
+    # A sum of uniforms is as good as normal noise, and the same on any machine.
+    eps = sum(uniform(f"training eps {n}", shape, 1.0) for n in range(3))
+    return [x, y, u, eps]
 
 
 def cotangent(part: str) -> np.ndarray:

@@ -1,85 +1,20 @@
-"""Record tests/golden/pmrf.npz with a checkout of PMRF (ohayonguy/PMRF).
+"""Record tests/golden/pmrf.npz and pmrf_training.npz with a checkout of PMRF (ohayonguy/PMRF).
 
-Command: python tests/torch_reference/record_pmrf.py PMRF   (needs torch, einops)
+Command: python tests/torch_reference/record_pmrf.py PMRF   (needs torch, einops, torch_ema)
 
-Its networks run as they are. NATTEN and timm, which it imports, are stood in for: neighbourhood
-attention is gathered here, window by window, and drop path is off.
+The first file has outputs and gradients of its networks; the second what its Lightning module makes
+of a pair of pictures: loss, gradients, ten updates with their average, a restoration.
 """
 
-import os
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import pmrf_golden as golden
+import public_pmrf as public
 import torch
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "support"), str(HERE)]
-
-import pmrf_golden as golden  # noqa: E402
-
 SMALL = 600  # entries; larger gradients are recorded by their norm alone
-
-
-def windows(length: int, kernel: int) -> torch.Tensor:
-    """Which places the window of each place holds."""
-    start = (torch.arange(length) - kernel // 2).clamp(0, length - kernel)
-    return start[:, None] + torch.arange(kernel)
-
-
-def na2d(q, k, v, kernel, scale):
-    """Neighbourhood attention of (n, h, w, heads, e), window by window."""
-    rows, columns = windows(q.shape[1], kernel), windows(q.shape[2], kernel)
-    places = (rows[:, None, :, None], columns[None, :, None, :])
-    k, v = (x[:, places[0], places[1]] for x in (k, v))  # n, h, w, kernel, kernel, heads, e
-    weights = (torch.einsum("nhwae,nhwijae->nhwaij", q, k) * scale).flatten(-2).softmax(-1)
-    return torch.einsum("nhwaij,nhwijae->nhwae", weights.unflatten(-1, (kernel, kernel)), v)
-
-
-def public_networks(repository: Path) -> dict[str, torch.nn.Module]:
-    """The networks of ``pmrf_golden``, built by the public code."""
-    os.environ["K_DIFFUSION_USE_COMPILE"] = "0"
-    natten = ModuleType("natten")
-    natten.has_fused_na, natten.functional = lambda: True, SimpleNamespace(na2d=na2d)
-    layers = ModuleType("timm.models.layers")
-    layers.DropPath = lambda rate: torch.nn.Identity()
-    layers.to_2tuple = lambda x: x if isinstance(x, tuple) else (x, x)
-    layers.trunc_normal_ = torch.nn.init.trunc_normal_
-    sys.modules |= {"natten": natten, "timm": ModuleType("timm"), "timm.models.layers": layers}
-    sys.modules["timm.models"] = ModuleType("timm.models")
-    sys.path.insert(0, str(repository))
-    from utils.create_arch import create_hdit_model, create_swinir_model
-
-    hdit, swinir = golden.NETWORKS["hdit"], golden.NETWORKS["swinir"]
-    return {
-        "hdit": create_hdit_model(
-            widths=hdit.widths,
-            depths=hdit.depths,
-            self_attns=[
-                {"type": "neighborhood", "d_head": hdit.head_dim, "kernel_size": kernel}
-                if kernel
-                else {"type": "global", "d_head": hdit.head_dim}
-                for kernel in hdit.kernels
-            ],
-            dropout_rate=[0] * len(hdit.widths),
-            mapping_depth=hdit.mapping_depth,
-            mapping_width=hdit.mapping_width,
-            mapping_dropout_rate=0.0,
-            in_channels=3,
-            out_channels=3,
-            patch_size=[hdit.patch, hdit.patch],
-        ),
-        "swinir": create_swinir_model(
-            in_channels=3,
-            out_channels=3,
-            embed_dim=swinir.width,
-            depths=list(swinir.depths),
-            num_heads=[swinir.heads] * len(swinir.depths),
-            resi_connection="1conv",
-            sf=8,
-        ),
-    }
 
 
 def record(part: str, network: torch.nn.Module) -> dict[str, np.ndarray]:
@@ -100,13 +35,61 @@ def record(part: str, network: torch.nn.Module) -> dict[str, np.ndarray]:
     return arrays
 
 
+def record_training(flow) -> dict[str, np.ndarray]:
+    """Loss and gradients, and ten updates in the order of Lightning, the average after each."""
+    from torch_ema import ExponentialMovingAverage
+
+    inputs = golden.training_inputs()
+    named = dict(flow.model.named_parameters())
+    start = {name: tensor.detach().clone() for name, tensor in named.items()}
+    optimizer = flow.configure_optimizers()
+    average = ExponentialMovingAverage(flow.model.parameters(), decay=0.9999)
+    arrays, losses = {}, []
+    for x, y, u, eps in zip(*inputs, strict=True):
+        optimizer.zero_grad()
+        with public.given(u, eps):
+            loss = flow.training_step({"x": public.tensor(x), "y": public.tensor(y)}, 0)
+        loss.backward()
+        if not losses:
+            for name, parameter in named.items():
+                arrays[f"gradnorm/{name}"] = parameter.grad.double().norm().numpy()
+        losses.append(float(loss.detach()))
+        optimizer.step()
+        average.update()
+    arrays["losses"] = np.array(losses)
+    for (name, end), mean in zip(named.items(), average.shadow_params, strict=True):
+        moved, gap = end.detach().double() - start[name], mean.double() - end.detach()
+        arrays[f"norm/{name}"] = end.detach().double().norm().numpy()
+        for what, change in (("moved", moved), ("gap", gap)):
+            arrays[f"{what}/{name}"] = change.norm().numpy()
+            arrays[f"{what}probe/{name}"] = golden.probes(name, change.numpy())
+    return arrays
+
+
+def record_restoration(flow) -> dict[str, np.ndarray]:
+    """Posterior mean and Euler states of the first pair."""
+    _, y, _, eps = (rows[0] for rows in golden.training_inputs())
+    with torch.no_grad(), public.given(eps=eps):
+        mean = flow.mmse_model(public.tensor(y)).clip(0, 1)
+        restored, states, _ = flow.generate_reconstructions(
+            public.tensor(y), public.tensor(y), None, golden.STEPS, torch.device("cpu")
+        )
+    arrays = {f"z{k}": public.array(state) for k, state in enumerate(states)}
+    return arrays | {"mean": public.array(mean), "restored": public.array(restored)}
+
+
 def main() -> None:
-    """Both networks into one file."""
+    """Both files."""
+    public.stand_in(Path(sys.argv[1]).resolve())
+    parts = dict(zip(("hdit", "swinir"), public.networks(**golden.NETWORKS), strict=True))
     arrays = {}
-    for part, network in public_networks(Path(sys.argv[1]).resolve()).items():
+    for part, network in parts.items():
         arrays |= record(part, network)
-    np.savez_compressed(golden.GOLDEN, **arrays)
-    print(f"wrote {golden.GOLDEN}: {golden.GOLDEN.stat().st_size:,} bytes")
+    flow = public.flow(parts["hdit"], parts["swinir"])
+    training = record_restoration(flow) | record_training(flow)
+    for path, found in ((golden.GOLDEN, arrays), (golden.TRAINING, training)):
+        np.savez_compressed(path, **found)
+        print(f"wrote {path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+"""Any file of another project -> our parameters by name, and the options that fit them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from elir_jax.networks.hdit import HDiT
+from elir_jax.networks.swinir import SwinIR
+from elir_jax.types import Params
+from elir_jax.weights.files import read_tensors
+from elir_jax.weights.layouts import open_source
+from elir_jax.weights.pmrf import HUB_FILE, Trained, read_estimator, read_pmrf
+from elir_jax.weights.release import from_release
+from elir_jax.weights.sizes import read_sizes
+
+_FLOW, _ESTIMATOR = "patch_in.proj.weight", "conv_first.1.weight"  # a tensor that each has
+_SIZES = {
+    "estimator": (SwinIR, ("width", "depths", "heads", "features")),
+    "velocity": (
+        HDiT,
+        ("widths", "depths", "kernels", "head_dim", "patch", "mapping_width", "mapping_depth"),
+    ),
+}
+
+
+class Opened(NamedTuple):
+    """What a file holds."""
+
+    title: str
+    params: Params
+    options: dict[str, object]  # the configuration's fields that ask for these networks
+
+
+def open_weights(path: Path) -> Opened:
+    """Read a file of the ELIR release, of TAESD, of PMRF or of a posterior mean of PMRF's.
+
+    Folders are TAESD's pair or PMRF's of the hub. Raises UserError, naming it, for what is none of
+    these and for a tensor that is missing, not known or of another shape.
+    """
+    kind = _kind(path)
+    if kind == "flow":
+        return _open_flow(path)
+    if kind == "estimator":
+        module, variables = read_estimator(path)
+        params = {"estimator": variables["params"]}
+        return Opened("a posterior mean of PMRF's", params, _options("estimator", module))
+    source = open_source(path)
+    sizes = read_sizes(source)
+    return Opened(source.title, from_release(source, sizes.like()), sizes.options())
+
+
+def is_pmrf(path: Path) -> bool:
+    """Whether the file or folder is PMRF's, or a posterior mean that PMRF starts from."""
+    return bool(_kind(path))
+
+
+def _kind(path: Path) -> str:
+    """``flow``, ``estimator`` or nothing, by the names of the tensors."""
+    file = path / HUB_FILE if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        return ""
+    names = read_tensors(file)
+    kinds = (("flow", _FLOW), ("estimator", _ESTIMATOR))
+    return next((kind for kind, mark in kinds if any(n.endswith(mark) for n in names)), "")
+
+
+def _open_flow(path: Path) -> Opened:
+    pmrf = read_pmrf(path)
+    variables = pmrf.model.best
+    params = {"velocity": variables["params"], "constants": variables["constants"]}
+    options = _options("velocity", pmrf.model.module) | _flow_options(pmrf.model, pmrf.estimator)
+    if pmrf.estimator:
+        params["estimator"] = pmrf.estimator.best["params"]
+        options |= _options("estimator", pmrf.estimator.module)
+    return Opened("a checkpoint of PMRF", params, options)
+
+
+def _options(section: str, module: HDiT | SwinIR) -> dict[str, object]:
+    kind, names = _SIZES[section]
+    assert isinstance(module, kind)
+    return {f"{section}.{name}": getattr(module, name) for name in names}
+
+
+def _flow_options(model: Trained, estimator: Trained | None) -> dict[str, object]:
+    """What the flow is given: with a condition, the network takes twice the channels."""
+    assert isinstance(model.module, HDiT)
+    given = "degraded" if estimator is None else "mean"
+    inputs = model.variables["params"]["enter"]["kernel"].shape[0] // model.module.patch**2
+    conditional = inputs != model.module.out_channels
+    source, condition = ("noise", given) if conditional else (given, "none")
+    return {"objective.source": source, "objective.condition": condition}

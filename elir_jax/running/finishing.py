@@ -14,7 +14,7 @@ from elir_jax.training.state import TrainState
 def finish(run: Run, state: TrainState, writers: Writers, workdir: Path) -> Iterator[str]:
     """Evaluate the averaged weights on every host and write the report on the first.
 
-    Gives the lines to print, each as soon as it is known. Raises UserError if a picture or a file fails.
+    Gives the lines to print, each as soon as it is known. Raises UserError if a file fails.
     """
     writers.ledger.turn("evaluation")
     evaluation = run.evaluate(state.ema, state.frozen)

@@ -39,7 +39,8 @@ def write_model(path: Path, model: Model) -> None:
 
     Raises UserError if it cannot be written, or if a weight is too large for 16 bits.
     """
-    half = jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.float16), model.params)
+    with np.errstate(over="ignore"):  # told below
+        half = jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.float16), model.params)
     for name, leaf in flatten(half).items():
         if not np.isfinite(leaf).all():
             raise UserError(f"{path}: {name} does not fit 16-bit floats")

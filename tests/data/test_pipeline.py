@@ -312,7 +312,7 @@ def test_nothing_but_unusable_images_ends_the_run(tmp_path, on_error):
     paths = [tmp_path / f"{i}.png" for i in range(3)]
     for path in paths:
         path.write_text("no image")
-    match = "not a readable image" if on_error == "raise" else "2 images behind it, of 3, are all"
+    match = "not a readable image" if on_error == "raise" else "2 images after it, of 3, are all"
     with pytest.raises(UserError, match=match):
         next(feed_of(ImageFiles(paths), on_error=on_error, max_bad_share=1.0))
 

@@ -18,6 +18,7 @@ from documented import DOCUMENTS, ROOT, commands, python_blocks
 from PIL import Image
 
 from configs import common
+from elir_jax import assets
 from elir_jax.compose import build
 from elir_jax.compose.restoration import read_config
 from elir_jax.running.records import checkpoint
@@ -50,9 +51,14 @@ AS_TENSORS = {"elir_bfr.pth": "elir_bfr.safetensors"}  # .pth files need torch
 TABLE = {
     # The README and the pages that it opens with
     "python train.py --config configs/quickstart.py": Case(**FULL),
-    "elir-restore PICTURES --output RESTORED --checkpoint runs/quickstart": Case(
-        {"RESTORED": "ANEW"}
+    "python -m elir_jax.restore PICTURES --output RESTORED": Case(
+        {"RESTORED": "BY_PHOTO"}, "--steps 1"
     ),
+    "python -m elir_jax.restore PICTURES --output RESTORED --model denoising": Case(
+        {"RESTORED": "BY_DENOISING"}, "--steps 1"
+    ),
+    "python -m elir_jax.interop.convert RUN MODEL.safetensors --model": Case({"RUN": RUN}),
+    "elir-restore PICTURES --output RESTORED": Case({"RESTORED": "ANEW"}, "--steps 1"),
     "elir-prepare folder --images FOLDER --data-dir DATA": Case({"DATA": "ANEW/DATA"}),
     "elir-convert elir_bfr.pth runs/bfr": Case(
         AS_TENSORS | {"runs/bfr": "runs/anew"}, after=RELEASE
@@ -121,6 +127,19 @@ TABLE = {
         {"PHOTOGRAPHS": "FFHQ"}, **FULL
     ),
     "python benchmarks/autoencoder.py FOLDER": Case(**MEASURED),
+    **{
+        f"python train.py --config configs/shipped_{name}.py --config.data.path=PHOTOGRAPHS": Case(
+            {"PHOTOGRAPHS": "FFHQ"}, **FULL
+        )
+        for name in assets.MODELS
+    },
+    **{
+        f"python -m elir_jax.interop.convert runs/shipped_{name} {name}.safetensors --model": Case(
+            {f"runs/shipped_{name}": RUN}
+        )
+        for name in assets.MODELS
+    },
+    **{f"python benchmarks/models.py {name} FOLDER": Case(**MEASURED) for name in assets.MODELS},
 }  # fmt: skip
 
 SCRIPTS = sorted(
@@ -253,7 +272,7 @@ def test_every_documented_field_of_the_configuration_exists():
 @pytest.mark.parametrize(
     "documented, broken",
     [
-        ("--output RESTORED --checkpoint runs", "--outptu RESTORED --checkpoint runs"),
+        ("--output RESTORED --model", "--outptu RESTORED --model"),
         ("--config configs/quickstart.py", "--config configs/quickstrt.py"),
         ("python benchmarks/data.py", "python benchmarks/date.py"),
         ("`python evaluate.py", "`python evaluat.py"),

@@ -36,7 +36,7 @@ def default() -> ConfigDict:
     # crop | resize (the shorter side to ``size`` first) | pad (small images are mirrored, 400x400
     # pixels degraded, the crop cut out of those)
     config.data.fit = "crop"
-    # host | device: where training's degraded pictures are made
+    # host | device: where training's degraded pictures are made (docs/degrading.md)
     config.data.degrade_on = "host"
     config.data.workers = 8  # processes that make batches; 0: threads of the main one
     config.data.on_error = "raise"  # raise | skip: what an unusable image does

@@ -60,7 +60,7 @@ def _data() -> ConfigDict:
     # crop | resize (first the shorter side to ``size``) | pad (mirror small images, degrade 400x400
     # pixels, and cut the crop out of these)
     data.fit = "crop"
-    data.degrade_on = "host"  # host | device: where training's degraded pictures are made
+    data.degrade_on = "host"  # host | device: where training degrades (docs/degrading.md)
     data.workers = 8  # processes that make batches; 0: threads of the main one
     data.on_error = "raise"  # if an image is unusable: raise an error | skip it
     data.max_bad_share = 0.01  # with skip: the run stops if more than this share is unusable

@@ -17,12 +17,14 @@ from test_configs import load
 import train
 from elir_jax import compose
 from elir_jax.commands.frame import Options
+from elir_jax.compose.autoencoder import build_autoencoder
 from elir_jax.compose.data import DEGRADATIONS, build_data
 from elir_jax.data.pairs import no_extra
 from elir_jax.device_degradations.levels import to_levels
 from elir_jax.device_degradations.preparing import prepare
 from elir_jax.devices.mesh import parallel_step, replicate
 from elir_jax.errors import UserError
+from elir_jax.networks.autoencoder import apply_fn
 from elir_jax.pictures.images import to_uint8
 from elir_jax.running import starting
 from elir_jax.running.records.checkpoint import read_newest
@@ -210,6 +212,26 @@ def test_a_run_that_is_killed_and_goes_on_ends_in_the_same_state(tmp_path, monke
             run(tmp_path / "broken")
     assert run(tmp_path / "broken") == whole
     assert whole[0] == len(whole[3]) == 6
+
+
+def operations(function, *inputs):
+    return jax.jit(function).lower(*inputs).cost_analysis()["flops"]
+
+
+def test_degrading_costs_less_than_a_twentieth_of_one_encoding_by_the_frozen_encoder():
+    """The step of BFR encodes both pictures, and trains besides."""
+    config = load("bfr")
+    size, autoencoder = config.data.size, build_autoencoder(config)
+    config.data.update({"embedded": True, "degrade_on": "device"})
+    number = jax.ShapeDtypeStruct((1,), jnp.int32)
+    pixels = jax.ShapeDtypeStruct((1, size, size, 3), jnp.uint8)
+    bits = jax.ShapeDtypeStruct((1, 2), jnp.uint32)
+    degrading = operations(build_data(config).prepare, Originals(pixels, bits, number, number))
+
+    encode = apply_fn(autoencoder.encoder, autoencoder.dtype)
+    weights = jax.eval_shape(autoencoder.init, jax.random.key(0))["encoder"]
+    x = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    assert 0 < degrading < operations(encode, weights, x) / 20
 
 
 # What cannot be done on the device

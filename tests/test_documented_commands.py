@@ -81,6 +81,9 @@ TABLE = {
         {"--lq DIR": "--lq CELEBA/lq", "--hq DIR": "--hq CELEBA/hq", "WORKDIR|FILE": RUN}
     ),
     "python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png": Case(NAMED),
+    "python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png --both": Case(NAMED),
+    "python train.py --config configs/bfr.py --config.data.path=DATA/ffhq "
+    "--config.data.degrade_on=device": Case(after=FFHQ, **FULL),
     "python benchmarks/data.py": Case(more="--samples 1 --tasks denoising --no-step"),
     "python benchmarks/faults.py": Case(**MEASURED),
     # docs/numerics.md and the rest

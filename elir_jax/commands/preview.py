@@ -5,8 +5,8 @@ python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png [--confi
 Every column is a training pair: the original above its degraded version. Training with this seed
 uses the same pairs. Without data of your own, they are the photographs that scikit-image ships.
 
-With ``--both``, each original stands above the host's degraded version and the device's. Both draw
-from the same ranges, but each draws its own strengths.
+With ``--both``, the pairs that the device makes of the same images stand below the host's. Both
+sides draw from the same ranges, but each draws its own strengths and, with ``data.fit=pad``, places.
 """
 
 from pathlib import Path
@@ -64,7 +64,7 @@ def preview(config: Any, workdir: Path, options: frame.Options) -> int:
     for side in sides:
         config.data.degrade_on = side
         found.append(pairs_of(config, count))
-    rows = [found[0].x_hq, *(pairs.x_lq for pairs in found)]
+    rows = [row for pairs in found for row in (pairs.x_hq, pairs.x_lq)]
     try:
         write_png(Path(out), draw_columns(list(zip(*rows, strict=True))))
     except OSError as error:
@@ -78,5 +78,5 @@ def main() -> None:
     """Run the command as a process, which exits with its code."""
     flags.DEFINE_string("out", "", "the PNG file to write")
     flags.DEFINE_integer("pairs", 6, "the number of pairs")
-    flags.DEFINE_bool("both", False, "show the host's degraded version and the device's")
+    flags.DEFINE_bool("both", False, "show the host's pairs, and the device's below")
     frame.run(preview)

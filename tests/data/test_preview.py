@@ -38,7 +38,7 @@ def test_each_column_is_an_original_above_its_degraded_version(tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_both_sides_stand_below_each_original_and_degrade_it_alike(tmp_path):
+def test_the_devices_pairs_stand_below_the_hosts_and_are_degraded_alike(tmp_path):
     out = tmp_path / "pairs.png"
     done = preview("--config", "configs/denoising.py:tiny", f"--out={out}", "--pairs=2", "--both")
     assert done.returncode == 0, done.stderr
@@ -46,11 +46,12 @@ def test_both_sides_stand_below_each_original_and_degrade_it_alike(tmp_path):
     with Image.open(out) as picture:
         pixels = np.asarray(picture.convert("RGB"), float) / 255
     step = SIZE + MARGIN
-    assert pixels.shape == (3 * step + MARGIN, 2 * step + MARGIN, 3)
+    assert pixels.shape == (4 * step + MARGIN, 2 * step + MARGIN, 3)
     for left in range(MARGIN, 2 * step, step):
-        hq, host, device = (
-            pixels[top : top + SIZE, left : left + SIZE] for top in range(MARGIN, 3 * step, step)
+        hq, host, again, device = (
+            pixels[top : top + SIZE, left : left + SIZE] for top in range(MARGIN, 4 * step, step)
         )
+        np.testing.assert_array_equal(hq, again)
         assert abs(np.std(host - hq) - np.std(device - hq)) < 0.01
         assert np.std(device - host) > 0.1  # noise of their own
 

@@ -18,6 +18,7 @@ from elir_jax.running.failure import NotFinite, keep_for_inspection
 from elir_jax.running.profiling import Profiler, parse_profile
 from elir_jax.running.records.checkpoint import read
 from elir_jax.running.records.report import draw_curves, read_metrics
+from elir_jax.running.records.writers import Writers
 from elir_jax.running.stopping import StopRequest
 from elir_jax.training.step import Verdict
 
@@ -29,6 +30,25 @@ def test_a_stopped_run_goes_on_where_it_stopped(workdir):
     assert int(state.step) == 9
     np.testing.assert_array_equal(state.params["w"], np.full(3, sum(range(1, 10))))
     assert [row["step"] for row in read_metrics(workdir.folder)] == list(range(1, 10))
+
+
+def test_a_step_and_its_batch_are_handed_over_before_the_one_before_is_waited_for(
+    workdir, monkeypatch
+):
+    events = []
+
+    def noting(state, batch, order):
+        events.append(f"made {int(batch.record[0])}")
+        return count_up(state, batch, order)
+
+    monkeypatch.setattr(
+        Writers, "log", lambda self, step, values: events.append(f"waited for {step}")
+    )
+    workdir.run(4, step=noting, every=100)
+    assert events == [
+        "made 1", "made 2", "waited for 1", "made 3", "waited for 2", "made 4", "waited for 3",
+        "waited for 4",
+    ]  # fmt: skip
 
 
 def test_running_a_finished_run_again_changes_nothing(workdir):

@@ -6,7 +6,7 @@ Every column is a training pair: the original above its degraded version. Traini
 uses the same pairs. Without data of your own, they are the photographs that scikit-image ships.
 
 With ``--both``, the pairs that the device makes of the same images stand below the host's. Both
-sides draw from the same ranges, but each draws its own strengths and, with ``data.fit=pad``, places.
+sides draw from the same ranges, but each draws its own strengths, and places if ``data.fit=pad``.
 """
 
 from pathlib import Path

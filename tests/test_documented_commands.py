@@ -126,6 +126,16 @@ TABLE = {
         {"PHOTOGRAPHS": "FFHQ"}, **FULL
     ),
     "python benchmarks/autoencoder.py FOLDER": Case(**MEASURED),
+    "python train.py --config configs/posterior_mean.py:tiny": Case(**FULL),
+    "python train.py --config configs/pmrf.py:tiny": Case(**FULL),
+    "python train.py --config configs/posterior_mean.py:inpainting "
+    "--config.data.path=FFHQ_FOLDER": Case({"FFHQ_FOLDER": "FFHQ"}, **FULL),
+    "python train.py --config configs/pmrf.py:inpainting "
+    "--config.data.path=FFHQ_FOLDER": Case({"FFHQ_FOLDER": "FFHQ"}, **FULL),
+    "python train.py --config configs/pmrf_bfr.py --config.data.path=FFHQ_512_FOLDER": Case(
+        {"FFHQ_512_FOLDER": "FFHQ"}, **FULL
+    ),
+    "python benchmarks/pmrf.py --reference-repo PMRF": Case(**MEASURED),
 }  # fmt: skip
 
 SCRIPTS = sorted(

@@ -5,8 +5,9 @@ TASK is denoising (the same without a name), super_resolution, inpainting or col
 posterior mean comes first: train.py with configs/posterior_mean.py:TASK. Its run's folder is found
 where that command leaves it; else name it, or a file, with config.estimator.weights.
 
-tiny is a small one for denoising, on the photographs that scikit-image ships: TINY_COST on two CPU
-cores, after configs/posterior_mean.py:tiny.
+tiny is a small one for denoising, on the photographs that scikit-image ships, after
+configs/posterior_mean.py:tiny: six minutes of CPU time; posterior_mean 21.46 dB PSNR, restored
+20.85 dB. So short a training leaves most of the source's noise in.
 """
 
 from ml_collections import ConfigDict

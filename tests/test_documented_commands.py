@@ -143,6 +143,16 @@ TABLE = {
         for name in assets.MODELS
     },
     **{f"python benchmarks/models.py {name} FOLDER": Case(**MEASURED) for name in assets.MODELS},
+    "python train.py --config configs/posterior_mean.py:tiny": Case(**FULL),
+    "python train.py --config configs/pmrf.py:tiny": Case(**FULL),
+    "python train.py --config configs/posterior_mean.py:inpainting "
+    "--config.data.path=FFHQ_FOLDER": Case({"FFHQ_FOLDER": "FFHQ"}, **FULL),
+    "python train.py --config configs/pmrf.py:inpainting "
+    "--config.data.path=FFHQ_FOLDER": Case({"FFHQ_FOLDER": "FFHQ"}, **FULL),
+    "python train.py --config configs/pmrf_bfr.py --config.data.path=FFHQ_512_FOLDER": Case(
+        {"FFHQ_512_FOLDER": "FFHQ"}, **FULL
+    ),
+    "python benchmarks/pmrf.py --reference-repo PMRF": Case(**MEASURED),
 }  # fmt: skip
 
 SCRIPTS = sorted(

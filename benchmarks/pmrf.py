@@ -1,0 +1,118 @@
+"""PMRF at full size, beside its public code: time and memory of one restoration at 512x512.
+
+Command: python benchmarks/pmrf.py [--steps 25] [--reference-repo PMRF]
+Networks are those of configs/pmrf_bfr.py in float32, untrained: speed and memory do not depend on
+the weights. Each side runs in a process of its own. The posterior mean and one step of the flow are
+timed once everything is compiled, and a restoration of --steps Euler steps follows from them. With
+--reference-repo, a checkout of ohayonguy/PMRF, its code is run as well, with torch and einops;
+tests/torch_reference/public_pmrf.py says what stands in for NATTEN on a CPU.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "torch_reference")]
+CONFIG = "configs/pmrf_bfr.py"
+
+
+def picture(size: int) -> np.ndarray:
+    """Any picture."""
+    return np.random.default_rng(0).random((size, size, 3), np.float32)
+
+
+def ours(size: int) -> dict[str, float]:
+    """Seconds of the mean, of a step, and of compiling both."""
+    import jax
+
+    from elir_jax.compose import METHODS
+    from elir_jax.compose.restoration import read_config
+    from elir_jax.compose.restoring import whole_pictures
+    from elir_jax.methods.method import untrained
+
+    config = read_config(CONFIG)
+    with config.unlocked():
+        config.update(dtype="float32", sampler={"num_steps": 1}, data={"size": size})
+    method = METHODS["pmrf"](config)
+    weights = method.init(jax.random.key(0), untrained)
+    found = {"compile": 0.0}
+    for name, part in zip(("mean", "step"), method.parts, strict=True):
+        pictures = whole_pictures([part])
+        once, again = (
+            timed(lambda p=pictures: p.restore(weights, [picture(size)], 0, 1)) for _ in range(2)
+        )
+        found |= {name: again, "compile": found["compile"] + once - again}
+    return found
+
+
+def public(size: int, checkout: Path) -> dict[str, float]:
+    """The same of the public code."""
+    import public_pmrf
+    import torch
+
+    from elir_jax.weights.pmrf import ARCHITECTURES
+
+    public_pmrf.stand_in(checkout)
+    names = {"hdit": "hdit_ImageNet256Sp4", "swinir": "swinir_L"}
+    networks = public_pmrf.networks(**{k: ARCHITECTURES[name] for k, name in names.items()})
+    flow = public_pmrf.flow(*networks)
+    y = public_pmrf.tensor(picture(size)[None])
+    found = {}
+    with torch.no_grad():
+        for name, run in (
+            ("mean", lambda: flow.mmse_model(y)),
+            ("step", lambda: flow.generate_reconstructions(y, y, y, 1, torch.device("cpu"))),
+        ):
+            run()
+            found[name] = timed(run)
+    return found
+
+
+def timed(call) -> float:
+    """Seconds."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Both sides, or one of them for a process of its own."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=25, help="K of the restoration")
+    parser.add_argument("--size", type=int, default=512, help="pixels a side")
+    parser.add_argument("--reference-repo", type=Path, help="your checkout of PMRF")
+    parser.add_argument("--side", choices=("ours", "public"), help="this one alone, as JSON")
+    options = parser.parse_args()
+    if options.side:
+        found = (
+            ours(options.size)
+            if options.side == "ours"
+            else public(options.size, options.reference_repo.resolve())
+        )
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(json.dumps(found | {"peak": peak}))
+        return
+    for side in ("ours", "public") if options.reference_repo else ("ours",):
+        call = [sys.executable, __file__, *sys.argv[1:], f"--side={side}"]
+        said = subprocess.run(call, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+        found = json.loads(said.splitlines()[-1])
+        total = found["mean"] + options.steps * found["step"]
+        compiling = f", compiling {found['compile']:.0f} s" if "compile" in found else ""
+        print(
+            f"{side}: posterior mean {found['mean']:.1f} s, a step {found['step']:.1f} s, "
+            f"{options.steps} steps in all {total:.0f} s{compiling}; peak {found['peak']:.1f} GiB",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

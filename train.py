@@ -9,6 +9,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from elir_jax.commands import frame
+from elir_jax.commands.compile_for import compile_for
 
 
 def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
@@ -67,4 +68,4 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
 
 
 if __name__ == "__main__":
-    frame.run(main, trains=True)
+    frame.run(main, trains=True, instead=compile_for)

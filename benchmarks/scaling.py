@@ -20,9 +20,9 @@ import jax.numpy as jnp  # noqa: E402
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.collectives import collectives  # noqa: E402
 from elir_jax import compose  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
+from elir_jax.devices.collectives import collectives  # noqa: E402
 from elir_jax.devices.mesh import compiled_step  # noqa: E402
 from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.training.state import create_state  # noqa: E402

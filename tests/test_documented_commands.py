@@ -120,6 +120,9 @@ TABLE = {
     "XLA_FLAGS=--xla_force_host_platform_device_count=2 python train.py --config "
     "configs/quickstart.py:tiny --coordinator localhost:12345 --num-processes 2 "
     "--process-id 0": Case(**FULL),
+    "python train.py --config configs/bfr.py --compile-for v5e:2x2": Case(until="compilation"),
+    "python benchmarks/tpu.py --topology v5e:2x2 --config configs/bfr.py --per-chip 4 "
+    "--dtype bfloat16": Case(**MEASURED),
     "python benchmarks/scaling.py --config configs/bfr.py --per-chip P": Case(
         {" P": " 2"}, **MEASURED
     ),

@@ -68,6 +68,9 @@ def run(
         flags.DEFINE_bool(
             "allow-config-change", False, "resume although the configuration has changed"
         )
+        flags.DEFINE_string(
+            "compile-for", "", "CHIP:SHAPE, as v5e:2x2: compile for this TPU slice, and stop"
+        )
         flags.DEFINE_string("profile", "", "FIRST:LAST: trace these steps into WORKDIR/tensorboard")
 
     for name in set(flags.FLAGS) - before:  # --help shows those of the main module

@@ -130,9 +130,17 @@ def _at_its_comparison() -> None:
     recording.compare_golden = _stop("comparison")
 
 
+def _at_its_compilation() -> None:
+    """Flags, configuration, networks and the topology's name are there."""
+    from elir_jax.compose import compiling
+
+    compiling.compile_for = _stop("compilation")
+
+
 UNTIL = {
     "arguments": _at_its_arguments,
     "training": _at_its_training,
     "evaluation": _at_its_evaluation,
     "comparison": _at_its_comparison,
+    "compilation": _at_its_compilation,
 }

@@ -9,7 +9,7 @@ import pytest
 import small
 from rounding import norm_of_difference, parameters_apart, reordered
 
-from benchmarks.collectives import collectives
+from elir_jax.devices.collectives import collectives
 from elir_jax.devices.mesh import compiled_step, parallel_step, replicate
 from elir_jax.methods.elir.objective import ElirObjective, elir_objective
 from elir_jax.networks.layers import collapse

@@ -305,6 +305,14 @@ def test_pmrf_trains_as_its_paper_does(task):
         ("pmrf", {"velocity": {"widths": (100, 256)}}, ["cannot be built", "multiples of 64"]),
         ("pmrf", {"objective": {"condition": "degraded"}}, ["objective", "one picture"]),
         ("pmrf", {"objective": {"time": "daily"}}, ["objective", "stratified"]),
+        (
+            "pmrf",
+            {
+                "objective": {"source": "noise", "condition": "mean"},
+                "sampler": {"noise": False},
+            },
+            ["sampler.noise=False", "starts at noise"],
+        ),
         ("posterior_mean", {"objective": {"loss": "huber"}}, ["objective", "mse", "l1"]),
         ("posterior_mean", {"estimator": {"heads": 5}}, ["cannot be built", "5 heads"]),
     ],

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from elir_jax.compose.fields import make, sizes
 from elir_jax.compose.posterior_mean import build_estimator, check_size, init_estimator
+from elir_jax.errors import UserError
 from elir_jax.flow.sampler import Sampler
 from elir_jax.methods.method import Method
 from elir_jax.methods.pmrf.networks import CONSTANTS, Networks
@@ -28,6 +29,8 @@ def build_pmrf(config: ConfigDict) -> Method:
     objective = make(RectifiedFlow, "objective", config.objective)
     velocity = make(HDiT, "velocity", sizes(config.velocity), dtype=estimator.dtype)
     sampler = make(Sampler, "sampler", config.sampler, sigma_s=objective.noise_scale)
+    if objective.source == "noise" and not sampler.noise:
+        raise UserError("--config.sampler.noise=False: a flow that starts at noise needs it")
     check_size(config, math.lcm(FACTOR, velocity.factor), velocity.least)
     networks = Networks(estimate, variables_fn(velocity, velocity.dtype))
     channels = COLORS * (2 if objective.conditional else 1)

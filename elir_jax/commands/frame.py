@@ -40,7 +40,7 @@ class Options(NamedTuple):
     first: bool  # whether this process writes files and prints
     alone: bool  # whether there is no other process
     allow_config_change: bool
-    profile: str  # FIRST:LAST, the steps to trace; "": none
+    profile: str = ""  # FIRST:LAST, the steps to trace; "": none
 
 
 def run(

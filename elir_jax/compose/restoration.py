@@ -77,16 +77,16 @@ def find_weights(path: Path, config: ConfigDict | None = None) -> Found:
         model = read_model(path)
         title, given, place = model.title, model.params, path
         config = config or _config_of(model.config)
+    elif not path.exists():
+        raise UserError(f"{path}: no such file or folder of weights")
     elif path.is_file() or is_pmrf(path):
         title, given, changes = open_weights(path)
         place = path
-    elif path.is_dir():
+    else:
         raise UserError(
             f"{path}: this folder has neither checkpoints nor {WEIGHTS}; name a run's folder, "
             f"one that elir_jax.interop.convert wrote, or a file of weights"
         )
-    else:
-        raise UserError(f"{path}: no such file or folder of weights")
     if config is None:
         raise UserError(f"{path}: these weights have no configuration; name it with --config")
     return Found(title, place, given, config, changes)

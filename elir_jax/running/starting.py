@@ -144,6 +144,8 @@ def differences(there: dict, here: dict) -> list[str]:
 
 def is_free(field: str, config: dict[str, Any]) -> bool:
     """Whether a field of a flat configuration may change when a run is resumed."""
+    if field.startswith("degradation.") and field != "degradation.name":
+        return field.split(".")[1] != config.get("degradation.name")  # of a task not trained here
     if field == "num_steps" and config.get("optimizer.schedule") == "cosine":
         return False  # the learning rate of every step depends on it
     return field in FREE or field.startswith(FREE_SECTIONS)

@@ -134,10 +134,9 @@ TABLE = {
     ),
     "python benchmarks/autoencoder.py FOLDER": Case(**MEASURED),
     **{
-        f"python train.py --config configs/shipped_{name}.py --config.data.path=PHOTOGRAPHS": Case(
-            {"PHOTOGRAPHS": "FFHQ"}, **FULL
-        )
-        for name in assets.MODELS
+        f"python train.py --config configs/shipped_{name}.py --config.data.path=PHOTOGRAPHS "
+        f"--config.num_steps={steps}": Case({"PHOTOGRAPHS": "FFHQ"}, **FULL)
+        for name, steps in {"denoising": 1310, "photo": 896}.items()
     },
     **{
         f"python -m elir_jax.interop.convert runs/shipped_{name} {name}.safetensors --model": Case(

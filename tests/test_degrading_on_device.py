@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import toy
 import toy_config
+from killing import killed_at, saved
 from PIL import Image
 from test_configs import load
 
@@ -27,9 +28,6 @@ from elir_jax.errors import UserError
 from elir_jax.networks.autoencoder import apply_fn
 from elir_jax.pictures.images import to_uint8
 from elir_jax.running import starting
-from elir_jax.running.records.checkpoint import read_newest
-from elir_jax.running.records.digests import leaf_digests
-from elir_jax.running.records.writers import Writers
 from elir_jax.training.optim import AdamW, Ema
 from elir_jax.training.state import create_state
 from elir_jax.training.step import StepRequest, train_step
@@ -179,10 +177,6 @@ def build_plain_toy(config):
     return method._replace(extra=no_extra, objective=objective)
 
 
-class Killed(BaseException):
-    """The process ends here."""
-
-
 def test_a_run_that_is_killed_and_goes_on_ends_in_the_same_state(tmp_path, monkeypatch):
     monkeypatch.setitem(compose.METHODS, "toy", build_plain_toy)
     monkeypatch.setattr(starting, "lock", lambda workdir: None)  # one process begins many runs
@@ -193,23 +187,14 @@ def test_a_run_that_is_killed_and_goes_on_ends_in_the_same_state(tmp_path, monke
     def run(workdir):
         options = Options(time.monotonic(), first=True, alone=True, allow_config_change=False)
         assert train.main(config, workdir, options) == 0
-        found = read_newest(workdir / "checkpoints")
         rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
         losses = [row["loss"] for row in rows if "loss" in row]
-        return found.step, found.data, leaf_digests(found.leaves), losses
+        return *saved(workdir), losses
 
     whole = run(tmp_path / "whole")
 
-    def die(self, step, values):
-        if step == 5:
-            raise Killed
-        log(self, step, values)
-
-    log = Writers.log
-    with monkeypatch.context() as patch:
-        patch.setattr(Writers, "log", die)
-        with pytest.raises(Killed):
-            run(tmp_path / "broken")
+    with killed_at(5):
+        run(tmp_path / "broken")
     assert run(tmp_path / "broken") == whole
     assert whole[0] == len(whole[3]) == 6
 

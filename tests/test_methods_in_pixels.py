@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from killing import killed_at, saved
 from rounding import norm_of_difference, reordered
 
 import train
@@ -18,8 +19,6 @@ from elir_jax.devices.mesh import parallel_step, replicate
 from elir_jax.restorer import Restorer
 from elir_jax.running import starting
 from elir_jax.running.records.checkpoint import read_newest
-from elir_jax.running.records.digests import leaf_digests
-from elir_jax.running.records.writers import Writers
 from elir_jax.training.step import StepRequest
 
 SMALL = {
@@ -30,10 +29,6 @@ SMALL = {
     "estimator": {"width": 12, "depths": (2,), "features": 4},
 }
 FLOW = {"widths": (16, 32), "depths": (1, 1), "head_dim": 16, "mapping_width": 16}
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 def small(method, **changes):
@@ -82,11 +77,6 @@ def flow(config, tmp_path_factory):
     return workdir
 
 
-def saved(workdir):
-    found = read_newest(workdir / "checkpoints")
-    return found.step, found.data, leaf_digests(found.leaves)
-
-
 def figures(workdir):
     return json.loads((workdir / "evaluation" / "metrics.json").read_text())
 
@@ -109,20 +99,10 @@ def test_the_mean_is_frozen_as_its_run_averaged_it(mean, flow):
     assert found["frozen"].keys() == {"estimator", "constants"}
 
 
-def test_killed_and_started_again_it_ends_in_the_same_state(config, flow, tmp_path, monkeypatch):
-    log = Writers.log
-
-    def die(self, step, values):
-        if step == 5:
-            raise Killed
-        log(self, step, values)
-
-    monkeypatch.setattr(Writers, "log", die)
-    with pytest.raises(Killed):
+def test_killed_and_started_again_it_ends_in_the_same_state(config, flow, tmp_path):
+    with killed_at(5):
         run(config, tmp_path)
     assert saved(tmp_path)[0] == 4
-    monkeypatch.undo()
-    monkeypatch.setattr(starting, "lock", lambda workdir: None)
     assert run(config, tmp_path) == 0
     assert saved(tmp_path) == saved(flow)
 

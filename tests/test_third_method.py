@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import toy
 import toy_config
+from killing import killed_at, saved
 
 import train
 from elir_jax import compose
@@ -16,12 +17,6 @@ from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.restorer import Restorer
 from elir_jax.running import starting
 from elir_jax.running.records.checkpoint import read_newest
-from elir_jax.running.records.digests import leaf_digests
-from elir_jax.running.records.writers import Writers
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -45,11 +40,6 @@ def trained(row, tmp_path_factory):
     return workdir
 
 
-def saved(workdir):
-    found = read_newest(workdir / "checkpoints")
-    return found.step, found.data, leaf_digests(found.leaves)
-
-
 def test_it_trains_by_its_own_objective(trained):
     rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     rows = [row for row in rows if "loss" in row]
@@ -66,20 +56,10 @@ def test_it_is_evaluated_at_its_own_stages(trained):
     assert (trained / "evaluation" / "report.html").is_file()
 
 
-def test_killed_and_started_again_it_ends_in_the_same_state(trained, tmp_path, monkeypatch):
-    log = Writers.log
-
-    def die(self, step, values):
-        if step == 5:
-            raise Killed
-        log(self, step, values)
-
-    monkeypatch.setattr(Writers, "log", die)
-    with pytest.raises(Killed):
+def test_killed_and_started_again_it_ends_in_the_same_state(trained, tmp_path):
+    with killed_at(5):
         run(tmp_path)
     assert saved(tmp_path)[0] == 4
-    monkeypatch.undo()
-    monkeypatch.setattr(starting, "lock", lambda workdir: None)
     assert run(tmp_path) == 0
     assert saved(tmp_path) == saved(trained)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from elir_jax.devices import hosts
-from elir_jax.evaluation.present import format_table
-from elir_jax.running.records.final import write_final_report
+from elir_jax.evaluation.present import format_table, write_evaluation
+from elir_jax.running.records.report import draw_curves, read_evaluations
 from elir_jax.running.records.writers import Writers
 from elir_jax.running.run import Run
 from elir_jax.training.state import TrainState
@@ -22,6 +22,11 @@ def finish(run: Run, state: TrainState, writers: Writers, workdir: Path) -> Iter
         writers.log_evaluation(int(state.step), evaluation.figures)
     yield format_table(evaluation)
     if hosts.is_first():
-        written = write_final_report(workdir, int(state.step), evaluation)
-        yield " ".join(map(str, ["wrote", *written, *run.export(state, workdir)]))
+        title, course = f"{workdir.name}: step {int(state.step)}", read_evaluations(workdir)
+        written = [
+            draw_curves(workdir),
+            *write_evaluation(workdir, evaluation, title=title, course=course),
+        ]
+        files = [path for path in [*written, *run.export(state, workdir)] if path is not None]
+        yield " ".join(map(str, ["wrote", *files]))
     yield writers.summary()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.flax import load_file
 from safetensors.numpy import save_file
 
@@ -34,6 +34,17 @@ def read_tensors(path: Path) -> Tensors:
     if not tensors:
         raise UserError(f"{path}: contains no tensors")
     return tensors
+
+
+def read_names(path: Path) -> list[str]:
+    """The tensors' names; of a safetensors file, only the header is read. Raises UserError."""
+    if path.suffix.lower() in PICKLES or not path.is_file():
+        return list(read_tensors(path))
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a safetensors file ({error})") from error
 
 
 def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from elir_jax.networks.hdit import HDiT
 from elir_jax.networks.swinir import SwinIR
 from elir_jax.types import Params
-from elir_jax.weights.files import read_tensors
+from elir_jax.weights.files import read_names
 from elir_jax.weights.layouts import open_source
 from elir_jax.weights.pmrf import HUB_FILE, Trained, read_estimator, read_pmrf
 from elir_jax.weights.release import from_release
@@ -58,7 +58,7 @@ def _kind(path: Path) -> str:
     file = path / HUB_FILE if path.is_dir() else path
     if path.is_dir() and not file.is_file():
         return ""
-    names = read_tensors(file)
+    names = read_names(file)
     kinds = (("flow", _FLOW), ("estimator", _ESTIMATOR))
     return next((kind for kind, mark in kinds if any(n.endswith(mark) for n in names)), "")
 

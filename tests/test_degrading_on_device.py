@@ -25,7 +25,7 @@ from elir_jax.device_degradations.levels import to_levels
 from elir_jax.device_degradations.preparing import prepare
 from elir_jax.devices.mesh import parallel_step, replicate
 from elir_jax.errors import UserError
-from elir_jax.networks.autoencoder import apply_fn
+from elir_jax.networks.applying import apply_fn
 from elir_jax.pictures.images import to_uint8
 from elir_jax.running import starting
 from elir_jax.training.optim import AdamW, Ema

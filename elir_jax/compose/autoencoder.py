@@ -10,7 +10,8 @@ from elir_jax.errors import UserError
 from elir_jax.methods.autoencoder.objective import AutoencoderObjective, autoencoder_objective
 from elir_jax.methods.autoencoder.parts import autoencoder_parts
 from elir_jax.methods.method import Method
-from elir_jax.networks.autoencoder import Autoencoder, apply_fn
+from elir_jax.networks.applying import apply_fn
+from elir_jax.networks.autoencoder import Autoencoder
 from elir_jax.networks.linear_autoencoder import LinearAutoencoder, embed
 from elir_jax.weights.taesd import write_autoencoder
 

@@ -15,7 +15,7 @@ from elir_jax.methods.pmrf.networks import CONSTANTS, Networks
 from elir_jax.methods.pmrf.objective import RectifiedFlow, rectified_flow_objective
 from elir_jax.methods.pmrf.parts import pmrf_parts, target_part
 from elir_jax.methods.posterior_mean.parts import window_of
-from elir_jax.networks.autoencoder import variables_fn
+from elir_jax.networks.applying import variables_fn
 from elir_jax.networks.hdit import HDiT
 from elir_jax.networks.swinir import FACTOR
 from elir_jax.types import Params

@@ -14,7 +14,7 @@ from elir_jax.methods.posterior_mean.objective import (
     posterior_mean_objective,
 )
 from elir_jax.methods.posterior_mean.parts import posterior_mean_part, window_of
-from elir_jax.networks.autoencoder import apply_fn
+from elir_jax.networks.applying import apply_fn
 from elir_jax.networks.swinir import FACTOR, SwinIR
 from elir_jax.types import Params
 

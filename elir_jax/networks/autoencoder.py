@@ -1,9 +1,7 @@
-"""An encoder with its decoder, and modules as pure functions of their parameters."""
+"""An encoder with its decoder."""
 
 import dataclasses
-from collections.abc import Callable
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -42,25 +40,3 @@ class Autoencoder:
             "encoder": self.encoder.init(first, image)["params"],
             "decoder": self.decoder.init(second, latent)["params"],
         }
-
-
-def apply_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
-    """The module as a function of (parameters, inputs)."""
-    apply = variables_fn(module, dtype)
-    return lambda params, *inputs: apply({"params": params}, *inputs)
-
-
-def variables_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
-    """The module as a function of (variables, inputs).
-
-    If the compute type is float32, products are float32 too, unless the caller chose another
-    precision (``jax.default_matmul_precision``); otherwise GPUs and TPUs would shorten them.
-    """
-    exact = jnp.dtype(dtype) == jnp.float32
-
-    def apply(variables, *inputs):
-        chosen = jax.config.jax_default_matmul_precision or "highest"
-        with jax.default_matmul_precision(chosen if exact else "default"):
-            return module.apply(variables, *inputs)
-
-    return apply

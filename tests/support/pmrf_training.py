@@ -16,7 +16,7 @@ from elir_jax.methods.pmrf.networks import Networks
 from elir_jax.methods.pmrf.objective import RectifiedFlow, rectified_flow_loss
 from elir_jax.methods.pmrf.parts import pmrf_parts
 from elir_jax.methods.posterior_mean.parts import window_of
-from elir_jax.networks.autoencoder import apply_fn, variables_fn
+from elir_jax.networks.applying import apply_fn, variables_fn
 from elir_jax.networks.hdit import HDiT
 from elir_jax.training.optim import AdamW, Ema, apply_gradients
 from elir_jax.types import Params

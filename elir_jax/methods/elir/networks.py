@@ -6,7 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from elir_jax.networks.autoencoder import Autoencoder, apply_fn
+from elir_jax.networks.applying import apply_fn
+from elir_jax.networks.autoencoder import Autoencoder
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.unet import UNet
 from elir_jax.types import Image, Latent, Params, Time

@@ -6,7 +6,7 @@ the weights. Each side runs in a process of its own. The posterior mean and one 
 timed once everything is compiled, and a restoration of --steps Euler steps follows from them. CPU
 time stands beside the clock's: on a machine that does other work, too, it says more. With
 --reference-repo, a checkout of ohayonguy/PMRF, its code is run as well, with torch and einops;
-tests/torch_reference/public_pmrf.py says what stands in for NATTEN on a CPU.
+elir_jax/parity/pmrf_checkout.py says what replaces NATTEN on a CPU.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "torch_reference")]
+sys.path.insert(0, str(ROOT))
 CONFIG = "configs/pmrf_bfr.py"
 
 
@@ -53,24 +53,16 @@ def ours(size: int) -> dict[str, list[float]]:
 
 def public(size: int, checkout: Path) -> dict[str, list[float]]:
     """The same of the public code."""
-    import public_pmrf
-    import torch
-
+    from elir_jax.parity.pmrf_checkout import PmrfCheckout
     from elir_jax.weights.pmrf import ARCHITECTURES
 
-    public_pmrf.stand_in(checkout)
     names = {"hdit": "hdit_ImageNet256Sp4", "swinir": "swinir_L"}
-    networks = public_pmrf.networks(**{k: ARCHITECTURES[name] for k, name in names.items()})
-    flow = public_pmrf.flow(*networks)
-    y = public_pmrf.tensor(picture(size)[None])
+    public = PmrfCheckout(checkout, **{k: (ARCHITECTURES[name], None) for k, name in names.items()})
+    y = picture(size)[None]
     found = {}
-    with torch.no_grad():
-        for name, run in (
-            ("mean", lambda: flow.mmse_model(y)),
-            ("step", lambda: flow.generate_reconstructions(y, y, y, 1, torch.device("cpu"))),
-        ):
-            run()
-            found[name] = timed(run)
+    for name, run in (("mean", public.mean), ("step", public.step)):
+        run(y)
+        found[name] = timed(lambda run=run: run(y))
     return found
 
 

@@ -94,6 +94,8 @@ TABLE = {
     ),
     "python -m elir_jax.interop.compare --reference-repo DIR --checkpoint FILE "
     "--image FILE...": Case({"FILE...": "FILE FILE"}, **MEASURED),
+    "python -m elir_jax.interop.compare --reference-repo PMRF --checkpoint FILE.ckpt "
+    "--image FILE...": Case({"FILE...": "FILE FILE"}, **MEASURED),
     "python -m elir_jax.interop.compare": Case(more="--help"),
     RELEASE: Case({"SRC": RUN, "DST": "elir_bfr.safetensors"}),
     "python benchmarks/speed.py --repeats 3 --sizes 256": Case(**MEASURED),

@@ -1,15 +1,15 @@
-"""Compare the numbers of this project with those of the PyTorch release.
+"""Compare the numbers of this project with those of ELIR's PyTorch release, or of PMRF's code.
 
 python -m elir_jax.interop.compare --golden FILE.npz --checkpoint FILE
 python -m elir_jax.interop.compare --reference-repo DIR --checkpoint FILE --image FILE...
 
 The first form reads recorded arrays (docs/numerics.md describes their layout). The second imports
-your own checkout of the release, with torch, and gives both sides the same images, noise and times.
+your own checkout, with torch, and gives both sides the same images, noise and times: the release's
+for its checkpoints, ohayonguy/PMRF for PMRF's (docs/pmrf.md).
 Exit code 0: all rows pass; 1: some do not; 2: an error, explained in one line.
 """
 
 import argparse
-import math
 from pathlib import Path
 
 import jax
@@ -17,15 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from elir_jax.commands import frame
+from elir_jax.commands.compare_pmrf import compare_pmrf
 from elir_jax.errors import UserError
 from elir_jax.flow.solvers import euler
 from elir_jax.networks.taesd import FACTOR
 from elir_jax.parity.arrays import Recording, read_arrays
 from elir_jax.parity.checkout import Checkout, default_settings, draw_noise
+from elir_jax.parity.pictures import middle, psnr_between, read_middle
 from elir_jax.parity.recording import PIXELS, compare_golden, loss_rows, restoration_rows
 from elir_jax.parity.table import Row, compare, print_table, write_json
-from elir_jax.pictures.images import read_image, to_float
+from elir_jax.pictures.images import to_float
 from elir_jax.weights.layouts import Source, open_source
+from elir_jax.weights.opening import is_pmrf
 from elir_jax.weights.release import from_release
 from elir_jax.weights.sizes import Sizes, read_sizes
 
@@ -50,19 +53,16 @@ def compare_checkout(options: argparse.Namespace) -> tuple[list[Row], dict[str, 
 
     rows, agreement, crops = [], {}, []
     for path in options.image:
-        image = read_image(path)
-        height, width = (side // factor * factor for side in image.shape[:2])
-        if not height or not width:
-            raise UserError(f"{path}: smaller than {factor}x{factor} pixels")
-        x = to_float(middle(image, height, width))[None]
+        image = read_middle(path, factor)
+        height, width = image.shape[:2]
+        x = to_float(image)[None]
         rng = np.random.default_rng(options.seed)
         eps = rng.standard_normal((1, height // FACTOR, width // FACTOR, channels), np.float32)
         recorded = checkout.restoration(x, eps)
         golden = Recording(recorded, checkout.kind)
         ours = restored(sizes, params, x, eps, settings)
         theirs = golden["decoded"]
-        difference = np.clip(ours, 0, 1).astype(np.float64) - np.clip(theirs, 0, 1)
-        agreement[str(path)] = -10 * math.log10(max(float(np.mean(difference**2)), 1e-30))
+        agreement[str(path)] = psnr_between(ours, theirs)
         found = restoration_rows(golden, sizes, params)
         found.append(compare("restored, end to end", ours, theirs, PIXELS))
         rows += [row._replace(stage=f"{path.name}: {row.stage}") for row in found]
@@ -80,12 +80,6 @@ def compare_checkout(options: argparse.Namespace) -> tuple[list[Row], dict[str, 
     return rows + loss_rows(
         Recording(recorded, checkout.kind), sizes, params, ANY_PICTURE
     ), agreement
-
-
-def middle(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The middle ``height`` x ``width`` pixels."""
-    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
 
 def restored(sizes: Sizes, params, x: np.ndarray, eps: np.ndarray, settings: dict) -> np.ndarray:
@@ -114,7 +108,8 @@ def command(options: argparse.Namespace) -> int:
         source: Source = open_source(options.checkpoint)
         rows = compare_golden(read_arrays(options.golden), source, options.form)
     elif options.reference_repo and options.image:
-        rows, agreement = compare_checkout(options)
+        by_name = compare_pmrf if is_pmrf(options.checkpoint) else compare_checkout
+        rows, agreement = by_name(options)
         found["psnr_between_restorations_db"] = agreement
     else:
         raise UserError("give --golden FILE, or --reference-repo DIR with --image FILE...")
@@ -134,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--golden", type=Path, help="file of recorded arrays, .npz")
-    parser.add_argument("--reference-repo", type=Path, help="your checkout of the release")
+    parser.add_argument("--reference-repo", type=Path, help="your checkout of ELIR or of PMRF")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the weights, in any layout")
     parser.add_argument("--image", type=Path, nargs="+", default=[], help="pictures to compare on")
     parser.add_argument("--num-steps", type=int, default=5, help="K (default 5)")

@@ -4,6 +4,7 @@ Needs a checkout of ohayonguy/PMRF, which the variable PMRF_CHECKOUT names, torc
 test asks for a process of its own: the checkout's modules have names such as ``utils``.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -13,36 +14,36 @@ import jax
 import numpy as np
 import pmrf_golden as golden
 import pytest
+from PIL import Image
 
 from configs import pmrf
+from elir_jax.commands.compare import main
 from elir_jax.compose.restoration import build_restoration
 from elir_jax.inference.noise import picture_key
+from elir_jax.parity.pictures import psnr_between
 from elir_jax.restorer import Restorer
 from elir_jax.weights.hdit import read_hdit
 from elir_jax.weights.layouts import Source
 from elir_jax.weights.pmrf import Pmrf, Trained, write_pmrf
 from elir_jax.weights.swinir import read_swinir
 
+SEARCHED = [str(golden.HERE / "support"), str(golden.HERE.parent), *sys.path]
 THEIRS = """
 import sys
 import numpy as np
-import public_pmrf as public, torch
+import pmrf_golden as golden, torch
 from pathlib import Path
+from elir_jax.parity.pmrf_checkout import PmrfCheckout
 checkout, checkpoint, arrays, out = sys.argv[1:]
-public.stand_in(Path(checkout))
-import pmrf_golden as golden
-flow = public.flow(*public.networks(**golden.NETWORKS))
+public = PmrfCheckout(Path(checkout), **{part: (m, None) for part, m in golden.NETWORKS.items()})
 content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-flow.load_state_dict(content["state_dict"])
+public.flow.load_state_dict(content["state_dict"])
 shadow = content["ema"]["shadow_params"]
 with torch.no_grad():
-    for parameter, mean in zip(flow.model.parameters(), shadow, strict=True):
+    for parameter, mean in zip(public.model.parameters(), shadow, strict=True):
         parameter.copy_(mean)
 given = np.load(arrays)
-y = public.tensor(given["y"])
-with torch.no_grad(), public.given(eps=given["eps"]):
-    restored, *_ = flow.generate_reconstructions(y, y, None, 25, torch.device("cpu"))
-np.save(out, public.array(restored))
+np.save(out, public.restoration(given["y"], given["eps"], 25)["restored"])
 """
 
 
@@ -79,16 +80,48 @@ def test_both_restore_a_picture_from_one_file_above_70_db(checkout, tmp_path):
     eps = np.asarray(jax.random.normal(picture_key(0, x), x.shape))
     y = (x / np.float32(255)).astype(np.float32)
     np.savez(tmp_path / "given.npz", y=y[None], eps=eps[None])
-    folders = (golden.HERE / "torch_reference", golden.HERE / "support", golden.HERE.parent)
     call = [sys.executable, "-c", THEIRS, checkout, tmp_path / "own.ckpt"]
     subprocess.run(
         [*map(str, call), str(tmp_path / "given.npz"), str(tmp_path / "out.npy")],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, folders), *sys.path])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(SEARCHED)},
         check=True,
     )
     (theirs,) = np.load(tmp_path / "out.npy")
-    error = np.mean((np.float64(ours) - theirs) ** 2)
-    assert -10 * np.log10(error) > 70
+    assert psnr_between(ours, theirs) > 70
+
+
+def test_the_command_compares_with_a_checkout(checkout, tmp_path):
+    """In a process of its own, and in a folder of its own."""
+    own_checkpoint(tmp_path / "own.ckpt")
+    pixels = np.random.default_rng(1).integers(0, 256, (70, 140, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    options = ("--checkpoint", "own.ckpt", "--image", "picture.png", "--num-steps", "3")
+    call = [sys.executable, "-m", "elir_jax.interop.compare", "--reference-repo", str(checkout)]
+    done = subprocess.run(
+        [*call, *options, "--json", "table.json"],
+        env=os.environ | {"PYTHONPATH": str(golden.HERE.parent)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "table.json").read_text())
+    assert found["psnr_between_restorations_db"]["picture.png"] > 70
+    shapes = {row["stage"]: row["shape"] for row in found["rows"]}
+    assert shapes["picture.png: Euler state z3"] == [1, 64, 128, 3]
+    assert {"loss", "moved, norm patch_in.proj.weight"} <= shapes.keys()
+
+
+def test_the_command_names_what_it_cannot_compare(tmp_path, capsys):
+    pytest.importorskip("torch", reason=".ckpt files need torch")
+    own_checkpoint(tmp_path / "own.ckpt")
+    Image.new("RGB", (64, 64)).save(tmp_path / "picture.png")
+    image = ("--image", str(tmp_path / "picture.png"))
+    for checkpoint, said in (("own.ckpt", "lightning_models"), ("mean.pth", "no such file")):
+        options = ("--reference-repo", str(tmp_path), "--checkpoint", str(tmp_path / checkpoint))
+        assert main([*options, *image]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
 
 
 def test_the_files_options_ask_for_its_networks(tmp_path):

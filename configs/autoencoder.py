@@ -6,7 +6,11 @@ Two commands; the second starts from what the first wrote:
     python train.py --config configs/autoencoder.py --config.data.path=PHOTOGRAPHS
         --config.autoencoder.weights=runs/autoencoder-linear/autoencoder.safetensors
 
-Without PHOTOGRAPHS, both train on the photographs that scikit-image ships. The weights end up in
+A third trains its decoder alone, so that networks trained in its latents keep their worth:
+
+    python train.py --config configs/autoencoder.py:decoder --config.data.path=PHOTOGRAPHS
+
+Without PHOTOGRAPHS, all train on the photographs that scikit-image ships. The weights end up in
 the workdir, in autoencoder.safetensors. elir_jax/assets/README.md has cost and result.
 """
 
@@ -37,6 +41,13 @@ def get_config(variant: str = ""):
     config.optimizer.warmup_steps = 200
     config.optimizer.clip_norm = 1.0
     config.ema.ramp_steps = 2000.0
+    if variant == "decoder":
+        config.autoencoder.weights = "embedded"
+        config.autoencoder.trainable_encoder = False
+        config.batch_size = 8
+        config.objective.gradient_weight = 0.0
+        config.objective.latent_weight = 0.0
+        return config.lock()
     if variant != "linear":
         return common.with_variant(config, variant)
     config.num_steps = 2000

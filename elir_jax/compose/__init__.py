@@ -107,7 +107,7 @@ def build(config: ConfigDict) -> Run:
         evaluate=evaluate_weights,
         converted=converted,
         converted_like=lambda: inference_shapes(method),
-        export=lambda state, workdir: method.export(state.ema, workdir),
+        export=lambda state, workdir: method.export(state.frozen | state.ema, workdir),
     )
 
 

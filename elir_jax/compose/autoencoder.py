@@ -31,8 +31,9 @@ def build_autoencoder(config: ConfigDict) -> Autoencoder:
 def build_autoencoder_training(config: ConfigDict) -> Method:
     """The method that trains encoder and decoder, from scratch or from named weights.
 
-    If ``autoencoder.linear``, it trains linear networks of half the width, and exports the
-    autoencoder that computes the same.
+    If not ``autoencoder.trainable_encoder``, it trains the decoder alone: latents stay as they are,
+    and so do networks that were trained in them. If ``autoencoder.linear``, it trains linear
+    networks of half the width, and exports the autoencoder that computes the same.
     """
     autoencoder = build_autoencoder(config)
     linear = config.autoencoder.linear
@@ -49,7 +50,10 @@ def build_autoencoder_training(config: ConfigDict) -> Method:
         )
 
     def init(key, start):
-        return start("autoencoder", lambda: trained.init(key)), {}
+        params = start("autoencoder", lambda: trained.init(key))
+        if config.autoencoder.trainable_encoder:
+            return params, {}
+        return {"decoder": params["decoder"]}, {"encoder": params["encoder"]}
 
     def export(params, workdir):
         path = workdir / "autoencoder.safetensors"

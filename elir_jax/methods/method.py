@@ -43,7 +43,7 @@ class Method(NamedTuple):
     target: Part | None = None  # original -> the flow's target; None if there is no flow
     extra: Extra = no_extra  # arrays of the training data besides the pair
     shows_input: bool = True  # whether the degraded picture differs from the original
-    export: Callable[[Params, Path], list[Path]] = lambda params, workdir: []  # averaged weights
+    export: Callable[[Params, Path], list[Path]] = lambda params, workdir: []  # averaged, frozen
 
     @property
     def multiple(self) -> int:

@@ -11,7 +11,12 @@ from elir_jax.losses.flow_matching import flow_matching
 from elir_jax.losses.latent_mmse import latent_mmse
 from elir_jax.losses.pixel import pixel_l2
 from elir_jax.losses.reduction import mean_squared_error
-from elir_jax.methods.autoencoder.objective import gradient_l1, latent_moments
+from elir_jax.methods.autoencoder.objective import (
+    TILE,
+    gradient_l1,
+    latent_moments,
+    sharpness_l1,
+)
 
 SHAPE = (6, 2, 3, 4)
 SIGMA_MIN = 1e-5
@@ -111,6 +116,10 @@ def test_shapes_that_would_broadcast_are_refused():
 def test_autoencoder_terms_have_their_closed_forms():
     ramp = jnp.broadcast_to(jnp.arange(5.0)[None, :, None, None], (1, 5, 4, 3))
     np.testing.assert_allclose(gradient_l1(ramp, jnp.zeros_like(ramp)), 1.0, rtol=1e-6)
+    wave = jnp.where(jnp.arange(4 * TILE) % 2, 0.1, -0.1)[None, :, None, None]
+    wave = jnp.broadcast_to(wave, (1, 4 * TILE, 4 * TILE, 3))
+    np.testing.assert_allclose(sharpness_l1(wave, jnp.zeros_like(wave)), 0.2, rtol=1e-6)
+    assert sharpness_l1(wave, -wave) == 0.0  # texture that lies elsewhere
     z = 2.0 * jnp.array([-1.0, 1.0]).reshape(2, 1, 1, 1) + 3.0
     for parts in (1, 2):  # on one device, or with a different mean on each of two
         pieces = z.reshape(parts, 2 // parts, 1, 1, 1)

@@ -38,8 +38,13 @@ def decode_part(
 def autoencoder_parts(
     encode: Callable[[Params, Image], Latent], decode: Callable[[Params, Latent], Image]
 ) -> tuple[Part, ...]:
-    """Encode and decode, both with trained weights."""
+    """Encode and decode, the latter with trained weights."""
     return (
-        encode_part(encode, lambda params, frozen: params["encoder"]),
+        encode_part(encode, encoder_of),
         decode_part(decode, lambda params, frozen: params["decoder"]),
     )
+
+
+def encoder_of(params: Params, frozen: Params) -> Params:
+    """The encoder's weights; they are frozen if only the decoder is trained."""
+    return (params if "encoder" in params else frozen)["encoder"]

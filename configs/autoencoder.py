@@ -32,6 +32,7 @@ def get_config(variant: str = ""):
         "l1_weight": 0.0,
         "mse_weight": 10.0,
         "gradient_weight": 0.05,
+        "sharpness_weight": 0.0,
         "latent_weight": 0.01,
     }
     config.optimizer.learning_rate = 1e-3

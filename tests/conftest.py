@@ -8,7 +8,11 @@ import os
 import tempfile
 
 CACHE = tempfile.TemporaryDirectory(prefix="compiled")
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    # The older emitters compile a train step in half the time.
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {QUICK}"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name

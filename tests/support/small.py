@@ -31,10 +31,23 @@ def init(seed: int = 0):
 
 @functools.cache
 def _init(seed):
-    first, second, third = jax.random.split(jax.random.key(seed), 3)
-    frozen = AUTOENCODER.init(first)
-    params = init_latent_flow(second, 4, ESTIMATOR, VELOCITY)
-    params["encoder"] = AUTOENCODER.init(third)["encoder"]
+    """Of the initialisation's shapes and sizes; drawn by NumPy, which has nothing to compile."""
+    rng = np.random.default_rng(seed)
+
+    def drawn(path, leaf):
+        name = path[-1].key
+        if name in ("bias", "scale"):
+            return np.full(leaf.shape, float(name == "scale"), np.float32)
+        limit = np.prod(leaf.shape[:-1]) ** -0.5
+        return rng.uniform(-limit, limit, leaf.shape).astype(np.float32)
+
+    return jax.tree.map_with_path(drawn, jax.eval_shape(_shapes, jax.random.key(0)))
+
+
+def _shapes(key):
+    frozen = AUTOENCODER.init(key)
+    params = init_latent_flow(key, 4, ESTIMATOR, VELOCITY)
+    params["encoder"] = AUTOENCODER.init(key)["encoder"]
     return params, frozen
 
 

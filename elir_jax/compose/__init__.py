@@ -122,8 +122,9 @@ def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Pa
 
     Raises UserError if they belong to another network.
     """
-    params, frozen = inference_shapes(method)
-    trained = {name: tree for name, tree in given.items() if name in untrained_shapes(method)[0]}
+    params, frozen = untrained_shapes(method)
+    trained = {name: tree for name, tree in given.items() if name in params}
+    params = jax.eval_shape(method.for_inference, params, frozen)
     found = {name: tree for name, tree in given.items() if name not in trained}
     found |= method.for_inference(trained, given)
     check_weights(path, found, frozen | params)

@@ -32,7 +32,6 @@ def get_config(variant: str = ""):
         "l1_weight": 0.0,
         "mse_weight": 10.0,
         "gradient_weight": 0.05,
-        "sharpness_weight": 0.0,
         "latent_weight": 0.01,
     }
     config.optimizer.learning_rate = 1e-3
@@ -45,9 +44,11 @@ def get_config(variant: str = ""):
     if variant == "decoder":
         config.autoencoder.weights = "embedded"
         config.autoencoder.trainable_encoder = False
+        config.num_steps = 2000
         config.batch_size = 8
         config.objective.gradient_weight = 0.0
         config.objective.latent_weight = 0.0
+        config.objective.sharpness_weight = 0.2
         return config.lock()
     if variant != "linear":
         return common.with_variant(config, variant)

@@ -44,8 +44,12 @@ def load(source: Path) -> tuple[str, Params, list[str]]:
     return opened.title, opened.params, options
 
 
-def convert(source: Path, target: Path, overwrite: bool, as_model: bool = False) -> None:
+def convert(
+    source: Path, target: Path, overwrite: bool, as_model: bool = False, decoder: str = ""
+) -> None:
     """Read ``source``, write ``target``, and print a summary."""
+    if decoder and not as_model:
+        raise UserError("--decoder: only a model takes another decoder; add --model")
     to_file = target.suffix.lower() in SUFFIXES or target.suffix.lower() == LIGHTNING
     if as_model and target.suffix.lower() != SAFETENSORS:
         raise UserError(f"{target}: a model is one file; name it NAME{SAFETENSORS}")
@@ -58,7 +62,7 @@ def convert(source: Path, target: Path, overwrite: bool, as_model: bool = False)
         raise UserError(f"{target.parent}: no such folder")
 
     if as_model:
-        model = pack(source)
+        model = pack(source, decoder)
         write_model(target, model)
         print(f"wrote {target}, {target.stat().st_size / 1e6:.1f} MB: {model.title}")
         return

@@ -12,7 +12,8 @@ autoencoder, use DST with --config.autoencoder.weights=DST. Floating point tenso
 float32, bit for bit.
 
 With --model, SRC is a run's folder and DST is one .safetensors file that restores by itself: the
-averaged weights, folded, as 16-bit floats, with the configuration inside.
+averaged weights, folded, as 16-bit floats, with the configuration inside. --decoder replaces its
+decoder by one that was trained after the run (configs/autoencoder.py:decoder).
 """
 
 import argparse
@@ -32,12 +33,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("target", metavar="DST", type=Path)
     parser.add_argument("--model", action="store_true",
                         help="write one file that restores by itself")  # fmt: skip
+    parser.add_argument("--decoder", metavar="WEIGHTS", default="",
+                        help="with --model: an autoencoder whose decoder the model gets, "
+                             "or embedded")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     options = parser.parse_args(argv)
 
     def command() -> None:
         from elir_jax.commands.conversion import convert  # here: it loads jax, which takes seconds
 
-        convert(options.source, options.target, options.overwrite, options.model)
+        convert(options.source, options.target, options.overwrite, options.model, options.decoder)
 
     return frame.exit_code_of(command, argv)

@@ -2,20 +2,51 @@
 
 from pathlib import Path
 
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
 from elir_jax.compose import untrained_shapes
+from elir_jax.compose.autoencoder import build_autoencoder
 from elir_jax.compose.fields import plain
 from elir_jax.compose.restoration import changed_method, find_weights
+from elir_jax.compose.starting_weights import starting_weights
+from elir_jax.errors import UserError
+from elir_jax.types import Params
 from elir_jax.weights.models import Model
 
 
-def pack(path: Path) -> Model:
+def pack(path: Path, decoder: str = "") -> Model:
     """The model of a run's averaged weights, folded; or of a checkpoint or a model.
 
-    Raises UserError for weights that bring no configuration.
+    ``decoder`` names an autoencoder, as the field ``autoencoder.weights`` does, whose decoder takes
+    the place of the run's. Raises UserError for weights that bring no configuration, and for a
+    decoder of other latents.
     """
     found = find_weights(path)
     method = changed_method(found.config, found.changes)
     names, _ = untrained_shapes(method)
-    trained = {name: tree for name, tree in found.given.items() if name in names}
+    given = found.given | (_decoder(found.config, decoder) if decoder else {})
+    trained = {name: tree for name, tree in given.items() if name in names}
     title = f"{found.config.method}, {found.title}"
-    return Model(title, plain(found.config), found.given | method.fold(trained, found.given))
+    return Model(title, plain(found.config), given | method.fold(trained, given))
+
+
+def _decoder(config: ConfigDict, named: str) -> Params:
+    """The decoder of ``named``, whose encoder must be the one that the run started from."""
+    autoencoder = build_autoencoder(config)
+
+    def read(weights: str) -> Params:
+        changed = config.copy_and_resolve_references()
+        with changed.unlocked():
+            changed.autoencoder.weights = weights
+        init = lambda: autoencoder.init(jax.random.key(0))  # noqa: E731
+        return starting_weights(changed)("autoencoder", init)
+
+    chosen, before = read(named), read(config.autoencoder.weights)
+    if not jax.tree.all(jax.tree.map(np.array_equal, chosen["encoder"], before["encoder"])):
+        raise UserError(
+            f"{named}: its encoder is not the one that this run was trained with "
+            f"(autoencoder.weights={config.autoencoder.weights}), so its latents are others"
+        )
+    return {"decoder": chosen["decoder"]}

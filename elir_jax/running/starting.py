@@ -27,8 +27,7 @@ FREE = {"num_steps", "max_skipped_steps", "accumulate", "rematerialize", "log_ev
 # Values of fields that are newer than a checkpoint's configuration.
 ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
          "ema.ramp": "exponential", "autoencoder.linear": False, "estimator.weights": "",
-         "velocity.weights": "", "precision": "highest", "data.degrade_on": "host",
-         "objective.sharpness_weight": 0.0}  # fmt: skip
+         "velocity.weights": "", "precision": "highest", "data.degrade_on": "host"}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
 NONE = -1  # the process sees no checkpoint
 

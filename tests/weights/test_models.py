@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from identity import CONFIG, write_identity
@@ -61,6 +62,22 @@ def test_packing_a_model_changes_nothing(file, tmp_path):
 def test_converted_weights_without_a_configuration_make_no_model(folder):
     with pytest.raises(UserError, match="have no configuration"):
         pack(folder)
+
+
+def test_a_model_takes_a_decoder_of_the_same_latents(tmp_path):
+    embedded = load_file(assets.AUTOENCODER)
+    changes = {"finer": "decoder.", "other": "encoder."}
+    for name, part in changes.items():
+        changed = {n: a * 2 if n.startswith(part) else a for n, a in embedded.items()}
+        save_file(changed, tmp_path / f"{name}.safetensors")
+    source = assets.model("denoising")
+    before, after = pack(source), pack(source, str(tmp_path / "finer.safetensors"))
+    assert before.params.keys() == after.params.keys()
+    for name, tree in before.params.items():
+        same = jax.tree.all(jax.tree.map(np.array_equal, tree, after.params[name]))
+        assert same == (name != "decoder"), name
+    with pytest.raises(UserError, match="other.safetensors: its encoder is not the one"):
+        pack(source, str(tmp_path / "other.safetensors"))
 
 
 def test_other_files_are_no_models(folder, tmp_path):

@@ -29,6 +29,7 @@ Params = Any  # a tree of arrays, as flax.linen makes it
 class Batch(NamedTuple):
     """Training pairs, with the numbers that make each one reproducible.
 
+    Images travel to the device as 8-bit levels where they are (``elir_jax.training.step.as_sent``).
     ``extra`` holds any further arrays of a method's data, by name, with one row for each pair.
     """
 

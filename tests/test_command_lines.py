@@ -174,6 +174,4 @@ def test_mistakes_in_data_are_one_line(tmp_path):
     weights.write_bytes(b"no")
     one_line(run("train.py", *quick, f"--config.autoencoder.weights={weights}"), str(weights))
     one_line(run("evaluate.py", *quick), "no checkpoint")
-    bfr = ("--config", "configs/bfr.py", f"--workdir={tmp_path / 'bfr'}")
-    one_line(run("train.py", *bfr), "--config.data.path=FOLDER")
     one_line(run("train.py", *quick[:2], f"--workdir={weights}"), str(weights), "--workdir")

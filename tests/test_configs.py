@@ -53,6 +53,8 @@ PARAMETERS = {
     ("blind_super_resolution", "tiny"): (4_500_144, 1_574_768),
     **{(f"shipped_{name}", ""): (23_687_552, 7_548_160) for name in ("denoising", "photo")},
     **{(f"shipped_{name}", "tiny"): (4_500_144, 1_574_768) for name in ("denoising", "photo")},
+    ("latent_pmrf_bfr", ""): (153_902_866,) * 2,
+    ("latent_pmrf_bfr", "tiny"): (1_148_625,) * 2,
     ("pmrf", ""): (121_544_221,) * 2,  # PMRF's hdit_XL2
     ("pmrf", "tiny"): (3_273_233,) * 2,
     ("pmrf_bfr", ""): (160_460_210,) * 2,  # its hdit_ImageNet256Sp4
@@ -61,6 +63,8 @@ PARAMETERS = {
     ("posterior_mean", "tiny"): (243_419,) * 2,
     ("quickstart", ""): (6_951_184, 6_047_056),
     ("quickstart", "tiny"): (1_902_128, 1_574_768),
+    ("sim_vae", ""): (91_030_595,) * 2,  # of 32 latent channels, exact
+    ("sim_vae", "tiny"): (503_267,) * 2,
 }
 
 

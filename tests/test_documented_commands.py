@@ -158,6 +158,15 @@ TABLE = {
         {"FFHQ_512_FOLDER": "FFHQ"}, **FULL
     ),
     "python benchmarks/pmrf.py --reference-repo PMRF": Case(**MEASURED),
+    "python train.py --config configs/sim_vae.py:tiny": Case(**FULL),
+    "python train.py --config configs/latent_pmrf_bfr.py:tiny": Case(**FULL),
+    "python train.py --config configs/sim_vae.py --config.data.path=PHOTOGRAPHS": Case(
+        {"PHOTOGRAPHS": "FFHQ"}, **FULL
+    ),
+    "python train.py --config configs/latent_pmrf_bfr.py "
+    "--config.data.path=FFHQ_512_FOLDER": Case({"FFHQ_512_FOLDER": "FFHQ"}, **FULL),
+    "python train.py --config configs/autoencoder.py:decoder "
+    "--config.data.path=PHOTOGRAPHS": Case({"PHOTOGRAPHS": "FFHQ"}, **FULL),
 }  # fmt: skip
 
 SCRIPTS = sorted(

@@ -2,46 +2,32 @@
 
 import functools
 import json
-import time
 
+import chaining
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from chaining import run
 from killing import killed_at, saved
 from rounding import norm_of_difference, reordered
 
-import train
 from configs import pmrf, posterior_mean
 from elir_jax import compose
-from elir_jax.commands.frame import Options
 from elir_jax.devices.mesh import parallel_step, replicate
 from elir_jax.restorer import Restorer
 from elir_jax.running import starting
 from elir_jax.running.records.checkpoint import read_newest
 from elir_jax.training.step import StepRequest
 
-SMALL = {
-    "batch_size": 4,
-    "log_every": 1,
-    "checkpoint_every": 2,
-    "evaluation": {"size": 64, "num_samples": 1},
-    "estimator": {"width": 12, "depths": (2,), "features": 4},
-}
+ESTIMATOR = {"width": 12, "depths": (2,), "features": 4}
 FLOW = {"widths": (16, 32), "depths": (1, 1), "head_dim": 16, "mapping_width": 16}
 
 
 def small(method, **changes):
     """The tiny configuration, smaller still."""
-    config = {"posterior_mean": posterior_mean, "pmrf": pmrf}[method].get_config("tiny")
-    config.unlock()
-    config.update(SMALL | changes)
-    return config.lock()
-
-
-def run(config, workdir):
-    options = Options(time.monotonic(), first=True, alone=True, allow_config_change=False)
-    return train.main(config, workdir, options)
+    config = {"posterior_mean": posterior_mean, "pmrf": pmrf}[method]
+    return chaining.small(config, **({"estimator": ESTIMATOR} | changes))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -64,7 +50,7 @@ def config(mean):
     return small(
         "pmrf",
         num_steps=5,
-        estimator=SMALL["estimator"] | {"weights": str(mean)},
+        estimator=ESTIMATOR | {"weights": str(mean)},
         velocity=FLOW,
         sampler={"num_steps": 2},
     )

@@ -15,10 +15,12 @@ from elir_jax.compose.autoencoder import build_autoencoder_training
 from elir_jax.compose.data import build_data
 from elir_jax.compose.elir import build_elir
 from elir_jax.compose.fields import choose, make, plain
+from elir_jax.compose.latent_pmrf import build_latent_pmrf
 from elir_jax.compose.pmrf import build_pmrf
 from elir_jax.compose.posterior_mean import build_posterior_mean
 from elir_jax.compose.precision import with_precision
 from elir_jax.compose.restoring import restoring
+from elir_jax.compose.sim_vae import build_sim_vae_training
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.devices.mesh import (
     check_batch,
@@ -42,8 +44,10 @@ from elir_jax.weights.own import check_weights, has_weights, read_weights
 METHODS: dict[str, Callable[[ConfigDict], Method]] = {
     "autoencoder": build_autoencoder_training,
     "elir": build_elir,
+    "latent_pmrf": build_latent_pmrf,
     "pmrf": build_pmrf,
     "posterior_mean": build_posterior_mean,
+    "sim_vae": build_sim_vae_training,
 }
 
 

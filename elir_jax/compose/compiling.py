@@ -24,9 +24,11 @@ def compile_step_for(topology: str, config: ConfigDict, per_chip: int) -> Compil
         lambda *trees: create_state(*trees, optimizer), *untrained_shapes(method)
     )
     size = config.data.size
-    image = jax.ShapeDtypeStruct((per_chip, size, size, 3), jnp.float32)
+    levels, image = (
+        jax.ShapeDtypeStruct((per_chip, size, size, 3), dtype) for dtype in (jnp.uint8, jnp.float32)
+    )
     number = jax.ShapeDtypeStruct((per_chip,), jnp.int32)
-    return compile_for(topology, step, state, Batch(image, image, number, number))
+    return compile_for(topology, step, state, Batch(levels, image, number, number))
 
 
 def share(topology: str, batch_size: int) -> int:

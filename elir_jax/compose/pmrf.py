@@ -28,9 +28,7 @@ def build_pmrf(config: ConfigDict) -> Method:
     estimator, estimate = build_estimator(config)
     objective = make(RectifiedFlow, "objective", config.objective)
     velocity = make(HDiT, "velocity", sizes(config.velocity), dtype=estimator.dtype)
-    sampler = make(Sampler, "sampler", config.sampler, sigma_s=objective.noise_scale)
-    if objective.source == "noise" and not sampler.noise:
-        raise UserError("--config.sampler.noise=False: a flow that starts at noise needs it")
+    sampler = build_sampler(config, objective)
     check_size(config, math.lcm(FACTOR, velocity.factor), velocity.least)
     networks = Networks(estimate, variables_fn(velocity, velocity.dtype))
     channels = COLORS * (2 if objective.conditional else 1)
@@ -49,6 +47,16 @@ def build_pmrf(config: ConfigDict) -> Method:
         parts=pmrf_parts(networks, objective, sampler, window_of(config.data.size)),
         target=target_part(),
     )
+
+
+def build_sampler(config: ConfigDict, objective: RectifiedFlow) -> Sampler:
+    """The sampler, with the objective's noise. Raises UserError if the flow starts at noise only
+    and the sampler has none.
+    """
+    sampler = make(Sampler, "sampler", config.sampler, sigma_s=objective.noise_scale)
+    if objective.source == "noise" and not sampler.noise:
+        raise UserError("--config.sampler.noise=False: a flow that starts at noise needs it")
+    return sampler
 
 
 def init_velocity(key: jax.Array, velocity: HDiT, channels: int) -> Params:

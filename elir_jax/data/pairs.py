@@ -22,6 +22,7 @@ from elir_jax.pictures.images import (
     check_room,
     fit_short_side,
     to_float,
+    to_uint8,
 )
 from elir_jax.types import Batch, Sent
 
@@ -107,14 +108,22 @@ class PairMaker:
         self, rng: np.random.Generator, item: Item, name: str
     ) -> tuple[FloatPixels, FloatPixels]:
         """(x_hq, x_lq) for training: a random window, mirrored with probability 1/2."""
+        x_hq, x_lq, _ = self._random(rng, item, name)
+        return x_hq, x_lq
+
+    def _random(
+        self, rng: np.random.Generator, item: Item, name: str
+    ) -> tuple[FloatPixels, FloatPixels, Pixels]:
+        """(x_hq, x_lq, the original as 8-bit levels)."""
         hq, lq = self.random_window(rng, item, name)
         x_hq = to_float(hq)
         x_hq, x_lq = self._degraded(rng, x_hq) if lq is None else (x_hq, to_float(lq))
         if self.window == self.size:
-            return x_hq, x_lq
+            return x_hq, x_lq, hq
         top, left = draw_place(rng, x_hq, self.size)
-        x_hq, x_lq = (x[top : top + self.size, left : left + self.size] for x in (x_hq, x_lq))
-        return np.ascontiguousarray(x_hq), np.ascontiguousarray(x_lq)
+        place = np.s_[top : top + self.size, left : left + self.size]
+        x_hq, x_lq, hq = (np.ascontiguousarray(x[place]) for x in (x_hq, x_lq, hq))
+        return x_hq, x_lq, hq
 
     def random_window(
         self, rng: np.random.Generator, item: Item, name: str
@@ -132,13 +141,24 @@ class PairMaker:
         return window(hq), None if lq is None else window(lq)
 
     def sample(self, rng: np.random.Generator, item: Item, name: str) -> dict[str, Any]:
-        """A pair of :meth:`random`, and what ``extra`` makes of it."""
-        return self._with_extra(rng, *self.random(rng, item, name))
+        """A pair of :meth:`random`, and what ``extra`` makes of it.
+
+        What has 8 bits travels as them, a quarter of the bytes: the original, unless the
+        degradation changes it, and a degraded image that is rounded to 8 bits.
+        """
+        x_hq, x_lq, hq = self._random(rng, item, name)
+        sample = self._with_extra(rng, x_hq, x_lq)
+        if not getattr(self.degrade, "changes_original", False):
+            sample["x_hq"] = hq
+        if getattr(self.degrade, "eight_bit", False):
+            sample["x_lq"] = to_uint8(x_lq)
+        return sample
 
     def blank(self) -> dict[str, Any]:
         """A black pair."""
-        black = np.zeros((self.size, self.size, 3), np.float32)
-        return self._with_extra(np.random.default_rng(0), black, black)
+        black = np.zeros((self.size, self.size, 3), np.uint8)
+        maker = dataclasses.replace(self, fit="crop")
+        return maker.sample(np.random.default_rng(0), (black, black), "black")
 
     def _with_extra(self, rng, x_hq: FloatPixels, x_lq: FloatPixels) -> dict[str, Any]:
         extra = self.extra(rng, x_hq, x_lq)

@@ -11,8 +11,8 @@ from elir_jax.device_degradations.blurring import blur_down
 from elir_jax.device_degradations.canvas import Size, room_for
 from elir_jax.device_degradations.jpeg import compress
 from elir_jax.device_degradations.kernels import uniform
-from elir_jax.device_degradations.levels import finish
 from elir_jax.device_degradations.resizing import bilinear, resize
+from elir_jax.pictures.levels import finish
 
 
 class FaceParameters(NamedTuple):

@@ -20,7 +20,6 @@ from elir_jax.device_degradations.kernels import (
     identity_kernel,
     kernel,
 )
-from elir_jax.device_degradations.levels import finish
 from elir_jax.device_degradations.resizing import bicubic, by_mode, resize
 from elir_jax.device_degradations.stages import (
     StageParameters,
@@ -28,6 +27,7 @@ from elir_jax.device_degradations.stages import (
     draw_mode,
     draw_stage,
 )
+from elir_jax.pictures.levels import finish
 
 
 class ChainParameters(NamedTuple):

@@ -18,7 +18,7 @@ from elir_jax.device_degradations.jpeg_blocks import (
     descale,
     quantization_table,
 )
-from elir_jax.device_degradations.levels import from_levels, to_levels
+from elir_jax.pictures.levels import from_levels, to_levels
 
 Levels = Int32[Array, "h w 3"]
 Half = Int32[Array, "h2 w2"]

@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float32, Int32, Key
 
 from elir_jax.data.degradations.blind_super_resolution import LUMA
 from elir_jax.device_degradations.canvas import Canvas, inside
-from elir_jax.device_degradations.levels import TOP, to_levels
 from elir_jax.device_degradations.poisson import poisson
+from elir_jax.pictures.levels import TOP, to_levels
 
 Pixels = Float32[Array, "h w 3"]
 Flag = Bool[Array, ""]

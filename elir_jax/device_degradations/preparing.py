@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float32, Key, UInt8
 
-from elir_jax.device_degradations.levels import from_levels
 from elir_jax.device_degradations.tasks import DeviceDegradation, degrade
+from elir_jax.pictures.levels import from_levels
 from elir_jax.types import Batch, Originals
 
 Picture = Float32[Array, "size size 3"]

@@ -18,8 +18,8 @@ from elir_jax.data.degradations.tasks import (
     SuperResolution,
 )
 from elir_jax.device_degradations.canvas import multiply
-from elir_jax.device_degradations.levels import finish
 from elir_jax.device_degradations.resizing import nearest_index, pillow_bicubic
+from elir_jax.pictures.levels import finish
 
 Picture = Float32[Array, "h w 3"]
 NoiseKey = Key[Array, ""]

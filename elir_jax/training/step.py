@@ -18,6 +18,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
+from elir_jax.pictures.levels import from_levels
 from elir_jax.training.optim import Ema, apply_gradients
 from elir_jax.training.state import TrainState
 from elir_jax.types import Batch, Params, SampleKeys, Scalar, Sent, Step
@@ -28,8 +29,12 @@ Prepare = Callable[[Any], Batch]  # what the host sent -> pairs
 
 
 def as_sent(batch: Batch) -> Batch:
-    """The host sent pairs."""
-    return batch
+    """The host sent pairs; pixels that are integers are 8-bit levels."""
+
+    def pixels(x):
+        return from_levels(x) if jnp.issubdtype(x.dtype, jnp.integer) else x
+
+    return batch._replace(x_hq=pixels(batch.x_hq), x_lq=pixels(batch.x_lq))
 
 
 @runtime_checkable

@@ -8,6 +8,8 @@ from elir_jax.weights.layouts import PARTS, open_source
 from elir_jax.weights.opening import is_pmrf, open_weights
 from elir_jax.weights.own import check_weights
 from elir_jax.weights.release import from_release
+from elir_jax.weights.sim_vae import is_sim_vae, open_sim_vae
+from elir_jax.weights.vgg import read_vgg
 
 
 def read_section(path: Path, like: Params) -> Params:
@@ -16,8 +18,10 @@ def read_section(path: Path, like: Params) -> Params:
     ``like`` also gives the shapes. The file may contain other networks. Raises a UserError that
     names a tensor of these networks if it is missing, unknown or of another shape.
     """
-    if is_pmrf(path):
-        given = open_weights(path).params
+    if like.keys() == {"perceptual"}:
+        return read_vgg(path)
+    if is_pmrf(path) or is_sim_vae(path):
+        given = open_sim_vae(path)[1] if is_sim_vae(path) else open_weights(path).params
         found = {name: given[name] for name in like if name in given}
         check_weights(path, found, like)
         return found

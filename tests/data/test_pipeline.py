@@ -22,6 +22,7 @@ from elir_jax.data.pairs import PairMaker
 from elir_jax.data.pipeline import Feed, TrainingBatches
 from elir_jax.data.sources import ImageFiles
 from elir_jax.errors import UserError
+from elir_jax.pictures.images import to_float
 
 
 class Numbers:
@@ -60,9 +61,9 @@ def equal(a, b):
 def test_batches_hold_crops_of_the_photographs_in_range():
     (batch,) = batches(1)
     assert batch.x_hq.shape == batch.x_lq.shape == (4, 32, 32, 3)
-    assert batch.x_hq.dtype == np.float32
+    assert (batch.x_hq.dtype, batch.x_lq.dtype) == (np.uint8, np.float32)  # levels, where they are
     np.testing.assert_array_equal(batch.slot, np.arange(4))
-    for crop, record in zip(np.round(batch.x_hq * 255), batch.record, strict=True):
+    for crop, record in zip(batch.x_hq.astype(float), batch.record, strict=True):
         assert np.all(crop[..., 0] == record)
         assert np.all(np.diff(crop[..., 1], axis=0) == 1)  # rows of the original, in order
         assert set(np.unique(np.diff(crop[..., 2], axis=1))) in ({1.0}, {-1.0})  # maybe flipped
@@ -120,7 +121,7 @@ def test_extra_arrays_come_with_their_pair_and_leave_it_as_it_is():
     batch, without = next(feed), next(plain)
     np.testing.assert_array_equal(batch.x_lq, without.x_lq)
     assert without.extra == {} and set(batch.extra) == {"corner", "draw"}
-    np.testing.assert_array_equal(batch.extra["corner"], batch.x_hq[:, 0, 0])
+    np.testing.assert_array_equal(batch.extra["corner"], to_float(batch.x_hq)[:, 0, 0])
     assert len(set(batch.extra["draw"].tolist())) == 4
     shapes = {name: (array.shape, array.dtype) for name, array in feed.blank().extra.items()}
     assert shapes == {name: (array.shape, array.dtype) for name, array in batch.extra.items()}
@@ -194,8 +195,7 @@ def test_a_thousand_samples_are_the_same_however_they_are_made(photographs):
     whole = made()
     expected = digest([whole])
     assert digest([made(process=(0, 2)), made(process=(1, 2))]) == expected
-    for workers in (1, 2):
-        assert digest([made(workers=workers)]) == expected
+    assert digest([made(workers=2)]) == expected
     resumed = made(count - 13, start=13, workers=2)  # in the middle, across epochs
     assert digest([whole[:13] + resumed]) == expected
     hosts = [

@@ -9,9 +9,9 @@ import pytest
 from photographs import as_float, embedded
 
 from elir_jax.device_degradations.canvas import Canvas, inside, whole
-from elir_jax.device_degradations.levels import to_levels
 from elir_jax.device_degradations.noise import gaussian_noise, level_count, poisson_noise
 from elir_jax.pictures.images import to_uint8
+from elir_jax.pictures.levels import to_levels
 
 
 @pytest.mark.parametrize("grey", [False, True])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -28,6 +29,7 @@ class DifFace:
     noise: tuple[float, float] = (0.0, 20.0)
     quality: tuple[int, int] = (30, 100)
     grey: float = 0.01
+    changes_original: ClassVar = True  # then it is no longer of 8 bits
 
     def __post_init__(self):
         limits = {"blur": 1e-3, "scale": 1e-3, "noise": 0.0, "quality": 1}

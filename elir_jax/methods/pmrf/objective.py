@@ -16,7 +16,7 @@ from elir_jax.flow.solvers import Velocity
 from elir_jax.flow.times import TIMES, draw_times
 from elir_jax.losses.flow_matching import flow_matching
 from elir_jax.methods.pmrf.networks import Networks, variables
-from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step, Time
+from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step, Time
 
 SOURCES = ("mean", "degraded", "noise")
 CONDITIONS = ("none", "degraded", "mean")
@@ -87,10 +87,11 @@ def rectified_flow_loss(
     x_hq: Image,
     x_lq: Image,
     t: Time,
-    eps: State,
+    eps: Latent,
 ) -> Scalar:
     """The loss for given times ``t`` in [0, 1] and unit noise ``eps``; the velocity alone learns.
 
+    The noise has the shape of the flow's states: pixels in PMRF, latents in Latent-PMRF.
     ``params`` holds ``velocity``; ``frozen`` its ``constants``, the ``estimator`` if it is used and
     whatever ``networks.encode`` takes.
     """

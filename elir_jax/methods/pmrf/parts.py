@@ -1,14 +1,22 @@
 """PMRF's restoration: the posterior mean, then the flow, each in windows of the trained size.
 
+Latent-PMRF's has an autoencoder around the flow.
+
 Positions and attention over all tokens follow the size of a picture, so no other size gives what
 was trained.
 """
 
+from collections.abc import Callable
+
 from elir_jax.flow.sampler import Sampler
 from elir_jax.inference.parts import Local, Part, Window
+from elir_jax.methods.autoencoder.parts import LOCAL, Reach, decode_part, encode_part
 from elir_jax.methods.pmrf.networks import Networks, variables
 from elir_jax.methods.pmrf.objective import RectifiedFlow
 from elir_jax.methods.posterior_mean.parts import PIXELS_AT_ONCE, posterior_mean_part
+from elir_jax.types import Image, Latent, Params
+
+DECODED = ("decode",)
 
 
 def pmrf_parts(
@@ -20,6 +28,38 @@ def pmrf_parts(
         return (flow,)
     shown = ("posterior_mean",)
     return posterior_mean_part(networks.estimate, _estimator, window, shown), flow
+
+
+def latent_pmrf_parts(
+    networks: Networks,
+    encode: Callable[[Params, Image], Latent],
+    decode: Callable[[Params, Latent], Image],
+    objective: RectifiedFlow,
+    sampler: Sampler,
+    window: Window,
+    latent_window: Window,
+    reach: Reach = LOCAL,
+) -> tuple[Part, ...]:
+    """Posterior mean in pixels, encode, flow, decode; no mean if the degraded picture is given.
+
+    ``mean_decoded`` is what the autoencoder makes of the picture that the flow is given.
+    """
+    encoded = encode_part(encode, _encoder, reach=reach)
+    encoded = encoded._replace(shows=("mean_decoded",), through=DECODED)
+    latent = (
+        encoded,
+        flow_part(networks, objective, sampler, latent_window, DECODED),
+        decode_part(decode, lambda params, frozen: frozen["decoder"], reach),
+    )
+    if objective.given == "degraded":
+        return latent
+    shown = ("posterior_mean",)
+    return posterior_mean_part(networks.estimate, _estimator, window, shown), *latent
+
+
+def latent_target_part(encode: Callable[[Params, Image], Latent], reach: Reach = LOCAL) -> Part:
+    """The encoded original: where a flow in latents should end."""
+    return encode_part(encode, _encoder, "target", reach)
 
 
 def flow_part(
@@ -46,3 +86,7 @@ def target_part() -> Part:
 
 def _estimator(params, frozen):
     return frozen["estimator"]
+
+
+def _encoder(params, frozen):
+    return frozen["encoder"]

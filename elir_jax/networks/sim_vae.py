@@ -165,7 +165,7 @@ class ResBlock(nn.Module):
         return x + conv(h, width, dtype=self.dtype, name="conv2")
 
 
-def shuffle(h: Features) -> Features:
+def shuffle(h: Features) -> Float[Array, "b h2 w2 c2"]:
     """(b, h, w, 4 c) -> (b, 2 h, 2 w, c): a pixel's channels become 2x2 pixels, c slowest."""
     batch, height, width, channels = h.shape
     h = h.reshape(batch, height, width, channels // 4, 2, 2)

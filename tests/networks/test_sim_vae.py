@@ -58,10 +58,11 @@ def test_parity_with_the_shared_recording():
 
 def test_the_gradients_are_the_public_codes():
     arrays, _, vae, params = recorded()
+    x, eps = (jnp.asarray(arrays[name]) for name in ("x", "eps"))
 
     def loss(params):
-        posterior = vae.encoder.apply({"params": params["encoder"]}, arrays["x"])
-        z = posterior.sample(arrays["eps"])
+        posterior = vae.encoder.apply({"params": params["encoder"]}, x)
+        z = posterior.sample(eps)
         decoded = 2 * vae.decoder.apply({"params": params["decoder"]}, z) - 1
         return jnp.mean(decoded * arrays["cotangent"]) + 1e-3 * jnp.mean(posterior.kl())
 

@@ -23,7 +23,10 @@ from jaxtyping import install_import_hook  # noqa: E402
 install_import_hook("elir_jax", "beartype.beartype")
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 from absl import flags  # noqa: E402
+
+from elir_jax.running import starting  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
@@ -34,3 +37,11 @@ LONG = ("test_hosts.py", "test_command_lines.py", "test_step.py")  # first, that
 def pytest_collection_modifyitems(items):
     """The files that take minutes come first: short ones fill up what is left at the end."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.fixture(scope="module")
+def unlocked():
+    """One process begins many runs in a module, and would lock itself out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starting, "lock", lambda workdir: None)
+        yield

@@ -13,21 +13,12 @@ from killing import killed_at, saved
 
 from configs import latent_pmrf_bfr, sim_vae
 from elir_jax.restorer import Restorer
-from elir_jax.running import starting
 from elir_jax.running.records.checkpoint import read_newest
 
 ESTIMATOR = {"weights": "", "width": 12, "depths": (2,), "features": 4}
 VAE = {"channels": (8, 8, 8, 8), "layers": 1, "mid_layers": 1, "latent_channels": 4}
 FLOW = {"widths": (16, 32), "depths": (1, 1), "head_dim": 16, "mapping_width": 16,
         "mapping_depth": 1}  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def unlocked():
-    """One process begins many runs here, and would lock itself out."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(starting, "lock", lambda workdir: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from configs import pmrf, posterior_mean
 from elir_jax import compose
 from elir_jax.devices.mesh import parallel_step, replicate
 from elir_jax.restorer import Restorer
-from elir_jax.running import starting
 from elir_jax.running.records.checkpoint import read_newest
 from elir_jax.training.step import StepRequest
 
@@ -28,14 +27,6 @@ def small(method, **changes):
     """The tiny configuration, smaller still."""
     config = {"posterior_mean": posterior_mean, "pmrf": pmrf}[method]
     return chaining.small(config, **({"estimator": ESTIMATOR} | changes))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def unlocked():
-    """One process begins many runs here, and would lock itself out."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(starting, "lock", lambda workdir: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 from elir_jax.errors import UserError
 from elir_jax.networks.hdit import HDiT
 from elir_jax.parity.pictures import middle, psnr_between, read_middle
-from elir_jax.parity.pmrf import Method, method_of, restoration_rows, training_rows
+from elir_jax.parity.pmrf import Method, method_of, restoration_rows, train, training_rows
 from elir_jax.parity.pmrf_checkout import PmrfCheckout
 from elir_jax.parity.table import Row
 from elir_jax.pictures.images import to_float
@@ -77,4 +77,4 @@ def updates(
     y = x + np.float32(NOISE) * rng.standard_normal(shape, np.float32)
     u, eps = rng.random(shape[:2], np.float32), rng.standard_normal(shape, np.float32)
     given = np.broadcast_to(x, shape), y, u, eps
-    return training_rows(method, checkout.training(*given), *given, sigma_s)
+    return training_rows(method, checkout.training(*given), train(method, *given, sigma_s))

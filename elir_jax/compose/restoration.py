@@ -116,7 +116,11 @@ def read_config(path: str) -> ConfigDict:
 
 
 def _config_of(saved: dict) -> ConfigDict:
-    """A saved configuration: with tuples, which JSON lacks, and with the fields added since."""
+    """A saved configuration: with tuples, which JSON lacks, and with the fields added since.
+
+    ``ADDED`` is in the order in which fields came: a configuration that has one of them is not
+    older than those before it, and lacks these because its method has no use for them.
+    """
 
     def restored(value):
         if isinstance(value, dict):
@@ -124,10 +128,11 @@ def _config_of(saved: dict) -> ConfigDict:
         return tuple(map(restored, value)) if isinstance(value, list) else value
 
     config, there = ConfigDict(restored(saved)), flatten(saved)
-    for field, value in ADDED.items():
+    since = 1 + max((i for i, field in enumerate(ADDED) if field in there), default=-1)
+    for field, value in list(ADDED.items())[since:]:
         *sections, name = field.split(".")
         section = functools.reduce(lambda node, part: node.get(part, {}), sections, config)
-        if field not in there and isinstance(section, ConfigDict):
+        if isinstance(section, ConfigDict):
             section[name] = value
     return config
 

@@ -1,12 +1,10 @@
 """The method sim_vae: the autoencoder of Latent-PMRF, and its training."""
 
-import dataclasses
-
 import jax
 from ml_collections import ConfigDict
 
 from elir_jax.compose.autoencoder import DTYPES
-from elir_jax.compose.fields import choose, make
+from elir_jax.compose.fields import choose, make, sizes
 from elir_jax.inference.parts import Local, Whole
 from elir_jax.methods.autoencoder.parts import LOCAL, autoencoder_parts
 from elir_jax.methods.method import Method
@@ -23,8 +21,7 @@ from elir_jax.weights.vgg import init_vgg
 def build_sim_vae(config: ConfigDict) -> SimVae:
     """The autoencoder of the configured size, without weights."""
     dtype = choose(DTYPES, "dtype", config.dtype)
-    named = {field.name for field in dataclasses.fields(SimVae)}
-    fields = {name: value for name, value in config.autoencoder.items() if name in named}
+    fields = {name: value for name, value in sizes(config.autoencoder).items() if name != "kind"}
     return make(SimVae, "autoencoder", fields, dtype=dtype)
 
 

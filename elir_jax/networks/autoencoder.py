@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -33,10 +34,17 @@ class Autoencoder:
 
     def init(self, key: jax.Array) -> Params:
         """Untrained ``{"encoder": ..., "decoder": ...}``."""
-        first, second = jax.random.split(key)
-        image = jnp.zeros((1, FACTOR, FACTOR, 3))
-        latent = jnp.zeros((1, 1, 1, self.latent_channels))
-        return {
-            "encoder": self.encoder.init(first, image)["params"],
-            "decoder": self.decoder.init(second, latent)["params"],
-        }
+        return init_parts(self.encoder, self.decoder, self.latent_channels, key)
+
+
+def init_parts(
+    encoder: nn.Module, decoder: nn.Module, latent_channels: int, key: jax.Array
+) -> Params:
+    """Untrained parameters of both parts, by name."""
+    first, second = jax.random.split(key)
+    image = jnp.zeros((1, FACTOR, FACTOR, 3))
+    latent = jnp.zeros((1, 1, 1, latent_channels))
+    return {
+        "encoder": encoder.init(first, image)["params"],
+        "decoder": decoder.init(second, latent)["params"],
+    }

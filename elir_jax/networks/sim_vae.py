@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from elir_jax.networks.autoencoder import init_parts
 from elir_jax.networks.layers import conv
 from elir_jax.networks.taesd import FACTOR, check_sides, double
 from elir_jax.types import Image, Latent, Params
@@ -88,13 +89,7 @@ class SimVae:
 
     def init(self, key: jax.Array) -> Params:
         """Untrained ``{"encoder": ..., "decoder": ...}``."""
-        first, second = jax.random.split(key)
-        image = jnp.zeros((1, FACTOR, FACTOR, 3))
-        latent = jnp.zeros((1, 1, 1, self.latent_channels))
-        return {
-            "encoder": self.encoder.init(first, image)["params"],
-            "decoder": self.decoder.init(second, latent)["params"],
-        }
+        return init_parts(self.encoder, self.decoder, self.latent_channels, key)
 
 
 class SimEncoder(nn.Module):

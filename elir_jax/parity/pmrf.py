@@ -93,15 +93,21 @@ def restore(
     return np.asarray(mean), [np.asarray(state) for state in states]
 
 
-def training_rows(
-    method: Method, recorded: Arrays, x, y, u, eps, sigma_s: float = 0.1
-) -> list[Row]:
+class Trained(NamedTuple):
+    """The result of updates; tensors by public name."""
+
+    losses: list[float]  # before each
+    gradients: Tensors  # before the first
+    end: Tensors
+    average: Tensors
+
+
+def training_rows(method: Method, recorded: Arrays, found: Trained) -> list[Row]:
     """Losses, norms of gradients, what each tensor moved, and its average minus itself.
 
     Changes are compared by norms, and by probes if those are recorded; entries that change places
     change only the probes.
     """
-    found = train(method, x, y, u, eps, sigma_s)
     sizes = _flat(_under(recorded, "norm/"))
     rows = [
         compare("loss", found.losses[0], recorded["losses"][0], LOSS),
@@ -119,7 +125,6 @@ def training_rows(
     ):
         change = {name: np.float64(to[name]) - since[name] for name in sizes}
         theirs = _flat(_under(recorded, f"{what}/"))
-
         allowed = {name: UPDATES * theirs[name] + ROUNDING * sizes[name] for name in theirs}
         rows += parameter_rows(
             f"{label}, norm",
@@ -135,15 +140,6 @@ def training_rows(
             lambda name, of=allowed: Tolerance(CERTAIN * float(of[name])),
         )
     return rows
-
-
-class Trained(NamedTuple):
-    """The result of updates; tensors by public name."""
-
-    losses: list[float]  # before each
-    gradients: Tensors  # before the first
-    end: Tensors
-    average: Tensors
 
 
 def train(method: Method, x, y, u, eps, sigma_s: float = 0.1) -> Trained:

@@ -24,10 +24,10 @@ FREE = {"num_steps", "max_skipped_steps", "accumulate", "rematerialize", "log_ev
         "checkpoint_every", "keep_checkpoints", "keep_every", "evaluate_every", "keep_best",
         "data.path", "data.eval_path", "data.workers", "data.on_error",
         "data.max_bad_share"}  # fmt: skip
-# Values of fields that are newer than a checkpoint's configuration.
+# Values of fields that are newer than a checkpoint's configuration, in the order that they came in.
 ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
-         "ema.ramp": "exponential", "autoencoder.linear": False, "estimator.weights": "",
-         "velocity.weights": "", "precision": "highest", "data.degrade_on": "host"}  # fmt: skip
+         "autoencoder.linear": False, "ema.ramp": "exponential", "estimator.weights": "",
+         "velocity.weights": "", "data.degrade_on": "host", "precision": "highest"}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
 NONE = -1  # the process sees no checkpoint
 

@@ -20,8 +20,12 @@ def read_section(path: Path, like: Params) -> Params:
     """
     if like.keys() == {"perceptual"}:
         return read_vgg(path)
-    if is_pmrf(path) or is_sim_vae(path):
-        given = open_sim_vae(path)[1] if is_sim_vae(path) else open_weights(path).params
+    given = None
+    if is_sim_vae(path):
+        _, given = open_sim_vae(path)
+    elif is_pmrf(path):
+        given = open_weights(path).params
+    if given is not None:
         found = {name: given[name] for name in like if name in given}
         check_weights(path, found, like)
         return found

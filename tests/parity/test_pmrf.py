@@ -28,13 +28,14 @@ TENSOR = "mid_level.0.ff.up_proj.weight"
 
 def test_loss_gradients_updates_and_average_are_the_public_codes(small):
     method, recorded, inputs = small
-    rows = training_rows(method, recorded, *inputs)
+    found = train(method, *inputs)
+    rows = training_rows(method, recorded, found)
     kinds = ("gradient norm", "moved, norm", "moved, probes", "EMA - parameters, norm")
     check(rows, "loss", "losses of the updates", *(f"{kind} {TENSOR}" for kind in kinds))
     swapped = dict(recorded)
     swapped["gap/" + TENSOR] = recorded["gap/" + TENSOR] * 1.002
     swapped["movedprobe/" + TENSOR] = recorded["movedprobe/" + TENSOR][::-1]
-    failed = {row.stage for row in training_rows(method, swapped, *inputs) if not row.passed}
+    failed = {row.stage for row in training_rows(method, swapped, found) if not row.passed}
     assert failed == {f"EMA - parameters, norm {TENSOR}", f"moved, probes {TENSOR}"}
 
 
@@ -74,7 +75,8 @@ def test_another_recordings_loss_and_ten_updates_agree(other):
     method, arrays = other
     recorded = golden.under(arrays, "traj/")
     recorded["losses"] = recorded["loss"]
-    rows = training_rows(method, recorded, *(recorded[name] for name in ("x", "y", "u", "eps")))
+    found = train(method, *(recorded[name] for name in ("x", "y", "u", "eps")))
+    rows = training_rows(method, recorded, found)
     check(rows, "loss", "losses of the updates")
     one = (arrays[f"pmrf/{name}"][None] for name in ("x", "y", "u", "eps"))
     np.testing.assert_allclose(train(method, *one).losses[0], arrays["pmrf/loss"][0], rtol=1e-5)

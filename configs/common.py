@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 def default() -> ConfigDict:
     """All fields."""
     config = ConfigDict()
-    config.method = "elir"  # elir | autoencoder | posterior_mean | pmrf
+    config.method = "elir"  # elir | autoencoder | posterior_mean | pmrf | sim_vae | latent_pmrf
     config.seed = 0  # for weights, data order, degradations and noise
     config.num_steps = 164_000  # updates; 300 epochs of FFHQ's 70,000 images in batches of 128
     config.batch_size = 128  # global: over all devices, hosts and accumulated parts
@@ -159,8 +159,11 @@ def _add_optimizer(config: ConfigDict) -> None:
     config.optimizer.b2 = 0.999
     config.optimizer.eps = 1e-8
     config.optimizer.weight_decay = 0.02
-    config.optimizer.schedule = "constant"  # constant | cosine: to 0 at the last step
+    config.optimizer.schedule = "constant"  # constant | cosine: falls until decay_steps
     config.optimizer.warmup_steps = 0  # steps over which the rate rises linearly
+    config.optimizer.warmup_from = 0.0  # the share of the rate at which the rise begins
+    config.optimizer.final_share = 0.0  # the share of the rate at which cosine ends
+    config.optimizer.decay_steps = 0  # where cosine ends; 0: at the last step
     config.optimizer.clip_norm = 0.0  # largest global norm of the gradients; 0: no limit
     # Exceptions by top-level name of the trained parameters: {"encoder": {"learning_rate": 1e-5},
     # "velocity": {"frozen": True}}.

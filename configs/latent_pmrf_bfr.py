@@ -5,17 +5,25 @@ The paper's velocity (patch size 1, 2 + 4 + 6 blocks; section 6.1) in the latent
 are those of PMRF's network, since the paper names none. The posterior mean is DifFace's SwinIR, as
 for configs/pmrf_bfr.py.
 
+latent_mean estimates the posterior mean in latents (option 1 of section 3.2): ELIR's estimator,
+trained beside the velocity.
+
 tiny is a small one for denoising, in the latents of the embedded autoencoder, on the photographs
-that scikit-image ships, after configs/posterior_mean.py:tiny.
+that scikit-image ships, after configs/posterior_mean.py:tiny. tiny_latent_mean is both.
 """
 
 from ml_collections import ConfigDict
 
 from configs import pmrf
 
+VARIANTS = ("", "latent_mean", "tiny", "tiny_latent_mean")
+
 
 def get_config(variant: str = ""):
-    config = pmrf.get_config(variant or "bfr").unlock()
+    if variant not in VARIANTS:
+        raise ValueError(f"unknown variant {variant!r}; one of: {', '.join(VARIANTS[1:])}")
+    tiny, latent_mean = variant.startswith("tiny"), variant.endswith("latent_mean")
+    config = pmrf.get_config("tiny" if tiny else "bfr").unlock()
     config.method = "latent_pmrf"
     config.autoencoder = ConfigDict()
     config.autoencoder.kind = "taesd"  # taesd | sim_vae
@@ -31,9 +39,18 @@ def get_config(variant: str = ""):
     config.velocity.kernels = (7, 7, 0)
     del config.velocity.patch
     config.objective.sigma_s = 0.1
-    if variant == "tiny":
+    # Draw latents from the autoencoder's posterior, as the release does at its source; Sim-VAE only
+    config.objective.sample_latents = False
+    config.estimator.kind = "swinir"  # swinir: in pixels | rrdb: in latents, trained beside
+    if latent_mean:
+        config.estimator = ConfigDict(
+            {"kind": "rrdb", "weights": "", "hidden": 96, "num_blocks": 3, "form": "plain"}
+        )
+    if tiny:
         config.update(num_steps=500, batch_size=8)
         config.autoencoder.update(weights="embedded", width=32)
         config.data.size = 128
         config.velocity.update(widths=(64, 128), depths=(2, 2), kernels=(7, 0), head_dim=16)
+    if tiny and latent_mean:
+        config.estimator.update(hidden=32, num_blocks=1)
     return config.lock()

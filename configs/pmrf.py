@@ -33,6 +33,7 @@ def get_config(variant: str = ""):
     config.objective.condition = "none"  # none | degraded | mean: what the velocity sees besides
     config.objective.sigma_s = 0.1  # source noise, standard deviation in [0, 1] pixels
     config.objective.time = "stratified"  # stratified | uniform | logit_normal
+    config.objective.grid = 0  # times are multiples of 1 / grid; 0: any (Latent-PMRF's code: 1000)
     config.sampler = ConfigDict()
     config.sampler.num_steps = 100  # K; the paper has 5, 10, 20, 50 and 100
     config.sampler.noise = True

@@ -42,12 +42,15 @@ def get_config(variant: str = ""):
     config.optimizer.weight_decay = 0.0
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 500
+    config.optimizer.warmup_from = 0.1  # 1e-5
+    config.optimizer.final_share = 0.01  # 1e-6
     config.optimizer.clip_norm = 1.0
     config.ema.decay = 0.9999
     config.ema.ramp = "count"
     if variant == "release":
         config.optimizer.b2 = 0.99
         config.optimizer.weight_decay = 0.01
+        config.optimizer.decay_steps = 200_500  # so the rate of the last update is 1.58e-5
     if variant == "tiny":
         config.update(
             num_steps=300,

@@ -55,6 +55,8 @@ PARAMETERS = {
     **{(f"shipped_{name}", "tiny"): (4_500_144, 1_574_768) for name in ("denoising", "photo")},
     ("latent_pmrf_bfr", ""): (153_902_866,) * 2,
     ("latent_pmrf_bfr", "tiny"): (1_148_625,) * 2,
+    ("latent_pmrf_bfr", "latent_mean"): (159_401_506,) * 2,
+    ("latent_pmrf_bfr", "tiny_latent_mean"): (1_432_449,) * 2,
     ("pmrf", ""): (121_544_221,) * 2,  # PMRF's hdit_XL2
     ("pmrf", "tiny"): (3_273_233,) * 2,
     ("pmrf_bfr", ""): (160_460_210,) * 2,  # its hdit_ImageNet256Sp4
@@ -70,7 +72,8 @@ PARAMETERS = {
 
 def all_variants():
     released = [(name, "release") for name in RELEASED]
-    return [(name, variant) for name in NAMES for variant in VARIANTS] + released
+    own = [("latent_pmrf_bfr", "latent_mean"), ("latent_pmrf_bfr", "tiny_latent_mean")]
+    return [(name, variant) for name in NAMES for variant in VARIANTS] + released + own
 
 
 def shape_of(config: ConfigDict) -> str:

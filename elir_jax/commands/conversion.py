@@ -5,12 +5,15 @@ from pathlib import Path
 
 import jax
 
+from elir_jax.compose.latent_pmrf import build_velocity
 from elir_jax.compose.packing import pack
+from elir_jax.compose.restoration import find_weights
 from elir_jax.errors import UserError
 from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint, read_averaged, read_chosen
 from elir_jax.types import Params
-from elir_jax.weights.files import SAFETENSORS, SUFFIXES, write_tensors
+from elir_jax.weights.files import SAFETENSORS, SUFFIXES, Tensors, write_tensors
+from elir_jax.weights.hdit import hdit_tensors
 from elir_jax.weights.layouts import PARTS
 from elir_jax.weights.models import is_model, read_model, write_model
 from elir_jax.weights.opening import open_weights
@@ -18,6 +21,7 @@ from elir_jax.weights.own import FILE, has_weights, read_weights, write_weights
 from elir_jax.weights.pmrf import HUB_FILE, write_pmrf
 from elir_jax.weights.release import to_release
 from elir_jax.weights.shaping import is_of_pmrf, pmrf_of
+from elir_jax.weights.sim_vae import is_of_sim_vae, sim_vae_tensors
 
 LIGHTNING = ".ckpt"
 
@@ -74,7 +78,7 @@ def convert(
     }
     print(f"{source}: {title}; parameters: {', '.join(f'{k} {v:,}' for k, v in counts.items())}")
     if to_file:
-        print(f"wrote {target}, in {_write(target, params)}")
+        print(f"wrote {target}, in {_write(source, target, params)}")
         return
     print(f"wrote {write_weights(target, params)}")
     if options:
@@ -82,9 +86,15 @@ def convert(
         print("use it with:", shlex.join([f"{place}{target}", *options]))
 
 
-def _write(target: Path, params: Params) -> str:
+def _write(source: Path, target: Path, params: Params) -> str:
     """Write a file of another project; returns whose layout it has."""
     lightning, hub = target.suffix.lower() == LIGHTNING, target.name == HUB_FILE
+    if is_of_sim_vae(params):
+        write_tensors(target, sim_vae_tensors(params))
+        return "Sim-VAE's layout"
+    if "constants" in params and "decoder" in params:
+        write_tensors(target, _latent_velocity(source, params))
+        return "the layout of Latent-PMRF's velocity, which is all that it holds"
     if not is_of_pmrf(params):
         if lightning:
             raise UserError(f"{target}: only PMRF's networks go into {LIGHTNING}; choose .pth")
@@ -98,3 +108,10 @@ def _write(target: Path, params: Params) -> str:
     settings = {"stage": "flow" if "velocity" in params else "mmse"}
     write_pmrf(target if lightning else target.parent, pmrf, settings)
     return "PMRF's layout"
+
+
+def _latent_velocity(source: Path, params: Params) -> Tensors:
+    """The velocity of a run of latent_pmrf, whose configuration has what no array's shape tells."""
+    module = build_velocity(find_weights(source).config)
+    variables = {"params": params["velocity"], "constants": params["constants"]}
+    return hdit_tensors(module, variables)

@@ -25,8 +25,8 @@ def make(cls: Callable[..., Any], section: str, fields: Any, **extra: Any) -> An
 
 
 def sizes(section: ConfigDict) -> dict[str, Any]:
-    """The fields of a network: all but the name of the weights that it starts from."""
-    return {name: value for name, value in section.items() if name != "weights"}
+    """The fields of a network: all but its kind and the name of the weights that it starts from."""
+    return {name: value for name, value in section.items() if name not in ("kind", "weights")}
 
 
 def plain(config: ConfigDict) -> dict:

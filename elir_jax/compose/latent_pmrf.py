@@ -1,40 +1,67 @@
-"""The method latent_pmrf: a frozen posterior mean in pixels, and a velocity in latents."""
+"""The method latent_pmrf: a velocity in latents, from the posterior mean in pixels or latents."""
 
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from elir_jax.compose.autoencoder import build_autoencoder
+from elir_jax.compose.autoencoder import DTYPES, build_autoencoder
 from elir_jax.compose.fields import choose, make, sizes
 from elir_jax.compose.pmrf import build_sampler, init_velocity
 from elir_jax.compose.posterior_mean import build_estimator, check_size, init_estimator
 from elir_jax.compose.sim_vae import build_sim_vae, reach_of
-from elir_jax.methods.autoencoder.parts import LOCAL, Reach
+from elir_jax.errors import UserError
+from elir_jax.flow.sampler import Sampler
+from elir_jax.inference.parts import Part, Whole
+from elir_jax.methods.autoencoder.parts import LOCAL, Reach, decode_part, encode_part
+from elir_jax.methods.elir.networks import init_estimator as init_rrdb
+from elir_jax.methods.elir.parts import LATENTS_AT_ONCE, OVERLAP
 from elir_jax.methods.method import Method
+from elir_jax.methods.pmrf.latent_mean import latent_mean_objective, latent_mean_parts
 from elir_jax.methods.pmrf.networks import CONSTANTS, Networks
 from elir_jax.methods.pmrf.objective import RectifiedFlow, rectified_flow_objective
-from elir_jax.methods.pmrf.parts import latent_pmrf_parts, latent_target_part
+from elir_jax.methods.pmrf.parts import (
+    decoder_of,
+    encoder_of,
+    latent_pmrf_parts,
+    latent_target_part,
+)
 from elir_jax.methods.posterior_mean.parts import window_of
 from elir_jax.networks.applying import apply_fn, variables_fn
 from elir_jax.networks.autoencoder import Autoencoder
 from elir_jax.networks.hdit import HDiT
+from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.sim_vae import SimVae
 from elir_jax.networks.swinir import FACTOR
 from elir_jax.networks.taesd import FACTOR as PIXELS
 from elir_jax.networks.transformer import LATENT
+from elir_jax.training.step import Objective
 from elir_jax.types import Image, Latent, Params
 
 
 class Latents(NamedTuple):
-    """An autoencoder, its two parts as functions of their parameters, and what these see."""
+    """An autoencoder, its parts as functions of their parameters, and what these see.
+
+    ``encode_spread`` gives means and standard deviations of a posterior; None if there is none.
+    """
 
     autoencoder: Autoencoder | SimVae
     encode: Callable[[Params, Image], Latent]
     decode: Callable[[Params, Latent], Image]
     reach: Reach
+    encode_spread: Callable[[Params, Image], Latent] | None = None
+
+
+class Estimation(NamedTuple):
+    """How the posterior mean is estimated: the objective, the parts, and what they start from."""
+
+    objective: Objective
+    parts: tuple[Part, ...]
+    draw: Callable[[jax.Array], Params]  # untrained ``{"estimator": ...}``
+    trained: bool  # beside the velocity
 
 
 def _taesd(config: ConfigDict) -> Latents:
@@ -46,51 +73,138 @@ def _taesd(config: ConfigDict) -> Latents:
 def _sim_vae(config: ConfigDict) -> Latents:
     module = build_sim_vae(config)
     posterior, decode = (apply_fn(part, module.dtype) for part in (module.encoder, module.decoder))
-    return Latents(module, lambda params, x: posterior(params, x).mean, decode, reach_of(module))
+
+    def encode_spread(params, x):
+        found = posterior(params, x)
+        return jnp.concatenate([found.mean, jnp.exp(0.5 * found.logvar)], axis=-1)
+
+    return Latents(
+        module, lambda p, x: posterior(p, x).mean, decode, reach_of(module), encode_spread
+    )
 
 
 LATENTS = {"taesd": _taesd, "sim_vae": _sim_vae}
 
 
 def build_latent_pmrf(config: ConfigDict) -> Method:
-    """The velocity is trained; the autoencoder and the estimator are frozen."""
-    estimator, estimate = build_estimator(config)
-    autoencoder, encode, decode, reach = choose(
-        LATENTS, "autoencoder.kind", config.autoencoder.kind
-    )(config)
+    """The velocity is trained, and an estimator in latents; all else is frozen."""
+    latents = choose(LATENTS, "autoencoder.kind", config.autoencoder.kind)(config)
     objective = make(RectifiedFlow, "objective", config.objective)
-    channels = autoencoder.latent_channels
-    velocity = make(
+    velocity = build_velocity(config)
+    sampler = build_sampler(config, objective)
+    kind = config.estimator.get("kind", "swinir")
+    found = choose(ESTIMATORS, "estimator.kind", kind)(
+        config, latents, objective, velocity, sampler
+    )
+    seen = latents.autoencoder.latent_channels * (2 if objective.conditional else 1)
+
+    def init(key, start):
+        first, second, third = jax.random.split(key, 3)
+        params, frozen = {}, start("autoencoder", lambda: latents.autoencoder.init(third))
+        if objective.given == "mean":
+            estimator = start("estimator", lambda: found.draw(first))
+            (params if found.trained else frozen).update(estimator)
+        flow = start("velocity", lambda: init_velocity(second, velocity, seen))
+        return params | {"velocity": flow["velocity"]}, frozen | {CONSTANTS: flow[CONSTANTS]}
+
+    return Method(
+        init=init,
+        objective=found.objective,
+        parts=found.parts,
+        target=latent_target_part(latents.encode, latents.reach),
+        reconstruction=(
+            encode_part(latents.encode, encoder_of, reach=latents.reach),
+            decode_part(latents.decode, decoder_of, latents.reach),
+        ),
+    )
+
+
+def build_velocity(config: ConfigDict) -> HDiT:
+    """The velocity of the configured size, without weights."""
+    return make(
         HDiT,
         "velocity",
         sizes(config.velocity),
         patch=1,
-        out_channels=channels,
+        out_channels=config.autoencoder.latent_channels,
         style=LATENT,
-        dtype=estimator.dtype,
+        dtype=choose(DTYPES, "dtype", config.dtype),
     )
-    sampler = build_sampler(config, objective)
-    multiple = math.lcm(FACTOR, PIXELS * velocity.factor)
-    check_size(config, multiple, PIXELS * velocity.least)
-    networks = Networks(
+
+
+def _in_pixels(
+    config: ConfigDict,
+    latents: Latents,
+    objective: RectifiedFlow,
+    velocity: HDiT,
+    sampler: Sampler,
+) -> Estimation:
+    """Option 2 of section 3.2, the method's own: a frozen estimator of images."""
+    module, estimate = build_estimator(config)
+    check_size(config, math.lcm(FACTOR, PIXELS * velocity.factor), PIXELS * velocity.least)
+    encode, decode = latents.encode, latents.decode
+    if objective.sample_latents:
+        if latents.encode_spread is None:
+            raise UserError(
+                "--config.objective.sample_latents: this autoencoder has no posterior to sample; "
+                "use --config.autoencoder.kind=sim_vae"
+            )
+        channels = latents.autoencoder.latent_channels
+        encode = latents.encode_spread
+        decode = lambda params, z: latents.decode(params, z[..., :channels])  # noqa: E731
+    networks = _networks(velocity, encode, estimate)
+    windows = window_of(config.data.size), window_of(config.data.size // PIXELS)
+    return Estimation(
+        rectified_flow_objective(networks, objective, config.batch_size),
+        latent_pmrf_parts(networks, encode, decode, objective, sampler, *windows, latents.reach),
+        lambda key: init_estimator(key, module),
+        trained=False,
+    )
+
+
+def _in_latents(
+    config: ConfigDict,
+    latents: Latents,
+    objective: RectifiedFlow,
+    velocity: HDiT,
+    sampler: Sampler,
+) -> Estimation:
+    """Option 1 of section 3.2, as ELIR: an estimator of latents that is trained beside."""
+    if objective.sample_latents or (objective.source, objective.condition) != ("mean", "none"):
+        raise UserError(
+            "--config.estimator.kind=rrdb: estimates the mean of latents, which are not sampled; "
+            "it needs objective.source=mean, condition=none, sample_latents=False"
+        )
+    module = make(RRDBNet, "estimator", sizes(config.estimator), dtype=velocity.dtype)
+    estimate = apply_fn(module, velocity.dtype)
+    check_size(config, PIXELS * velocity.factor, PIXELS * velocity.least)
+    networks = _networks(velocity, latents.encode)
+    channels = latents.autoencoder.latent_channels
+    return Estimation(
+        latent_mean_objective(networks, estimate, objective, config.batch_size),
+        latent_mean_parts(
+            networks,
+            estimate,
+            latents.encode,
+            latents.decode,
+            objective,
+            sampler,
+            window_of(config.data.size // PIXELS),
+            latents.reach,
+            Whole(velocity.factor, OVERLAP, LATENTS_AT_ONCE),
+        ),
+        lambda key: init_rrdb(key, channels, module),
+        trained=True,
+    )
+
+
+ESTIMATORS = {"swinir": _in_pixels, "rrdb": _in_latents}
+
+
+def _networks(velocity: HDiT, encode, estimate=lambda params, x, keys: x) -> Networks:
+    """The networks; the default estimate is never asked for."""
+    return Networks(
         estimate,
         variables_fn(velocity, velocity.dtype),
         lambda frozen, x: encode(frozen["encoder"], x),
-    )
-    seen = channels * (2 if objective.conditional else 1)
-
-    def init(key, start):
-        first, second, third = jax.random.split(key, 3)
-        frozen = start("autoencoder", lambda: autoencoder.init(third))
-        if objective.given == "mean":
-            frozen |= start("estimator", lambda: init_estimator(first, estimator))
-        flow = start("velocity", lambda: init_velocity(second, velocity, seen))
-        return {"velocity": flow["velocity"]}, frozen | {CONSTANTS: flow[CONSTANTS]}
-
-    windows = window_of(config.data.size), window_of(config.data.size // PIXELS)
-    return Method(
-        init=init,
-        objective=rectified_flow_objective(networks, objective, config.batch_size),
-        parts=latent_pmrf_parts(networks, encode, decode, objective, sampler, *windows, reach),
-        target=latent_target_part(encode, reach),
     )

@@ -35,5 +35,6 @@ def with_precision(config: ConfigDict, method: Method) -> Method:
     return method._replace(
         objective=at(method.objective),
         parts=tuple(map(part_at, method.parts)),
+        reconstruction=tuple(map(part_at, method.reconstruction)),
         target=None if method.target is None else part_at(method.target),
     )

@@ -18,7 +18,7 @@ from elir_jax.running.records.writers import FOLDER
 from elir_jax.running.starting import ADDED, flatten
 from elir_jax.types import Params
 from elir_jax.weights.models import is_model, read_model
-from elir_jax.weights.opening import is_pmrf, open_weights
+from elir_jax.weights.opening import is_of_transformers, open_weights
 from elir_jax.weights.own import FILE as WEIGHTS
 from elir_jax.weights.own import has_weights, read_weights
 
@@ -79,7 +79,7 @@ def find_weights(path: Path, config: ConfigDict | None = None) -> Found:
         config = config or _config_of(model.config)
     elif not path.exists():
         raise UserError(f"{path}: no such file or folder of weights")
-    elif path.is_file() or is_pmrf(path):
+    elif path.is_file() or is_of_transformers(path):
         title, given, changes = open_weights(path)
         place = path
     else:
@@ -119,7 +119,8 @@ def _config_of(saved: dict) -> ConfigDict:
     """A saved configuration: with tuples, which JSON lacks, and with the fields added since.
 
     ``ADDED`` is in the order in which fields came: a configuration that has one of them is not
-    older than those before it, and lacks these because its method has no use for them.
+    older than those before it, and lacks these because its method has no use for them. A new field
+    of an objective has its default there, and other objectives have no such field.
     """
 
     def restored(value):
@@ -132,7 +133,7 @@ def _config_of(saved: dict) -> ConfigDict:
     for field, value in list(ADDED.items())[since:]:
         *sections, name = field.split(".")
         section = functools.reduce(lambda node, part: node.get(part, {}), sections, config)
-        if isinstance(section, ConfigDict):
+        if isinstance(section, ConfigDict) and sections != ["objective"]:
             section[name] = value
     return config
 

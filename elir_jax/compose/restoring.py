@@ -20,21 +20,28 @@ def restoring(method: Method, seed: int):
     """A function ``weights -> Restoring``; all weights share the compiled programs."""
     pictures = whole_pictures(method.parts)
     target = None if method.target is None else whole_pictures([method.target])
+    reconstruction = whole_pictures(method.reconstruction) if method.reconstruction else None
 
     def by_weights(weights: Weights) -> Restoring:
         def restore(images, batch):
             return pictures.restore(weights, images, seed, batch, every=True)
 
-        def target_of(x_hq):
-            (found,) = target.restore(weights, [x_hq], seed, 1)
-            return found.restored
+        def one(through: WholePictures | None):
+            """The last output of these parts for one picture; None if there are none."""
+
+            def output(x_hq):
+                (found,) = through.restore(weights, [x_hq], seed, 1)
+                return found.restored
+
+            return None if through is None else output
 
         return Restoring(
             restore,
-            None if target is None else target_of,
+            one(target),
             pictures.stage_names,
             pictures.padded_side,
             method.shows_input,
+            one(reconstruction),
         )
 
     return by_weights

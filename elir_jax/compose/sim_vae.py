@@ -21,8 +21,7 @@ from elir_jax.weights.vgg import init_vgg
 def build_sim_vae(config: ConfigDict) -> SimVae:
     """The autoencoder of the configured size, without weights."""
     dtype = choose(DTYPES, "dtype", config.dtype)
-    fields = {name: value for name, value in sizes(config.autoencoder).items() if name != "kind"}
-    return make(SimVae, "autoencoder", fields, dtype=dtype)
+    return make(SimVae, "autoencoder", sizes(config.autoencoder), dtype=dtype)
 
 
 def reach_of(vae: SimVae) -> Local | Whole:

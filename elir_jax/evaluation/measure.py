@@ -13,13 +13,17 @@ import jax
 import numpy as np
 
 from elir_jax.errors import UserError
+from elir_jax.evaluation.names import RESTORED
 from elir_jax.inference.whole_pictures import Restoration
 from elir_jax.metrics.perceptual import Perceptual
-from elir_jax.metrics.psnr import psnr
-from elir_jax.metrics.ssim import ssim
+from elir_jax.metrics.psnr import psnr, squared_error
+from elir_jax.metrics.ssim import ms_ssim, ssim
 from elir_jax.pictures.images import AnyPixels, FloatPixels
 
-METRICS = {"psnr": psnr, "ssim": ssim}
+METRICS = {"psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
+# Root mean squared error to the posterior mean in pixels, of 255 (PMRF, section 5): an original is
+# not needed. The table holds its square, so that the mean is over all pixels of all pictures.
+MEAN, IND_RMSE = "posterior_mean", "ind_rmse"
 LARGEST = 768  # pixels: a sample in the report is cropped to its middle, to this side at most
 
 
@@ -65,16 +69,21 @@ class Restoring(NamedTuple):
     shown: tuple[str, ...]  # the stages of a restoration
     padded_side: Callable[[int], int]  # in pixels; pictures of equal padded sides form groups
     shows_input: bool = True  # whether the degraded picture is a stage of its own
+    # original -> what the autoencoder makes of it, if that is a stage
+    reconstruct: Callable[[AnyPixels], AnyPixels] | None = None
 
     @property
     def stage_names(self) -> tuple[str, ...]:
-        """Every stage, in order; the last one is the restoration."""
-        return (*(("input",) if self.shows_input else ()), *self.shown, "restored")
+        """Every stage, in order."""
+        first = ("input",) if self.shows_input else ()
+        return (*first, *self.shown, RESTORED, *(("reconstruction",) if self.reconstruct else ()))
 
-    def by_stage(self, x_lq: AnyPixels, found: Restoration) -> dict[str, AnyPixels]:
+    def by_stage(self, pair: Pair, found: Restoration) -> dict[str, AnyPixels]:
         """The picture at every stage, by name."""
-        first = (x_lq,) if self.shows_input else ()
-        return dict(zip(self.stage_names, (*first, *found.stages, found.restored), strict=True))
+        pictures = [*((pair.x_lq,) if self.shows_input else ()), *found.stages, found.restored]
+        if self.reconstruct is not None:
+            pictures.append(self.reconstruct(pair.x_hq))
+        return dict(zip(self.stage_names, pictures, strict=True))
 
 
 def share_of(total: int, index: int, count: int) -> range:
@@ -104,7 +113,7 @@ def measure_groups(
     for pairs, batch in groups:
         results = restoring.restore([pair.x_lq for pair in pairs], batch)
         for pair, found in zip(pairs, results, strict=True):
-            stages = restoring.by_stage(pair.x_lq, found)
+            stages = restoring.by_stage(pair, found)
             table[row] = [1, *_figures(stages, pair.x_hq, named, perceptual)]
             row += 1
             samples.append(Sample(pair.name, stages, pair.x_hq, pair.number, found.states))
@@ -117,6 +126,11 @@ def _by_image(x, x_hq):
     return {name: metric(x[None], x_hq[None])[0] for name, metric in METRICS.items()}
 
 
+@jax.jit
+def _to_mean(x, mean):
+    return 255.0**2 * squared_error(x[None], mean.clip(0, 1)[None])[0]
+
+
 def _figures(stages: dict[str, AnyPixels], x_hq: AnyPixels, named, perceptual) -> list:
     seen = measure_perceptually(
         perceptual, {stage: x[None] for stage, x in stages.items()}, x_hq[None]
@@ -125,6 +139,9 @@ def _figures(stages: dict[str, AnyPixels], x_hq: AnyPixels, named, perceptual) -
         stage: _by_image(x, x_hq) | {name: value[0] for name, value in seen[stage].items()}
         for stage, x in stages.items()
     }
+    if MEAN in stages:
+        for stage, x in stages.items():
+            found[stage][IND_RMSE] = _to_mean(x, stages[MEAN])
     return [found[stage][metric] for stage, metric in named]
 
 
@@ -184,10 +201,12 @@ def summarize(
     for (stage, metric), values in zip(named, rows.T, strict=True):
         values = values[~np.isnan(values)]
         if len(values):
-            result[stage][metric] = float(values.mean(dtype=np.float64))
+            mean = float(values.mean(dtype=np.float64))
+            result[stage][metric] = mean**0.5 if metric == IND_RMSE else mean
     return Evaluation(result, samples, trajectories(samples))
 
 
 def columns(stage_names: Sequence[str], perceptual: Perceptual) -> list[tuple[str, str]]:
     """(stage, metric) of every figure that each image has."""
-    return [(stage, metric) for stage in stage_names for metric in (*METRICS, *perceptual.names)]
+    own = (*METRICS, *((IND_RMSE,) if MEAN in stage_names else ()))
+    return [(stage, metric) for stage in stage_names for metric in (*own, *perceptual.names)]

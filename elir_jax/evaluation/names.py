@@ -1,9 +1,10 @@
 """The titles of stages and metrics in a report, and in which direction a metric is better."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
+RESTORED = "restored"  # the stage that is the restoration
 NOISY = "_noisy"  # ends the name of a stage to which the flow's noise has been added
 
 Value = TypeVar("Value")
@@ -31,14 +32,17 @@ class Metric(NamedTuple):
 KNOWN = {
     "psnr": Metric("PSNR", 1, ".2f", "dB"),
     "ssim": Metric("SSIM", 1, ".4f"),
+    "ms_ssim": Metric("MS-SSIM", 1, ".4f"),
+    "ind_rmse": Metric("IndRMSE", -1, ".2f", "of 255"),
     "lpips": Metric("LPIPS", -1, ".4f"),
+    "dists": Metric("DISTS", -1, ".4f"),
     "fid": Metric("FID", -1, ".2f"),
     "niqe": Metric("NIQE", -1, ".2f"),
     "musiq": Metric("MUSIQ", 1, ".2f"),
     "clipiqa": Metric("CLIP-IQA", 1, ".4f"),
 }
 # Metrics of how natural a picture looks. The paper plots the first one.
-PERCEPTUAL = ("fid", "lpips", "musiq", "niqe", "clipiqa")
+PERCEPTUAL = ("fid", "lpips", "dists", "musiq", "niqe", "clipiqa")
 
 
 def metric_named(name: str) -> Metric:
@@ -56,6 +60,12 @@ def stage_title(stage: str) -> str:
     words = stage.removesuffix(NOISY).split("_")
     title = " ".join("MMSE" if word == "mmse" else word for word in words)
     return f"{title} + noise" if stage.endswith(NOISY) else title
+
+
+def place_of_restoration(stages: Sequence[str]) -> int:
+    """Where among stages, or their titles, the restoration is; the last if none is called so."""
+    places = [place for place, stage in enumerate(stages) if stage.endswith(RESTORED)]
+    return places[-1] if places else len(stages) - 1
 
 
 def join_equal_stages(stages: Mapping[str, Value]) -> list[tuple[str, Value]]:

@@ -17,7 +17,12 @@ import numpy as np
 from PIL import Image
 
 from elir_jax.evaluation.measure import Course, Evaluation, Sample
-from elir_jax.evaluation.names import join_equal_stages, metric_named, metric_names
+from elir_jax.evaluation.names import (
+    join_equal_stages,
+    metric_named,
+    metric_names,
+    place_of_restoration,
+)
 from elir_jax.evaluation.plots import Plot, plot_course, plot_figures, plot_trajectories
 from elir_jax.files import whole_file
 from elir_jax.pictures.images import to_uint8
@@ -120,7 +125,8 @@ def _sample(number: int, sample: Sample) -> str:
     height, width = sample.original.shape[:2]
     stages = join_equal_stages({stage: _data_uri(image) for stage, image in sample.stages.items()})
     stages.append(("original", _data_uri(sample.original)))
-    left, right = 0, max(1, len(stages) - 2)  # input | restored, or restored | original
+    place = place_of_restoration([title for title, _ in stages[:-1]])
+    left, right = 0, max(1, place)  # input | restored, or restored | original
     scale = max(1, COMFORTABLE // max(height, width))
     thumbs = [
         f'<button type="button" aria-pressed="false"><img src="{uri}" alt="" width="{width}" '

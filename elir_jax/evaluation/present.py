@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from elir_jax.evaluation.measure import Course, Evaluation, Sample
-from elir_jax.evaluation.names import metric_named, metric_names, stage_title
+from elir_jax.evaluation.names import metric_named, metric_names, place_of_restoration, stage_title
 from elir_jax.evaluation.page import write_page
 from elir_jax.files import whole_file
 from elir_jax.pictures.images import AnyPixels, to_uint8, write_png
@@ -32,12 +32,12 @@ def format_table(evaluation: Evaluation) -> str:
 
 
 def draw_grid(samples: list[Sample]) -> np.ndarray:
-    """The first two stages, the last one and the original; one row for each sample.
+    """The first two stages, the restoration and the original; one row for each sample.
 
     For ELIR: input | latent MMSE | restored | original.
     """
     stages = list(samples[0].stages)
-    columns = list(dict.fromkeys([*stages[:2], stages[-1]]))
+    columns = list(dict.fromkeys([*stages[:2], stages[place_of_restoration(stages)]]))
     rows = [[*(sample.stages[c] for c in columns), sample.original] for sample in samples]
     return draw_panels([*columns, "original"], rows)
 

@@ -1,6 +1,7 @@
 """The times at which a flow is trained, one a sample, each from the sample's own key."""
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from elir_jax.types import SampleKeys, Time
@@ -23,6 +24,11 @@ def draw_times(kind: str, keys: SampleKeys, slot: Int[Array, " b"], batch_size: 
     if kind != "stratified":
         raise ValueError(f"time must be one of {TIMES}, got {kind!r}")
     return stratified(u, slot, batch_size)
+
+
+def on_grid(t: Time, grid: int) -> Time:
+    """The times of [0, 1) rounded down to ``{0, 1, ..., grid - 1} / grid``."""
+    return jnp.minimum(jnp.floor(t * grid), grid - 1) / grid
 
 
 def stratified(u: Time, slot: Int[Array, " b"], batch_size: int) -> Time:

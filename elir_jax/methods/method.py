@@ -42,6 +42,7 @@ class Method(NamedTuple):
     for_inference: Fold = as_trained  # (trained, frozen) -> those that the parts compute with
     target: Part | None = None  # original -> the flow's target; None if there is no flow
     extra: Extra = no_extra  # arrays of the training data besides the pair
+    reconstruction: tuple[Part, ...] = ()  # original -> what the autoencoder makes of it, a stage
     shows_input: bool = True  # whether the degraded picture differs from the original
     export: Callable[[Params, Path], list[Path]] = lambda params, workdir: []  # averaged, frozen
 

@@ -1,4 +1,4 @@
-"""LPIPS, NIQE, MUSIQ, CLIP-IQA and FID, through IQA-PyTorch (``pyiqa``) if it is installed.
+"""LPIPS, DISTS, NIQE, MUSIQ, CLIP-IQA and FID, through IQA-PyTorch (``pyiqa``) if it is installed.
 
 The settings are those of the paper's release: LPIPS on VGG's features, and the defaults of pyiqa
 for the others (MUSIQ of KonIQ-10k, CLIP-IQA on ResNet-50, NIQE on luma, FID with clean-fid's
@@ -18,7 +18,7 @@ from PIL import Image as PILImage
 from elir_jax.errors import UserError
 from elir_jax.metrics.frechet import Statistics, describe, frechet_distance, read_statistics
 
-NAMES = ("lpips", "niqe", "musiq", "clipiqa", "fid")
+NAMES = ("lpips", "dists", "niqe", "musiq", "clipiqa", "fid")
 OPTIONS = {"lpips": {"net": "vgg"}}
 INSTALL = "pip install -r requirements-metrics.txt"
 
@@ -31,6 +31,7 @@ CLIP = (
 )
 WEIGHTS = {
     "lpips": (("checkpoints", VGG), ("pyiqa", f"{STORE}/LPIPS_v0.1_vgg-a78928a0.pth")),
+    "dists": (("checkpoints", VGG), ("pyiqa", f"{STORE}/DISTS_weights-f5e65c96.pth")),
     "niqe": (("pyiqa", f"{STORE}/niqe_modelparameters.mat"),),
     "musiq": (("pyiqa", f"{STORE}/musiq_koniq_ckpt-e95806b9.pth"),),
     "clipiqa": (("clip", CLIP),),

@@ -1,7 +1,8 @@
-"""Structural similarity (Wang et al., 2004), as IQA-PyTorch defines it.
+"""Structural similarity (Wang et al., 2004) and its form over scales, as IQA-PyTorch has them.
 
 On luma (the Y of YIQ) rounded to whole numbers in [0, 255], with an 11x11 Gaussian window of
-standard deviation 1.5 and no padding; a negative contrast-structure term counts as zero.
+standard deviation 1.5 and no padding; a negative contrast-structure term counts as zero. MS-SSIM
+(Wang et al., 2003) multiplies these terms of five scales.
 """
 
 import jax
@@ -16,6 +17,7 @@ SIGMA = 1.5
 LUMA = (0.299, 0.587, 0.114)
 C1 = (0.01 * 255) ** 2
 C2 = (0.03 * 255) ** 2
+EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, the finest first
 
 
 def _luma(x: Image) -> Float[Array, "b h w 1"]:
@@ -51,7 +53,39 @@ def ssim(x: Image, reference: Image) -> Float[Array, " b"]:
     """Mean similarity of each image, at most 1. Raises ValueError below 11x11 pixels."""
     if min(x.shape[1:3]) < WINDOW:
         raise ValueError(f"SSIM needs at least {WINDOW}x{WINDOW} pixels, got {x.shape[1:3]}")
+    structure, luminance = _terms(_luma(x), _luma(reference))
+    return jnp.mean(luminance * structure, axis=(1, 2, 3))
+
+
+def ms_ssim(x: Image, reference: Image) -> Float[Array, " b"]:
+    """The product of the structure terms of five scales, and of the last one's luminance term.
+
+    NaN for pictures below 161 pixels a side: their coarsest scale is smaller than the window.
+    """
+    if min(x.shape[1:3]) <= (WINDOW - 1) * 2 ** (len(EXPONENTS) - 1):
+        return jnp.full(x.shape[0], jnp.nan)
     a, b = _luma(x), _luma(reference)
+    product = jnp.ones(x.shape[0])
+    for exponent in EXPONENTS[:-1]:
+        structure, _ = _terms(a, b)
+        product *= jnp.mean(structure, axis=(1, 2, 3)) ** exponent
+        a, b = _halved(a), _halved(b)
+    structure, luminance = _terms(a, b)
+    return product * jnp.mean(luminance * structure, axis=(1, 2, 3)) ** EXPONENTS[-1]
+
+
+def _halved(y: Float[Array, "b h w 1"]) -> Float[Array, "b h2 w2 1"]:
+    """Means of 2x2 pixels. An odd side gets a zero at both of its ends, as in IQA-PyTorch."""
+    odd = [(side % 2, side % 2) for side in y.shape[1:3]]
+    window = (1, 2, 2, 1)
+    padding = ((0, 0), *odd, (0, 0))
+    return jax.lax.reduce_window(y, 0.0, jax.lax.add, window, window, padding) / 4.0
+
+
+def _terms(
+    a: Float[Array, "b h w 1"], b: Float[Array, "b h w 1"]
+) -> tuple[Float[Array, "b h2 w2 1"], Float[Array, "b h2 w2 1"]]:
+    """(contrast and structure, luminance) around each place."""
     # A shift of the grey values does not change variances, and near zero float32 is more exact.
     shift_a, shift_b = _whole_mean(a), _whole_mean(b)
     a, b = a - shift_a, b - shift_b
@@ -62,4 +96,4 @@ def ssim(x: Image, reference: Image) -> Float[Array, " b"]:
     mean_a, mean_b = mean_a + shift_a, mean_b + shift_b
     structure = jnp.maximum((2 * covariance + C2) / (var_a + var_b + C2), 0.0)
     luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
-    return jnp.mean(luminance * structure, axis=(1, 2, 3))
+    return structure, luminance

@@ -13,7 +13,7 @@ import numpy as np
 from elir_jax.flow.sampler import Sampler
 from elir_jax.flow.times import stratified
 from elir_jax.methods.pmrf.networks import Networks
-from elir_jax.methods.pmrf.objective import RectifiedFlow, rectified_flow_loss
+from elir_jax.methods.pmrf.objective import Draw, RectifiedFlow, rectified_flow_loss
 from elir_jax.methods.pmrf.parts import pmrf_parts
 from elir_jax.methods.posterior_mean.parts import window_of
 from elir_jax.networks.applying import apply_fn, variables_fn
@@ -149,7 +149,8 @@ def train(method: Method, x, y, u, eps, sigma_s: float = 0.1) -> Trained:
 
     def loss_of(params, frozen, x, y, u, eps):
         t = stratified(u, jnp.arange(len(u)), len(u))
-        return rectified_flow_loss(method.networks, objective, params, frozen, x, y, t, eps)
+        noise = Draw(t, eps)
+        return rectified_flow_loss(method.networks, objective, params, frozen, x, y, noise)[0]
 
     @jax.jit
     def step(params, average, state, number, frozen, *rows):

@@ -27,7 +27,9 @@ FREE = {"num_steps", "max_skipped_steps", "accumulate", "rematerialize", "log_ev
 # Values of fields that are newer than a checkpoint's configuration, in the order that they came in.
 ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimizer.clip_norm": 0.0,
          "autoencoder.linear": False, "ema.ramp": "exponential", "estimator.weights": "",
-         "velocity.weights": "", "data.degrade_on": "host", "precision": "highest"}  # fmt: skip
+         "velocity.weights": "", "data.degrade_on": "host", "precision": "highest",
+         "optimizer.warmup_from": 0.0, "optimizer.final_share": 0.0, "optimizer.decay_steps": 0,
+         "objective.grid": 0, "objective.sample_latents": False}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
 NONE = -1  # the process sees no checkpoint
 
@@ -147,7 +149,7 @@ def is_free(field: str, config: dict[str, Any]) -> bool:
     if field.startswith("degradation.") and field != "degradation.name":
         return field.split(".")[1] != config.get("degradation.name")  # of a task not trained here
     if field == "num_steps" and config.get("optimizer.schedule") == "cosine":
-        return False  # the learning rate of every step depends on it
+        return bool(config.get("optimizer.decay_steps"))  # else every step's rate depends on it
     return field in FREE or field.startswith(FREE_SECTIONS)
 
 

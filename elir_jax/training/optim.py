@@ -20,8 +20,9 @@ OTHERS = "_others"  # label of the parameters that no group names
 class AdamW:
     """AdamW with decoupled weight decay on every parameter, as in PyTorch.
 
-    The learning rate rises linearly from 0 over ``warmup_steps``, then stays (``constant``) or
-    falls to 0 at the run's last step along half a cosine (``cosine``). Gradients are scaled to a
+    The learning rate rises linearly from ``warmup_from`` times itself over ``warmup_steps``, then
+    stays (``constant``) or falls along half a cosine (``cosine``), to ``final_share`` of itself at
+    update ``decay_steps``, or at the run's last one if that is 0. Gradients are scaled to a
     global norm of at most ``clip_norm``; 0 leaves them as they are.
 
     ``groups`` are exceptions by top-level name of the parameters: ``{"velocity": {"learning_rate":
@@ -36,6 +37,9 @@ class AdamW:
     weight_decay: float = 0.02
     schedule: str = "constant"
     warmup_steps: int = 0
+    warmup_from: float = 0.0
+    final_share: float = 0.0
+    decay_steps: int = 0
     clip_norm: float = 0.0
     groups: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
@@ -44,19 +48,27 @@ class AdamW:
             raise ValueError(f"schedule={self.schedule}: unknown; one of {', '.join(SCHEDULES)}")
         if self.warmup_steps < 0 or self.clip_norm < 0:
             raise ValueError("warmup_steps and clip_norm must not be negative")
+        for field in ("warmup_from", "final_share"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ValueError(f"{field} must lie in [0, 1], got {getattr(self, field)}")
+        if self.decay_steps < 0:
+            raise ValueError(f"decay_steps must not be negative, got {self.decay_steps}")
         for name in self.groups:
             self._group(name)  # raises an error if a field is wrong
 
     def rate(self, num_steps: int) -> optax.ScalarOrSchedule:
         """The learning rate, a function of the update's number from 0 unless it is constant."""
+        first = self.warmup_from * self.learning_rate
         if self.schedule == "cosine":
-            if self.warmup_steps >= num_steps:
-                raise ValueError(f"warmup_steps={self.warmup_steps}: must be below num_steps")
+            steps, name = (self.decay_steps, "decay") if self.decay_steps else (num_steps, "num")
+            if self.warmup_steps >= steps:
+                raise ValueError(f"warmup_steps={self.warmup_steps}: must be below {name}_steps")
+            last = self.final_share * self.learning_rate
             return optax.warmup_cosine_decay_schedule(
-                0.0, self.learning_rate, self.warmup_steps, num_steps
+                first, self.learning_rate, self.warmup_steps, steps, last
             )
         if self.warmup_steps:
-            return optax.linear_schedule(0.0, self.learning_rate, self.warmup_steps)
+            return optax.linear_schedule(first, self.learning_rate, self.warmup_steps)
         return self.learning_rate
 
     def build(self, num_steps: int) -> optax.GradientTransformation:

@@ -6,19 +6,21 @@ from typing import NamedTuple
 from elir_jax.networks.hdit import HDiT
 from elir_jax.networks.swinir import SwinIR
 from elir_jax.types import Params
-from elir_jax.weights.files import read_names
-from elir_jax.weights.layouts import open_source
+from elir_jax.weights.files import read_names, read_tensors
+from elir_jax.weights.hdit import read_hdit
+from elir_jax.weights.layouts import Source, open_source
 from elir_jax.weights.pmrf import HUB_FILE, Trained, read_estimator, read_pmrf
 from elir_jax.weights.release import from_release
+from elir_jax.weights.sim_vae import is_sim_vae, open_sim_vae, sim_vae_options
 from elir_jax.weights.sizes import read_sizes
 
-_FLOW, _ESTIMATOR = "patch_in.proj.weight", "conv_first.1.weight"  # a tensor that each has
+# A tensor that each has.
+_FLOW, _LATENT, _ESTIMATOR = "patch_in.proj.weight", "proj_in.proj.weight", "conv_first.1.weight"
+_WIDTHS = ("widths", "depths", "kernels", "head_dim", "mapping_width", "mapping_depth")
 _SIZES = {
     "estimator": (SwinIR, ("width", "depths", "heads", "features")),
-    "velocity": (
-        HDiT,
-        ("widths", "depths", "kernels", "head_dim", "patch", "mapping_width", "mapping_depth"),
-    ),
+    "velocity": (HDiT, (*_WIDTHS, "patch")),
+    "latent velocity": (HDiT, _WIDTHS),
 }
 
 
@@ -31,14 +33,21 @@ class Opened(NamedTuple):
 
 
 def open_weights(path: Path) -> Opened:
-    """Read a file of the ELIR release, of TAESD, of PMRF or of a posterior mean of PMRF's.
+    """Read a file of the ELIR release, of TAESD, of PMRF, of its posterior mean or of Latent-PMRF.
 
     Folders are TAESD's pair or PMRF's of the hub. Raises UserError, naming it, for what is none of
     these and for a tensor that is missing, not known or of another shape.
     """
+    if is_sim_vae(path):
+        vae, params = open_sim_vae(path)
+        return Opened("Sim-VAE", params, sim_vae_options(vae))
     kind = _kind(path)
     if kind == "flow":
         return _open_flow(path)
+    if kind == "latent flow":
+        module, variables = read_hdit(Source(path, "a velocity", read_tensors(path), str))
+        params = {"velocity": variables["params"], "constants": variables["constants"]}
+        return Opened("a velocity of Latent-PMRF", params, _options("latent velocity", module))
     if kind == "estimator":
         module, variables = read_estimator(path)
         params = {"estimator": variables["params"]}
@@ -50,16 +59,21 @@ def open_weights(path: Path) -> Opened:
 
 def is_pmrf(path: Path) -> bool:
     """Whether the file or folder is PMRF's, or a posterior mean that PMRF starts from."""
-    return bool(_kind(path))
+    return _kind(path) in ("flow", "estimator")
+
+
+def is_of_transformers(path: Path) -> bool:
+    """Whether the file or folder is PMRF's, Latent-PMRF's or Sim-VAE's; others are ELIR's kin."""
+    return is_sim_vae(path) or bool(_kind(path))
 
 
 def _kind(path: Path) -> str:
-    """``flow``, ``estimator`` or nothing, by the names of the tensors."""
+    """``flow``, ``latent flow``, ``estimator`` or nothing, by the names of the tensors."""
     file = path / HUB_FILE if path.is_dir() else path
     if path.is_dir() and not file.is_file():
         return ""
     names = read_names(file)
-    kinds = (("flow", _FLOW), ("estimator", _ESTIMATOR))
+    kinds = (("flow", _FLOW), ("latent flow", _LATENT), ("estimator", _ESTIMATOR))
     return next((kind for kind, mark in kinds if any(n.endswith(mark) for n in names)), "")
 
 
@@ -77,6 +91,7 @@ def _open_flow(path: Path) -> Opened:
 def _options(section: str, module: HDiT | SwinIR) -> dict[str, object]:
     kind, names = _SIZES[section]
     assert isinstance(module, kind)
+    section = section.removeprefix("latent ")
     return {f"{section}.{name}": getattr(module, name) for name in names}
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from elir_jax.errors import UserError
 from elir_jax.types import Params
 from elir_jax.weights.layouts import PARTS, open_source
-from elir_jax.weights.opening import is_pmrf, open_weights
+from elir_jax.weights.opening import is_of_transformers, open_weights
 from elir_jax.weights.own import check_weights
 from elir_jax.weights.release import from_release
-from elir_jax.weights.sim_vae import is_sim_vae, open_sim_vae
 from elir_jax.weights.vgg import read_vgg
 
 
@@ -20,12 +19,8 @@ def read_section(path: Path, like: Params) -> Params:
     """
     if like.keys() == {"perceptual"}:
         return read_vgg(path)
-    given = None
-    if is_sim_vae(path):
-        _, given = open_sim_vae(path)
-    elif is_pmrf(path):
+    if is_of_transformers(path):
         given = open_weights(path).params
-    if given is not None:
         found = {name: given[name] for name in like if name in given}
         check_weights(path, found, like)
         return found

@@ -41,6 +41,17 @@ def is_sim_vae(path: Path) -> bool:
     return file.is_file() and _MARK in read_names(file)
 
 
+def is_of_sim_vae(params: Params) -> bool:
+    """Whether parameters have an encoder and a decoder of Sim-VAE, and nothing else."""
+    return params.keys() == {"encoder", "decoder"} and "conv_in" in params["encoder"]
+
+
+def sim_vae_options(vae: SimVae) -> dict[str, object]:
+    """The fields of a configuration that ask for these networks."""
+    fields = ("channels", "layers", "mid_layers", "latent_channels", "upsample")
+    return {f"autoencoder.{name}": getattr(vae, name) for name in fields}
+
+
 def open_sim_vae(path: Path) -> tuple[SimVae, Params]:
     """:func:`read_sim_vae` of a file or a folder of the hub."""
     return read_sim_vae(Source(path, "Sim-VAE", read_tensors(_file(path)), str))

@@ -10,13 +10,14 @@ from elir_jax.errors import UserError
 from elir_jax.evaluation.measure import (
     Pair,
     Restoring,
+    Sample,
     columns,
     measure_groups,
     share_of,
     summarize,
     trajectories,
 )
-from elir_jax.evaluation.present import format_table, write_evaluation
+from elir_jax.evaluation.present import draw_grid, format_table, write_evaluation
 from elir_jax.inference.whole_pictures import Restoration
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
 
@@ -61,6 +62,35 @@ def table(batch_size, numbers=range(COUNT), most=COUNT, perceptual=NOTHING):
 def run(batch_size):
     rows, samples = table(batch_size)
     return summarize(rows[None], columns(NAMES, NOTHING), samples)
+
+
+def test_ind_rmse_is_the_root_of_the_mean_over_all_pixels_to_the_posterior_mean():
+    """Written out; a mean of roots would be less. The original is not asked for."""
+    restoring = RESTORING._replace(shown=("posterior_mean", "step_1"))
+    every = [Pair(*pair) for pair in pairs()]
+    rows, samples = measure_groups(
+        [(every, COUNT)], restoring, most=COUNT, num_samples=COUNT, perceptual=NOTHING
+    )
+    result = summarize(rows[None], columns(restoring.stage_names, NOTHING), samples)
+    squares = [
+        np.mean((s.stages["restored"].clip(0, 1) - s.stages["posterior_mean"].clip(0, 1)) ** 2)
+        for s in samples
+    ]
+    found = result.figures["restored"]["ind_rmse"]
+    np.testing.assert_allclose(found, 255 * np.sqrt(np.mean(squares)), rtol=1e-5)
+    assert result.figures["posterior_mean"]["ind_rmse"] == 0
+    assert "ind_rmse" not in run(3).figures["restored"]
+
+
+def test_the_autoencoders_own_reconstruction_is_the_last_stage():
+    restoring = RESTORING._replace(reconstruct=lambda x_hq: x_hq + 0.5)
+    (pair, *_) = [Pair(*pair) for pair in pairs()]
+    stages = restoring.by_stage(pair, restore([pair.x_lq], 1)[0])
+    assert list(stages) == [*NAMES, "reconstruction"]
+    np.testing.assert_array_equal(stages["reconstruction"], pair.x_hq + 0.5)
+    without = {stage: x for stage, x in stages.items() if stage != "reconstruction"}
+    grids = (draw_grid([Sample(pair.name, shown, pair.x_hq)]) for shown in (stages, without))
+    np.testing.assert_array_equal(*grids)  # which ends with the restoration, and the original
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 16])

@@ -9,6 +9,7 @@ from elir_jax.flow.sampler import Sampler
 from elir_jax.inference.parts import run_parts, shown_stages
 from elir_jax.methods.pmrf.networks import Networks
 from elir_jax.methods.pmrf.objective import (
+    Draw,
     RectifiedFlow,
     rectified_flow_loss,
     rectified_flow_objective,
@@ -23,6 +24,7 @@ X_HQ, X_LQ, EPS = (
     for k, f in enumerate((jax.random.uniform, jax.random.uniform, jax.random.normal))
 )
 T = jnp.array([0.1, 0.3, 0.6, 0.9])
+NOISE = Draw(T, EPS)
 PARAMS, FROZEN = {"velocity": jnp.float32(0.7)}, {"estimator": jnp.float32(2.0), "constants": 1.0}
 PAPERS = [("mean", "none"), ("degraded", "none"), ("noise", "degraded"), ("noise", "mean")]
 
@@ -43,7 +45,7 @@ NETWORKS = Networks(simple, velocity)
 
 
 def loss_of(objective, params=PARAMS, networks=NETWORKS):
-    return rectified_flow_loss(networks, objective, params, FROZEN, X_HQ, X_LQ, T, EPS)
+    return rectified_flow_loss(networks, objective, params, FROZEN, X_HQ, X_LQ, NOISE)[0]
 
 
 @pytest.mark.parametrize("source, condition", PAPERS)
@@ -70,7 +72,7 @@ def test_a_flow_is_given_one_known_picture(source, condition):
 
 def test_the_velocity_alone_learns():
     def loss(params, frozen):
-        return rectified_flow_loss(NETWORKS, RectifiedFlow(), params, frozen, X_HQ, X_LQ, T, EPS)
+        return rectified_flow_loss(NETWORKS, RectifiedFlow(), params, frozen, X_HQ, X_LQ, NOISE)[0]
 
     frozen = {"estimator": FROZEN["estimator"]}
     own, others = jax.grad(lambda p, f: loss(p, f | {"constants": 1.0}), (0, 1))(PARAMS, frozen)

@@ -1,4 +1,4 @@
-"""PSNR and SSIM equal IQA-PyTorch's on ten pairs: ``pyiqa.create_metric("psnr")``, ``("ssim")``.
+"""PSNR, SSIM and MS-SSIM equal IQA-PyTorch's: ``pyiqa.create_metric("psnr")``, ``("ssim")`` ...
 
 Its settings are the defaults: PSNR over RGB (``test_y_channel=False``), SSIM on the Y of YIQ times
 255, rounded (``test_y_channel=True, color_space="yiq", downsample=False``); no border is cut off.
@@ -15,7 +15,7 @@ import pytest
 from skimage import data
 
 from elir_jax.metrics.psnr import psnr
-from elir_jax.metrics.ssim import ssim
+from elir_jax.metrics.ssim import ms_ssim, ssim
 
 TOLERANCE = 1e-4  # of PSNR in dB, and of SSIM
 EXPECTED = {  # name: (PSNR, SSIM)
@@ -29,6 +29,13 @@ EXPECTED = {  # name: (PSNR, SSIM)
     "flat, luma halfway": (11.067964, 0.961051),
     "far out of range": (7.596889, 0.074917),
     "one window, one step": (47.382717, 0.986876),
+}
+EXPECTED_MS = {  # of the pairs that have five scales; their sides are odd at some of them
+    "noise": 0.896899,
+    "blur": 0.977489,
+    "shift": 0.807388,
+    "black and white": 0.286175,
+    "far out of range": 0.536871,
 }
 
 
@@ -97,6 +104,13 @@ def test_psnr_and_ssim_are_those_of_pyiqa(name, compiled):
     for metric, expected in zip((psnr, ssim), EXPECTED[name], strict=True):
         value = (jax.jit(metric) if compiled else metric)(x, reference)
         np.testing.assert_allclose(value, [expected], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_ms_ssim_is_that_of_pyiqa(name):
+    x, reference = (jnp.asarray(image[None]) for image in PAIRS[name])
+    expected = EXPECTED_MS.get(name, jnp.nan)  # too small for the coarsest window
+    np.testing.assert_allclose(jax.jit(ms_ssim)(x, reference), [expected], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", PAIRS)

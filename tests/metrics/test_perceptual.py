@@ -107,7 +107,7 @@ def test_not_installed_is_told_from_broken(tmp_path, monkeypatch):
 
 def test_the_settings_are_the_releases(stand, photographs):
     perceptual, missing = open_perceptual(photographs)
-    assert missing == [] and perceptual.names == ("lpips", "niqe", "musiq", "clipiqa")
+    assert missing == [] and perceptual.names == ("lpips", "dists", "niqe", "musiq", "clipiqa")
     assert stand.made == [(n, {"net": "vgg"} if n == "lpips" else {}) for n in NAMES]
 
 
@@ -123,7 +123,7 @@ def test_images_are_measured_one_by_one_in_eight_bits(stand):
 def test_no_download_without_saying_so(stand, capsys):
     open_perceptual(None)
     said = capsys.readouterr().out
-    assert said.count("downloading") == 5  # LPIPS has two files, FID is not asked for
+    assert said.count("downloading") == 7  # LPIPS and DISTS have two files, FID is not asked for
     assert f"clipiqa: downloading {WEIGHTS['clipiqa'][0][1]} to {stand.hub / 'clip'}" in said
     put_weights(stand.hub)
     open_perceptual(None)
@@ -133,7 +133,7 @@ def test_no_download_without_saying_so(stand, capsys):
 def test_a_metric_without_weights_is_left_out_and_a_line_says_where_they_go(stand):
     stand.broken = {"musiq"}
     perceptual, missing = open_perceptual(None)
-    assert perceptual.names == ("lpips", "niqe", "clipiqa")
+    assert perceptual.names == ("lpips", "dists", "niqe", "clipiqa")
     line = next(line for line in missing if line.startswith("musiq"))
     assert "its weights are missing (no route to host)" in line
     assert line.endswith(f"musiq_koniq_ckpt-e95806b9.pth into {stand.hub / 'pyiqa'}")

@@ -16,9 +16,9 @@ SMALL = {
 }
 
 
-def small(config: ModuleType, **changes) -> ConfigDict:
-    """The tiny configuration, smaller still."""
-    found = config.get_config("tiny").unlock()
+def small(config: ModuleType, variant: str = "tiny", **changes) -> ConfigDict:
+    """A tiny configuration, smaller still."""
+    found = config.get_config(variant).unlock()
     found.update(SMALL | changes)
     return found.lock()
 

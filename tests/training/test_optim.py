@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import sim_vae
 from elir_jax.training.optim import AdamW, apply_gradients
 
 
@@ -12,6 +13,26 @@ def test_the_rate_rises_linearly_and_falls_along_half_a_cosine_to_zero():
     rate = AdamW(learning_rate=2.0, schedule="cosine", warmup_steps=10).rate(110)
     np.testing.assert_allclose([rate(0), rate(5), rate(10)], [0.0, 1.0, 2.0], atol=1e-6)
     np.testing.assert_allclose([rate(60), rate(110)], [1.0, 0.0], atol=1e-6)
+
+
+def test_a_cosine_ends_where_and_as_low_as_it_is_told():
+    shape = {"schedule": "cosine", "warmup_steps": 10, "warmup_from": 0.1, "final_share": 0.01}
+    rate = AdamW(learning_rate=2.0, **shape).rate(110)
+    np.testing.assert_allclose([rate(0), rate(5), rate(110)], [0.2, 1.1, 0.02], rtol=1e-5)
+    longer = AdamW(learning_rate=2.0, **shape, decay_steps=210).rate(110)
+    np.testing.assert_allclose(longer(110), 0.02 + (2.0 - 0.02) / 2, rtol=1e-5)
+    with pytest.raises(ValueError, match="must be below decay_steps"):
+        AdamW(schedule="cosine", warmup_steps=10, decay_steps=10).rate(110)
+
+
+@pytest.mark.parametrize(
+    "variant, updates", [("", {0: 1e-5, 500: 1e-4, 150_000: 1e-6}), ("release", {150_000: 1.58e-5})]
+)
+def test_sim_vaes_rates_are_the_papers_and_the_releases(variant, updates):
+    config = sim_vae.get_config(variant)
+    rate = AdamW(**config.optimizer.to_dict()).rate(config.num_steps)
+    for update, expected in updates.items():
+        np.testing.assert_allclose(rate(update), expected, rtol=3e-3)
 
 
 def test_a_constant_rate_is_reached_after_the_warm_up_and_kept():

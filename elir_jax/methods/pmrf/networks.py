@@ -14,7 +14,11 @@ CONSTANTS = "constants"  # of the velocity: random frequencies, which are never 
 
 
 class Networks(NamedTuple):
-    """The networks; ``encode`` takes the frozen parameters, the velocity all its variables."""
+    """The networks; ``encode`` takes the frozen parameters, the velocity all its variables.
+
+    If latents are sampled, ``encode`` gives their means and, behind these, as many channels of
+    standard deviations.
+    """
 
     estimate: Estimate
     velocity: Callable[[Params, Latent, Time], Latent]

@@ -4,20 +4,26 @@
 ``mean (v(z_t, t) - (z_1 - z_0))^2``, with the noise in its target
 (https://arxiv.org/abs/2410.00418). ``E`` is the identity in PMRF and an encoder in Latent-PMRF.
 Other sources and conditions are the baselines of PMRF's controlled experiments.
+
+Latents may be drawn from the autoencoder's posterior, ``N(m, s^2)``, in place of its mean: then
+``z_0 = m + (s^2 + sigma_s^2)^(1/2) eps``, which is both noises in one.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from elir_jax.flow.sampler import Sampler, State
 from elir_jax.flow.solvers import Velocity
-from elir_jax.flow.times import TIMES, draw_times
+from elir_jax.flow.times import TIMES, draw_times, on_grid
 from elir_jax.losses.flow_matching import flow_matching
 from elir_jax.methods.pmrf.networks import Networks, variables
-from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step, Time
+from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step, Time
 
+Encoded = Float[Array, "b h w e"]  # a state; if latents are sampled, deviations follow the means
 SOURCES = ("mean", "degraded", "noise")
 CONDITIONS = ("none", "degraded", "mean")
 
@@ -26,24 +32,28 @@ CONDITIONS = ("none", "degraded", "mean")
 class RectifiedFlow:
     """Where the flow starts, what else the velocity sees, and at which times it is trained.
 
-    ``source`` mean is PMRF, degraded its baseline "flow from y"; both have noise of ``sigma_s``.
-    ``source`` noise is a unit normal, with ``condition`` degraded or mean the baselines that sample
-    the posterior. The flow is given one picture, so source and condition cannot name different
-    ones. Raises ValueError for such a pair and for values that are not known.
+    ``grid`` is the number of times that the release's scheduler knows, 1000; 0 for any time in
+    [0, 1]. ``source`` mean is PMRF, degraded its baseline "flow from y"; both have noise of
+    ``sigma_s``. ``source`` noise is a unit normal, with ``condition`` degraded or mean the
+    baselines that sample the posterior. The flow is given one picture, so source and condition
+    cannot name different ones. Raises ValueError for such a pair and for values that are not known.
     """
 
     source: str = "mean"
     condition: str = "none"
     sigma_s: float = 0.1  # standard deviation of the source noise
     time: str = "stratified"
+    grid: int = 0
+    sample_latents: bool = False  # of the given picture and of the original
 
     def __post_init__(self):
         choices = {"source": SOURCES, "condition": CONDITIONS, "time": TIMES}
         for field, allowed in choices.items():
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field} must be one of {allowed}, got {getattr(self, field)!r}")
-        if self.sigma_s < 0:
-            raise ValueError(f"sigma_s must not be negative, got {self.sigma_s}")
+        for field in ("sigma_s", "grid"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
         if len({self.source, self.condition} - {"noise", "none"}) != 1:
             raise ValueError(
                 f"source={self.source}, condition={self.condition}: the flow is given one picture, "
@@ -62,21 +72,92 @@ class RectifiedFlow:
 
     @property
     def noise_scale(self) -> float:
-        """Standard deviation of the source noise: 1 if the source is noise alone."""
-        return 1.0 if self.source == "noise" else self.sigma_s
+        """The sampler's standard deviation of the source noise; 1 if :meth:`noise` scales it."""
+        return 1.0 if self.source == "noise" or self.sample_latents else self.sigma_s
 
-    def centre(self, given: State) -> State:
+    def mean(self, encoded: Encoded) -> State:
+        """The latents of an encoded picture, without the deviations behind them."""
+        return jnp.split(encoded, 2, axis=-1)[0] if self.sample_latents else encoded
+
+    def noise(self, given: Encoded, eps: Encoded) -> State:
+        """The source noise over :attr:`noise_scale`, from unit noise in the shape of ``given``."""
+        if not self.sample_latents:
+            return eps
+        unit = self.mean(eps)
+        if self.source == "noise":
+            return unit
+        spread = jnp.split(given, 2, axis=-1)[1]
+        return jnp.sqrt(spread**2 + self.sigma_s**2) * unit
+
+    def target(self, encoded: Encoded, eps: Encoded) -> State:
+        """``z_1`` of an encoded original; a sample's noise is the half that the source leaves."""
+        if not self.sample_latents:
+            return encoded
+        mean, spread = jnp.split(encoded, 2, axis=-1)
+        return mean + spread * jnp.split(eps, 2, axis=-1)[1]
+
+    def centre(self, given: Encoded) -> State:
         """The source without its noise."""
-        return jnp.zeros_like(given) if self.source == "noise" else given
+        mean = self.mean(given)
+        return jnp.zeros_like(mean) if self.source == "noise" else mean
 
-    def velocity(self, networks: Networks, weights: Params, given: State) -> Velocity:
+    def velocity(self, networks: Networks, weights: Params, given: Encoded) -> Velocity:
         """The velocity of a state, with the given picture's channels behind it if it sees them."""
 
         def velocity(z: State, t: Time) -> State:
-            seen = jnp.concatenate([z, given], axis=-1) if self.conditional else z
+            seen = z
+            if self.conditional:
+                seen = jnp.concatenate([z, self.mean(given)], axis=-1)
             return networks.velocity(weights, seen, t)
 
         return velocity
+
+
+class Draw(NamedTuple):
+    """The random numbers of the loss, for each sample."""
+
+    t: Time
+    eps: Encoded  # unit noise in the shape of what ``encode`` gives
+
+
+def draw(
+    networks: Networks,
+    objective: RectifiedFlow,
+    frozen: Params,
+    batch: Batch,
+    keys: SampleKeys,
+    batch_size: int,
+) -> Draw:
+    """Time and noise from each sample's own key; ``batch_size`` is the global one."""
+    shape = jax.eval_shape(networks.encode, frozen, batch.x_hq).shape[1:]
+    pairs = jax.vmap(jax.random.split)(keys)
+    t = draw_times(objective.time, pairs[:, 0], batch.slot, batch_size)
+    if objective.grid:
+        t = on_grid(t, objective.grid)
+    return Draw(t, jax.vmap(lambda key: jax.random.normal(key, shape))(pairs[:, 1]))
+
+
+def flow_loss(
+    networks: Networks,
+    objective: RectifiedFlow,
+    params: Params,
+    frozen: Params,
+    given: Encoded,
+    encoded: Encoded,
+    noise: Draw,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """The loss from ``given`` to the ``encoded`` original, with its terms; the velocity learns.
+
+    ``latent_std`` among the terms is the mean of the samples' standard deviations of ``z_1``: with
+    it, ``sigma_s`` can be judged. Nothing in the loss depends on it.
+    """
+    given, encoded = jax.lax.stop_gradient((given, encoded))
+    z_1 = objective.target(encoded, noise.eps)
+    sampler = Sampler(1, objective.noise_scale)
+    z_0 = sampler.source(objective.centre(given), objective.noise(given, noise.eps))
+    velocity = objective.velocity(networks, variables(params, frozen), given)
+    loss = flow_matching(velocity, z_0, z_1, noise.t, sigma_min=0.0).loss
+    return loss, {"flow_matching": loss, "latent_std": jnp.mean(jnp.std(z_1, (1, 2, 3)))}
 
 
 def rectified_flow_loss(
@@ -86,10 +167,9 @@ def rectified_flow_loss(
     frozen: Params,
     x_hq: Image,
     x_lq: Image,
-    t: Time,
-    eps: Latent,
-) -> Scalar:
-    """The loss for given times ``t`` in [0, 1] and unit noise ``eps``; the velocity alone learns.
+    noise: Draw,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """The loss for given times in [0, 1] and unit noise, and its terms; the velocity alone learns.
 
     The noise has the shape of the flow's states: pixels in PMRF, latents in Latent-PMRF.
     ``params`` holds ``velocity``; ``frozen`` its ``constants``, the ``estimator`` if it is used and
@@ -98,10 +178,8 @@ def rectified_flow_loss(
     given = x_lq
     if objective.given == "mean":
         given = jnp.clip(networks.estimate(frozen["estimator"], x_lq, None), 0, 1)
-    given, z_1 = (jax.lax.stop_gradient(networks.encode(frozen, x)) for x in (given, x_hq))
-    z_0 = Sampler(1, objective.noise_scale).source(objective.centre(given), eps)
-    velocity = objective.velocity(networks, variables(params, frozen), given)
-    return flow_matching(velocity, z_0, z_1, t, sigma_min=0.0).loss
+    given, encoded = (networks.encode(frozen, x) for x in (given, x_hq))
+    return flow_loss(networks, objective, params, frozen, given, encoded, noise)
 
 
 def rectified_flow_objective(networks: Networks, objective: RectifiedFlow, batch_size: int):
@@ -110,13 +188,9 @@ def rectified_flow_objective(networks: Networks, objective: RectifiedFlow, batch
     def loss_fn(
         params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys, step: Step
     ) -> tuple[Scalar, dict[str, Scalar]]:
-        shape = jax.eval_shape(networks.encode, frozen, batch.x_hq).shape[1:]
-        pairs = jax.vmap(jax.random.split)(keys)
-        t = draw_times(objective.time, pairs[:, 0], batch.slot, batch_size)
-        eps = jax.vmap(lambda key: jax.random.normal(key, shape))(pairs[:, 1])
-        loss = rectified_flow_loss(
-            networks, objective, params, frozen, batch.x_hq, batch.x_lq, t, eps
+        noise = draw(networks, objective, frozen, batch, keys, batch_size)
+        return rectified_flow_loss(
+            networks, objective, params, frozen, batch.x_hq, batch.x_lq, noise
         )
-        return loss, {"flow_matching": loss}
 
     return loss_fn

@@ -44,12 +44,12 @@ def latent_pmrf_parts(
 
     ``mean_decoded`` is what the autoencoder makes of the picture that the flow is given.
     """
-    encoded = encode_part(encode, _encoder, reach=reach)
+    encoded = encode_part(encode, encoder_of, reach=reach)
     encoded = encoded._replace(shows=("mean_decoded",), through=DECODED)
     latent = (
         encoded,
         flow_part(networks, objective, sampler, latent_window, DECODED),
-        decode_part(decode, lambda params, frozen: frozen["decoder"], reach),
+        decode_part(decode, decoder_of, reach),
     )
     if objective.given == "degraded":
         return latent
@@ -59,7 +59,7 @@ def latent_pmrf_parts(
 
 def latent_target_part(encode: Callable[[Params, Image], Latent], reach: Reach = LOCAL) -> Part:
     """The encoded original: where a flow in latents should end."""
-    return encode_part(encode, _encoder, "target", reach)
+    return encode_part(encode, encoder_of, "target", reach)
 
 
 def flow_part(
@@ -73,7 +73,7 @@ def flow_part(
 
     def apply(params, frozen, given, eps):
         velocity = objective.velocity(networks, variables(params, frozen), given)
-        return sampler.states(velocity, objective.centre(given), eps)
+        return sampler.states(velocity, objective.centre(given), objective.noise(given, eps))
 
     shown = "source" if sampler.noise else ""
     return Part("flow", apply, window, noisy=True, shows=(shown, *sampler.steps), through=through)
@@ -88,5 +88,11 @@ def _estimator(params, frozen):
     return frozen["estimator"]
 
 
-def _encoder(params, frozen):
+def encoder_of(params: Params, frozen: Params) -> Params:
+    """The frozen encoder's weights."""
     return frozen["encoder"]
+
+
+def decoder_of(params: Params, frozen: Params) -> Params:
+    """The frozen decoder's weights."""
+    return frozen["decoder"]

@@ -147,7 +147,7 @@ class PmrfCheckout:
         return value.detach().numpy().transpose(0, 2, 3, 1)
 
 
-def _na2d(q, k, v, kernel: int, scale: float):
+def na2d(q, k, v, kernel: int, scale: float):
     """Neighbourhood attention of (n, h, w, heads, e), window by window, some rows at a time."""
     import torch
 
@@ -185,7 +185,7 @@ def _replace_modules(repository: Path) -> None:
             pass
 
     mixin = type("Mixin", (), {"__init_subclass__": lambda **settings: None})
-    module("natten", has_fused_na=lambda: True, functional=SimpleNamespace(na2d=_na2d))
+    module("natten", has_fused_na=lambda: True, functional=SimpleNamespace(na2d=na2d))
     module("timm")
     module("timm.models")
     module(

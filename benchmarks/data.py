@@ -1,11 +1,12 @@
 """Samples per second and core from image file to finished pair, for each task and by stage.
 
-Command: python benchmarks/data.py [--samples 60] [--tasks bfr denoising ...] [--no-step]
+Command: python benchmarks/data.py [--samples 60] [--tasks bfr ...] [--no-step] [--files N]
 Files of 512x512 pixels are made from scikit-image's photographs, as PNG and as JPEG of quality 95.
 One thread does everything. Tasks take turns, so that a slow moment of the machine affects all of
 them; figures are means over the samples, in CPU time: what other jobs take is not counted.
-``device``: the host sends 8-bit originals, which the train step degrades. Then follows what that
-costs in the step of BFR. ``plain`` is the BFR degradation in Pillow and NumPy.
+``device``: the host sends 8-bit originals, which the train step degrades. ``plain`` is the BFR
+degradation in Pillow and NumPy. Then follow the bytes of a pair on the way to the device, its wait
+for a batch, the memory of a list of ``--files`` files, and what degrading costs in the step of BFR.
 """
 
 import os
@@ -17,6 +18,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import argparse  # noqa: E402
 import io  # noqa: E402
 import statistics  # noqa: E402
+import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
@@ -29,7 +31,9 @@ from PIL import Image  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import listing  # noqa: E402
 from benchmarks.device_cost import print_costs  # noqa: E402
+from benchmarks.feeding import print_bytes, print_waits  # noqa: E402
 from elir_jax.compose.data import build_data  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.data import pairs  # noqa: E402
@@ -144,45 +148,51 @@ def load(task: str, side: str):
     return config
 
 
+def measure(makers: dict[str, PairMaker], files: dict[str, ImageFiles], samples: int):
+    """Seconds of each sample, and those of its stages, by (task, kind of file)."""
+    whole, stages = defaultdict(list), defaultdict(lambda: defaultdict(list))
+    for number in range(samples + 1):
+        for suffix, source in files.items():
+            for task, maker in makers.items():
+                index, key = number % len(source), (task, suffix)
+
+                def make(source=source, maker=maker, index=index, number=number):
+                    rng = np.random.default_rng(number)
+                    start = time.process_time()
+                    maker.sample(rng, source[index], "")
+                    return time.process_time() - start
+
+                seconds = make()
+                with Stopwatch() as watch:
+                    make()
+                if number:  # the first one warms up
+                    whole[key].append(seconds)
+                    for stage, spent in watch.seconds.items():
+                        stages[key][stage].append(spent)
+    return whole, stages
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=60, help="for each task and kind of file")
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
     parser.add_argument("--no-step", action="store_true", help="leave the device's cost out")
+    parser.add_argument("--files", type=int, default=1_000_000, help="in the list; 0: leave it out")
     options = parser.parse_args()
     cv2.setNumThreads(1)
 
-    makers = {}
+    data = {}
     for task in options.tasks:
         for side in ("host", "device"):
             name = task if side == "host" else f"{task}, device"
-            makers[name] = build_data(load(task, side)).maker
+            data[name] = build_data(load(task, side))
+    makers = {name: one.maker for name, one in data.items()}
     if "bfr" in makers:
         makers["bfr, plain"] = PairMaker(plain_bfr, SIZE)
 
     with tempfile.TemporaryDirectory() as folder:
-        files = write_files(Path(folder))
-        whole, stages = defaultdict(list), defaultdict(lambda: defaultdict(list))
-        for number in range(options.samples + 1):
-            for suffix, source in files.items():
-                for task, maker in makers.items():
-                    index, key = number % len(source), (task, suffix)
-
-                    def make(source=source, maker=maker, index=index, number=number):
-                        rng = np.random.default_rng(number)
-                        start = time.process_time()
-                        maker.sample(rng, source[index], "")
-                        return time.process_time() - start
-
-                    seconds = make()
-                    with Stopwatch() as watch:
-                        make()
-                    if number:  # the first one warms up
-                        whole[key].append(seconds)
-                        for stage, spent in watch.seconds.items():
-                            stages[key][stage].append(spent)
-
+        whole, stages = measure(makers, write_files(Path(folder)), options.samples)
     print(f"{SIZE}x{SIZE} files, one thread, CPU time, {options.samples} samples each")
     print(f"{'task':<32}{'file':>5}{'samples/s/core':>16}{'ms':>8}   mean ms by stage")
     for (task, suffix), seconds in whole.items():
@@ -190,6 +200,11 @@ def main() -> None:
         parts = {stage: sum(spent) / len(seconds) for stage, spent in stages[task, suffix].items()}
         listed = ", ".join(f"{stage} {1e3 * spent:.1f}" for stage, spent in parts.items())
         print(f"{task:<32}{suffix:>5}{1 / mean:>16.1f}{1e3 * mean:>8.1f}   {listed}")
+    print_bytes(data)
+    print_waits(options.tasks[0], data[options.tasks[0]])
+    if options.files:
+        print(flush=True)
+        subprocess.run([sys.executable, listing.__file__, f"--files={options.files}"], check=True)
     if not options.no_step:
         print_costs("configs/bfr.py", load("bfr", "device"))
 

@@ -84,7 +84,8 @@ TABLE = {
     "python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png --both": Case(NAMED),
     "python train.py --config configs/bfr.py --config.data.path=DATA/ffhq "
     "--config.data.degrade_on=device": Case(after=FFHQ, **FULL),
-    "python benchmarks/data.py": Case(more="--samples 1 --tasks denoising --no-step"),
+    "python benchmarks/data.py": Case(more="--samples 1 --tasks denoising --no-step --files 0"),
+    "python benchmarks/listing.py": Case(more="--files 1000 --workers 1"),
     "python benchmarks/faults.py": Case(**MEASURED),
     # docs/numerics.md and the rest
     "python -m elir_jax.interop.compare --golden FILE.npz --checkpoint FILE.pth": Case(

@@ -32,7 +32,7 @@ from elir_jax.compose.elir import inference_form  # noqa: E402
 from elir_jax.compose.fields import sizes  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.devices.mesh import parallel_step, replicate  # noqa: E402
-from elir_jax.inference.parts import run_parts  # noqa: E402
+from elir_jax.inference.one_program import run_parts  # noqa: E402
 from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.networks.layers import collapse  # noqa: E402
 from elir_jax.networks.unet import UNet  # noqa: E402

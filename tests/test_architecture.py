@@ -19,11 +19,11 @@ PROGRAMS = [
 
 # A module may import from lower floors, and from its own room.
 FLOORS = [
-    {"types", "errors", "files"},
+    {"types", "arrays", "errors", "files"},
     {"flow", "networks", "metrics", "pictures", "assets"},
     {"losses", "data", "training", "inference"},
-    {"devices", "evaluation", "methods", "device_degradations"},
-    {"weights"},
+    {"devices", "evaluation", "methods", "device_degradations", "edge"},
+    {"weights", "exporting"},
     {"running"},
     {"compose"},
     {"restorer", "parity"},

@@ -72,7 +72,12 @@ def test_each_requirement_is_listed_once():
     dynamic = PROJECT["tool"]["setuptools"]["dynamic"]
     files = [dynamic["dependencies"]["file"]]
     files += [extra["file"] for extra in dynamic["optional-dependencies"].values()]
-    assert files == ["requirements.txt", "requirements-metrics.txt", "requirements-tests.txt"]
+    assert files == [
+        "requirements.txt",
+        "requirements-metrics.txt",
+        "requirements-edge.txt",
+        "requirements-tests.txt",
+    ]
     listed = []
     for file in files:
         lines = [line.partition("#")[0].strip() for line in (ROOT / file).read_text().splitlines()]
@@ -81,7 +86,11 @@ def test_each_requirement_is_listed_once():
         listed += [name[0].lower() for name in names]
     assert len(listed) == len(set(listed))
     development = (ROOT / "requirements-dev.txt").read_text().split()
-    assert development == ["-r", "requirements.txt", "-r", "requirements-tests.txt"]
+    assert development == [
+        word
+        for name in ("requirements", "requirements-tests", "requirements-edge")
+        for word in ("-r", f"{name}.txt")
+    ]
 
 
 def test_configurations_are_found_in_an_installed_package(tmp_path, monkeypatch):

@@ -12,12 +12,12 @@ import numpy as np
 
 from elir_jax.commands import frame
 from elir_jax.errors import UserError
-from elir_jax.evaluation.present import draw_panels
 from elir_jax.pictures.anybody import Picture, Samples, read_picture, write_picture
 from elir_jax.pictures.images import (
     EXTENSIONS,
     AnyPixels,
     FloatPixels,
+    Pixels,
     to_float,
     to_uint8,
     to_uint16,
@@ -167,10 +167,10 @@ def _write_one(picture: Loaded, stages, names, options) -> UserError | None:
     try:
         if options.compare and wanted(path := job.beside("compare")):
             panels = [to_float(picture.samples), stages[-1]]
-            write_png(path, draw_panels(["input", "restored"], [panels]))
+            write_png(path, _panels(["input", "restored"], panels))
         if options.intermediate and wanted(path := job.beside("steps")):
             panels = [_shrunk(image) for image in (to_float(picture.samples), *stages)]
-            write_png(path, draw_panels(["input", *names], [panels]))
+            write_png(path, _panels(["input", *names], panels))
         if wanted(job.target):
             write_picture(job.target, stages[-1], picture.like)
     except OSError as error:
@@ -178,6 +178,12 @@ def _write_one(picture: Loaded, stages, names, options) -> UserError | None:
             raise
         return UserError(f"{job.target}: cannot be written ({error.strerror})")
     return None
+
+
+def _panels(names: Sequence[str], row: Sequence[FloatPixels]) -> Pixels:
+    from elir_jax.evaluation.present import draw_panels  # here: it loads jax
+
+    return draw_panels(names, [row])
 
 
 def _shrunk(image: FloatPixels) -> FloatPixels:

@@ -4,7 +4,8 @@ INPUT is a picture or a folder of them (searched recursively): PNG, JPEG, WebP, 
 size and colour mode. Two models ship with the package: photo, for old, small and over-compressed
 photographs, and denoising, for strong noise. To restore with weights of your own, name them with
 --checkpoint: a folder that train.py or elir_jax.interop.convert wrote, a model's file, or a file of
-the release. If they have no configuration, name one with --config.
+the release. If they have no configuration, name one with --config. A file of elir_jax.export works
+too, by onnxruntime and without JAX.
 
 Each result is a PNG with the size and name of its input. Existing results are kept, so the same
 command continues where it was stopped. A file that cannot be read is reported and left out, and the
@@ -20,6 +21,7 @@ from typing import NoReturn
 from elir_jax import assets
 from elir_jax.commands import frame
 
+RUNTIMES = ("xla", "onnx", "auto")
 MAX_PIXELS = 2**28  # 3 GiB as float32; a file of less than 1 MB can be that large
 
 
@@ -42,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default 0)")
     parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
     parser.add_argument("--batch", type=_positive, default=8, help="pictures at once (default: 8)")
+    parser.add_argument("--runtime", choices=RUNTIMES, help="what computes: xla (the default), "
+                        "onnx (onnxruntime), or auto: onnx on a CPU that has it")  # fmt: skip
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="(default: as configured)")
     parser.add_argument("--upscale", type=_positive, default=1, metavar="N",
                         help="enlarge N times first; 4 for blind super-resolution")  # fmt: skip

@@ -8,12 +8,9 @@ import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-import jax
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from elir_jax import assets
-from elir_jax.commands import frame
 from elir_jax.commands.picture_files import (
     Job,
     Loaded,
@@ -22,9 +19,11 @@ from elir_jax.commands.picture_files import (
     read_all,
     write_all,
 )
+from elir_jax.commands.runtimes import load_restorer
 from elir_jax.errors import UserError
+from elir_jax.inference.calling import AnyRestorer
+from elir_jax.inference.grouping import Group
 from elir_jax.pictures.anybody import read_shape
-from elir_jax.restorer import Group, Restorer
 
 SOME_FAILED = 1  # exit code
 KINDS = {"compare": "compare", "steps": "intermediate"}  # picture next to a result -> its option
@@ -55,14 +54,7 @@ def restore_all(options: argparse.Namespace) -> int:
         )
     if not todo:
         return 0
-    frame.keep_programs()
-    restorer = Restorer.load(
-        options.checkpoint or assets.model(options.model),
-        options.config,
-        steps=options.steps,
-        noise=not options.no_noise,
-        dtype=options.dtype,
-    )
+    restorer = load_restorer(options)
     print(f"{options.checkpoint or options.model}: {restorer.title}", flush=True)
     with logging_redirect_tqdm(), tqdm(total=len(todo), unit="picture", smoothing=0.1) as bar:
         tally = _restore_jobs(restorer, todo, options, bar)
@@ -71,7 +63,7 @@ def restore_all(options: argparse.Namespace) -> int:
     return SOME_FAILED if tally.failed else 0
 
 
-def _restore_jobs(restorer: Restorer, jobs: list[Job], options, bar: tqdm) -> Tally:
+def _restore_jobs(restorer: AnyRestorer, jobs: list[Job], options, bar: tqdm) -> Tally:
     sizes: list[tuple[int, int]] = []
     readable: list[Job] = []
     failed = 0
@@ -123,7 +115,7 @@ def _restore_jobs(restorer: Restorer, jobs: list[Job], options, bar: tqdm) -> Ta
     return Tally(len(jobs) - failed, failed)
 
 
-def _restored(restorer: Restorer, good: list[Loaded], batch: int, options):
+def _restored(restorer: AnyRestorer, good: list[Loaded], batch: int, options):
     """The results of a group, or an error if there is not enough memory for them."""
     try:
         return restorer.stages(
@@ -132,8 +124,18 @@ def _restored(restorer: Restorer, good: list[Loaded], batch: int, options):
             batch,
             every=options.intermediate,
         )
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+    except Exception as error:
+        if not _of_memory(error):
+            raise
         return UserError(f"cannot be restored here ({str(error).splitlines()[0][:100]})")
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether the runtime had too little memory; XLA's error says so in its own way."""
+    jax = sys.modules.get("jax")  # if it is not loaded, it has raised nothing
+    return isinstance(error, MemoryError) or (
+        jax is not None and isinstance(error, jax.errors.JaxRuntimeError)
+    )
 
 
 def _finished(writing: Future | None, bar: tqdm) -> int:

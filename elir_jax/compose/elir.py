@@ -19,18 +19,19 @@ from elir_jax.networks.winograd import transform_kernels
 from elir_jax.types import Params
 
 
-def build_elir(config: ConfigDict) -> Method:
-    """ELIR. It trains the estimator, the velocity and, unless it is frozen, the encoder."""
+def build_elir(config: ConfigDict, form: Form | None = None) -> Method:
+    """ELIR. It trains the estimator, the velocity and, unless it is frozen, the encoder.
+
+    ``form`` is that of the latent networks for inference; None: the fastest on this machine.
+    """
     autoencoder = build_autoencoder(config)
     trainable_encoder = config.autoencoder.trainable_encoder
     objective = make(ElirObjective, "objective", config.objective)
-    estimator, velocity = _latent_networks(config, autoencoder.dtype)
+    estimator, velocity = latent_networks(config, autoencoder.dtype)
     forms = {"estimator": estimator.form, "velocity": velocity.form}
-    form = inference_form(autoencoder.dtype)
-    trained, collapsed = build_networks(config)
-    section = dict(config.sampler)
-    section["num_steps"] = section["num_steps"] or objective.num_segments  # M = K
-    sampler = make(Sampler, "sampler", section, sigma_s=objective.sigma_s)
+    form = form or inference_form(autoencoder.dtype)
+    trained, collapsed = build_networks(config, form)
+    sampler = build_sampler(config)
 
     def init(key, start):
         first, second = jax.random.split(key)
@@ -68,18 +69,26 @@ def build_elir(config: ConfigDict) -> Method:
     )
 
 
-def build_networks(config: ConfigDict) -> tuple[Networks, Networks]:
-    """The networks in the form for training and in the form for inference."""
+def build_sampler(config: ConfigDict) -> Sampler:
+    """The sampler; with as many steps as the objective has segments if none are chosen, M = K."""
+    section = dict(config.sampler)
+    section["num_steps"] = section["num_steps"] or config.objective.num_segments
+    return make(Sampler, "sampler", section, sigma_s=config.objective.sigma_s)
+
+
+def build_networks(config: ConfigDict, form: Form | None = None) -> tuple[Networks, Networks]:
+    """The networks in the form for training and in ``form``, for inference (None: the fastest)."""
     autoencoder = build_autoencoder(config)
-    form = inference_form(autoencoder.dtype)
-    latent = _latent_networks(config, autoencoder.dtype)
+    form = form or inference_form(autoencoder.dtype)
+    latent = latent_networks(config, autoencoder.dtype)
     return (
         latent_flow(autoencoder, *map(_seen, latent)),
         latent_flow(autoencoder, *(network.clone(form=form) for network in latent)),
     )
 
 
-def _latent_networks(config: ConfigDict, dtype: DTypeLike) -> tuple[RRDBNet, UNet]:
+def latent_networks(config: ConfigDict, dtype: DTypeLike) -> tuple[RRDBNet, UNet]:
+    """The estimator and the velocity."""
     return (
         make(RRDBNet, "estimator", sizes(config.estimator), dtype=dtype),
         make(UNet, "velocity", sizes(config.velocity), dtype=dtype),

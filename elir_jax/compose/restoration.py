@@ -1,8 +1,10 @@
 """Build networks with weights from a run's folder, converted weights or a file of the release."""
 
+import contextlib
 import functools
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,14 +142,25 @@ def _config_of(saved: dict) -> ConfigDict:
 
 def changed_method(config: ConfigDict, changes: dict[str, Any]) -> Method:
     """The method of a configuration with some fields changed. Raises UserError."""
+    with naming_fields():
+        return build_method(changed_config(config, changes))
+
+
+def changed_config(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
+    """A copy with some fields changed, by name."""
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.update_from_flattened_dict(changes)
+    return config
+
+
+@contextlib.contextmanager
+def naming_fields() -> Iterator[None]:
+    """Turn the lack of a field, in a checkpoint that is older than the field, into a UserError."""
     try:
-        method = build_method(config)
-    except AttributeError as error:  # of a checkpoint that is older than the field
+        yield
+    except AttributeError as error:
         name = str(error).strip("\"'")
         raise UserError(
             f"the saved configuration has no field {name}; name another with --config"
         ) from error
-    return method

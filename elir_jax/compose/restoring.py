@@ -6,6 +6,7 @@ import jax
 
 from elir_jax.devices.mesh import parallel_map
 from elir_jax.evaluation.measure import Restoring
+from elir_jax.inference.noise import unit_noise
 from elir_jax.inference.parts import Part
 from elir_jax.inference.whole_pictures import Weights, WholePictures
 from elir_jax.methods.method import Method
@@ -13,7 +14,7 @@ from elir_jax.methods.method import Method
 
 def whole_pictures(parts: Sequence[Part]) -> WholePictures:
     """Restore pictures of any size with these parts, over all local devices."""
-    return WholePictures(parts, parallel_map, jax.local_device_count())
+    return WholePictures(parts, parallel_map, jax.local_device_count(), unit_noise)
 
 
 def restoring(method: Method, seed: int):

@@ -1,34 +1,29 @@
 """The source noise of a picture: it follows from the picture's pixels and a seed.
 
 So each picture of a set has its own noise. It is the same whatever pictures are restored with it,
-whatever its number or file name is, and whichever command restores it.
+whatever its number or file name is, and whichever command restores it. The runner without JAX
+(``elir_jax.edge.threefry``) draws the same numbers.
 """
-
-import hashlib
 
 import jax
 import numpy as np
-from jaxtyping import Key
+from jaxtyping import Float32, Key
 
+from elir_jax.inference.fingerprint import fingerprint
 from elir_jax.inference.windows import Stored
-from elir_jax.pictures.images import to_float, to_uint8
-
-PART = 2**24  # samples that are rounded at once
 
 
 def picture_key(seed: int, image: Stored) -> Key[jax.Array, ""]:
-    """The key of a picture's noise: ``seed`` with a digest of its size and pixels folded in.
+    """The key of a picture's noise: ``seed`` with the picture's fingerprint folded in.
 
-    ``image`` holds floats in [0, 1], or integers that stand for them. The digest is that of the
-    pixels rounded to 8 bits, so integers and floats of a picture give the same noise. ``seed`` is
-    in [0, 2^32).
+    ``seed`` is in [0, 2^32).
     """
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
-    for rows in np.array_split(image, -(-image.size // PART)):
-        if rows.dtype != np.uint8:
-            rows = to_uint8(rows if rows.dtype == np.float32 else to_float(rows))
-        digest.update(rows.tobytes())
     key = jax.random.key(seed)
-    for word in np.frombuffer(digest.digest(), "<u4"):
+    for word in fingerprint(image):
         key = jax.random.fold_in(key, word)
     return key
+
+
+def unit_noise(seed: int, image: Stored, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
+    """The picture's noise of that shape: independent numbers of mean 0 and variance 1."""
+    return np.asarray(jax.random.normal(picture_key(seed, image), shape))

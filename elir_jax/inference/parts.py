@@ -7,14 +7,10 @@ processed and which stages an evaluation shows, so that neither depends on a net
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
-from jaxtyping import Array, Float, Key
-
-from elir_jax.types import Params
-
-Elements = Float[Array, "b h w c"]
+Elements = Any  # an array [b, h, w, c], of JAX or NumPy
+Params = Any  # what the parts compute with
 
 
 class Local(NamedTuple):
@@ -104,13 +100,3 @@ def least_side(parts: Sequence[Part]) -> int:
             least = max(least, int(part.reach.size / elements))
         elements *= part.scale
     return least
-
-
-def run_parts(
-    parts: Sequence[Part], params: Params, frozen: Params, x: Elements, key: Key[Array, ""]
-) -> Elements:
-    """Restore whole pictures of one size, in one program; ``key`` gives the noise."""
-    for part in parts:
-        eps = jax.random.normal(key, x.shape) if part.noisy else None
-        x = part.apply(params, frozen, x, eps)[-1]
-    return x

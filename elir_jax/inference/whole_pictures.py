@@ -17,14 +17,12 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32
 
-from elir_jax.inference.noise import picture_key
+from elir_jax.arrays import Float32
 from elir_jax.inference.parts import (
     Local,
+    Params,
     Part,
     Whole,
     least_side,
@@ -40,13 +38,13 @@ from elir_jax.inference.windows import (
     lay_out,
     lay_out_fixed,
 )
-from elir_jax.types import Params
 
 LARGE = 1024 * 1024  # pixels; for larger pictures, freed memory is given back between parts
 
 Weights = tuple[Params, Params]  # trained and frozen
 Segment = tuple[Part, ...]  # parts that run as one program
 Outputs = list[list[Float32[np.ndarray, "_ _ _"]]]  # a list for each image
+Draw = Callable[[int, Stored, tuple[int, ...]], np.ndarray]  # (seed, image, shape) -> unit noise
 
 
 class Restoration(NamedTuple):
@@ -72,11 +70,17 @@ class WholePictures:
     """Runs a list of parts over all local devices, and keeps compiled programs.
 
     ``mapped`` spreads a function of (weights, rows) over ``devices`` devices; its arguments and
-    results are in the host's memory.
+    results are in the host's memory. ``draw`` gives a picture's noise.
     """
 
-    def __init__(self, parts: Sequence[Part], mapped: Callable[[Callable], Callable], devices: int):
-        self.parts, self._devices = tuple(parts), devices
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        mapped: Callable[[Callable], Callable],
+        devices: int,
+        draw: Draw,
+    ):
+        self.parts, self._devices, self._draw = tuple(parts), devices, draw
         self.stage_names = shown_stages(parts)
         self._multiple, self._least = multiple_of(parts), least_side(parts)
         self._segments = segments(parts)
@@ -167,8 +171,7 @@ class WholePictures:
         arguments = [x]
         if any(part.noisy for part in segment):
             shape = height, width, x[0].shape[-1]
-            keys = (picture_key(job.seed, image) for image in job.images)
-            arguments.append([np.asarray(jax.random.normal(key, shape)) for key in keys])
+            arguments.append([self._draw(job.seed, image, shape) for image in job.images])
         at_once = self._at_once(reach.at_once, layout, job.batch)
         return blend_windows(call, arguments, layout, at_once, sizes)
 
@@ -199,7 +202,7 @@ def _run_segment(segment: Segment, every: bool, weights: Weights, rows):
         shown = [x]
     elif not segment[-1].shows:
         shown.append(x)
-    return jnp.stack(shown, axis=1)
+    return x.__array_namespace__().stack(shown, axis=1)
 
 
 def _split(

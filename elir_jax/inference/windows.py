@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8, UInt16
 
+from elir_jax.arrays import Float32, Int, UInt8, UInt16
 from elir_jax.pictures.images import to_float
 
 # A part on all windows of a call, in the host's memory: a tuple of [n, h, w, c] -> [n, s, h, w, c].

@@ -163,10 +163,14 @@ def time_embedding(t: Time, dim: int) -> Float[Array, "b {dim}"]:
     The frequencies are rounded to float32 as in the release, because a change in their last digit
     is multiplied by 1000 before the cosine.
     """
+    phase = (TIME_SCALE * t)[:, None] * frequencies(dim)[None, :]
+    return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)], axis=-1)
+
+
+def frequencies(dim: int) -> Float[np.ndarray, " half"]:
+    """The ``dim / 2`` frequencies of :func:`time_embedding`."""
     if dim % 2:
         raise ValueError(f"time embedding: dim must be even, got {dim}")
     half = dim // 2
     exponent = np.arange(half, dtype=np.float32) * np.float32(-math.log(MAX_PERIOD) / (half - 1))
-    frequency = np.exp(exponent.astype(np.float64)).astype(np.float32)
-    phase = (TIME_SCALE * t)[:, None] * frequency[None, :]
-    return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)], axis=-1)
+    return np.exp(exponent.astype(np.float64)).astype(np.float32)

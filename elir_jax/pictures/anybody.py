@@ -20,10 +20,10 @@ from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Shaped
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
+from elir_jax.arrays import Float32, Shaped
 from elir_jax.errors import UserError
 from elir_jax.files import whole_file
 from elir_jax.pictures.images import (

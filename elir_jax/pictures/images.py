@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8, UInt16
 from PIL import Image as PILImage
 from PIL import ImageOps, UnidentifiedImageError
 
+from elir_jax.arrays import Float32, UInt8, UInt16
 from elir_jax.errors import UserError
 from elir_jax.files import whole_file
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from elir_jax.inference import noise
+from elir_jax.inference import fingerprint
 from elir_jax.inference.noise import picture_key
 from elir_jax.pictures.images import to_float
 
@@ -36,5 +36,5 @@ def test_other_pixels_another_shape_or_seed_have_noise_of_their_own():
 def test_a_large_picture_is_digested_in_parts(monkeypatch):
     floats = to_float(IMAGE)
     whole = field(floats)
-    monkeypatch.setattr(noise, "PART", 100)
+    monkeypatch.setattr(fingerprint, "PART", 100)
     np.testing.assert_array_equal(field(floats), whole)

@@ -9,6 +9,7 @@ import pytest
 import small
 
 from elir_jax.flow.sampler import Sampler
+from elir_jax.inference.noise import unit_noise
 from elir_jax.inference.parts import Local, Part, Window
 from elir_jax.inference.whole_pictures import WholePictures
 from elir_jax.inference.windows import blend_windows, join_windows, lay_out, lay_out_fixed
@@ -143,7 +144,7 @@ def test_windows_of_one_size_overlap_enough_and_a_picture_below_it_is_refused():
 
 
 def pictures(*parts):
-    return WholePictures(parts, small.mapped, 1)
+    return WholePictures(parts, small.mapped, 1, unit_noise)
 
 
 def elir(sampler):

@@ -7,8 +7,9 @@ import pytest
 import small
 
 from elir_jax.flow.sampler import Sampler
-from elir_jax.inference.noise import picture_key
-from elir_jax.inference.parts import multiple_of, run_parts, shows_restoration
+from elir_jax.inference.noise import picture_key, unit_noise
+from elir_jax.inference.one_program import run_parts
+from elir_jax.inference.parts import multiple_of, shows_restoration
 from elir_jax.inference.whole_pictures import WholePictures
 from elir_jax.methods.elir.parts import elir_parts, target_part
 
@@ -19,7 +20,7 @@ MULTIPLE = 2  # what the small U-Net divides its input's sides by
 
 
 def pictures(sampler):
-    return WholePictures(elir_parts(NETS, sampler, MULTIPLE), small.mapped, 1)
+    return WholePictures(elir_parts(NETS, sampler, MULTIPLE), small.mapped, 1, unit_noise)
 
 
 def naive(steps, sigma_s, seed=0):
@@ -81,7 +82,7 @@ def test_one_program_of_all_parts_restores_the_same():
 
 
 def test_the_target_is_what_the_frozen_encoder_sees():
-    run = WholePictures([target_part(NETS)], small.mapped, 1)
+    run = WholePictures([target_part(NETS)], small.mapped, 1, unit_noise)
     (found,) = run.restore((PARAMS, FROZEN), X[:1], 0, 1)
     wanted = NETS.encode(FROZEN["encoder"], jnp.asarray(X[0])[None])[0]
     np.testing.assert_allclose(found.restored, wanted, atol=1e-5)

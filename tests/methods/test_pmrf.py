@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from elir_jax.flow.sampler import Sampler
-from elir_jax.inference.parts import run_parts, shown_stages
+from elir_jax.inference.one_program import run_parts
+from elir_jax.inference.parts import shown_stages
 from elir_jax.methods.pmrf.networks import Networks
 from elir_jax.methods.pmrf.objective import (
     Draw,

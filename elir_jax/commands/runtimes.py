@@ -1,0 +1,107 @@
+"""What computes a restoration: our own programs by XLA, or an exported graph by onnxruntime.
+
+``--runtime auto`` takes onnxruntime if it and onnx are installed, no GPU or TPU could be used, and
+the networks have an ONNX form. A graph of one file of weights is kept in the user's cache, under
+the file's digest, so that the next start needs no JAX.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import importlib.util
+import os
+from importlib import metadata
+from pathlib import Path
+
+import elir_jax
+from elir_jax import assets
+from elir_jax.edge.file import Exported, is_exported, read_exported
+from elir_jax.edge.restorer import Restorer as EdgeRestorer
+from elir_jax.errors import UserError
+from elir_jax.files import whole_file
+from elir_jax.inference.calling import AnyRestorer
+
+ACCELERATORS = ("jax-cuda", "jax-rocm", "libtpu", "jax-metal")  # packages that bring one to jax
+
+
+def load_restorer(options: argparse.Namespace) -> AnyRestorer:
+    """The restorer that the command line asks for. Raises UserError."""
+    path = options.checkpoint or assets.model(options.model)
+    if is_exported(path):
+        return _exported(options, path)
+    if options.runtime in (None, "xla") or (options.runtime == "auto" and not _suits(options)):
+        return _by_xla(options, path)
+    try:
+        return _by_onnx(options, path)
+    except UserError:
+        if options.runtime == "onnx":
+            raise
+        return _by_xla(options, path)  # networks without an ONNX form
+
+
+def _exported(options: argparse.Namespace, path: Path) -> AnyRestorer:
+    if options.runtime == "xla":
+        raise UserError(f"{path}: an exported file runs by onnxruntime; remove --runtime xla")
+    given = [name for name in ("config", "dtype") if getattr(options, name)]
+    if given:
+        raise UserError(f"{path}: its configuration and type are fixed; remove --{given[0]}")
+    return EdgeRestorer.load(path, steps=options.steps, noise=not options.no_noise)
+
+
+def _by_xla(options: argparse.Namespace, path: Path) -> AnyRestorer:
+    from elir_jax.commands import frame
+    from elir_jax.restorer import Restorer  # here: it loads jax, which takes seconds
+
+    frame.keep_programs()
+    return Restorer.load(
+        path,
+        options.config,
+        steps=options.steps,
+        noise=not options.no_noise,
+        dtype=options.dtype,
+    )
+
+
+def _by_onnx(options: argparse.Namespace, path: Path) -> AnyRestorer:
+    if options.dtype == "bfloat16":
+        raise UserError("--dtype bfloat16: onnxruntime computes in float32; use --runtime xla")
+    kept = _kept(path) if path.is_file() and not options.config else None
+    if kept is not None and kept.is_file():
+        with contextlib.suppress(UserError):  # damaged: written anew below
+            return _exported_as(options, read_exported(kept))
+    from elir_jax.commands.exporting import content_of  # here: it loads jax
+    from elir_jax.compose.exporting import describe, exportable
+    from elir_jax.compose.restoration import read_config
+
+    found = exportable(path, read_config(options.config) if options.config else None)
+    content = content_of(found, "float32", describe(found, path.stem, "not stated"))
+    if kept is not None:
+        with contextlib.suppress(OSError), whole_file(kept) as part:  # no room: export each time
+            part.write_bytes(content)
+    return _exported_as(options, read_exported(path, content))
+
+
+def _exported_as(options: argparse.Namespace, file: Exported) -> AnyRestorer:
+    return EdgeRestorer.of(file, steps=options.steps, noise=not options.no_noise)
+
+
+def _kept(path: Path) -> Path:
+    """The place of the graph of a file of weights."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    digest = hashlib.sha256(f"{elir_jax.__version__}\n".encode() + path.read_bytes()).hexdigest()
+    return cache / "elir_jax" / "onnx" / f"{digest[:24]}.onnx"
+
+
+def _suits(options: argparse.Namespace) -> bool:
+    """Whether onnxruntime is the faster one here."""
+    installed = all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnx"))
+    return installed and options.dtype != "bfloat16" and not _accelerated()
+
+
+def _accelerated() -> bool:
+    """Whether jax may compute on another device than the CPU."""
+    chosen = os.environ.get("JAX_PLATFORMS")
+    if chosen:
+        return chosen != "cpu"
+    names = (d.metadata["Name"] or "" for d in metadata.distributions())
+    return any(name.lower().startswith(ACCELERATORS) for name in names)

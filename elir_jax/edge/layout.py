@@ -1,0 +1,50 @@
+"""The layout of an exported file: the names of its values, and what its metadata say."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+VERSION = 1  # of this layout
+METADATA = "elir_jax"  # the key of the metadata: a JSON object
+
+NETWORKS = ("encoder", "estimator", "velocity", "decoder")  # first words of the weights' names
+IMAGE, NOISE, RESTORED = "image", "noise", "restored"  # inputs and output of the whole
+LATENT, MEAN = "latent", "mean"
+STEP, SIGMA = "step", "sigma_s"
+IMAGE_AXES = ("batch", "height", "width")
+LATENT_AXES = ("batch", "latent_height", "latent_width")
+
+
+def state(step: int) -> str:
+    """The flow's state after that many steps."""
+    return f"state_{step}"
+
+
+def time(step: int) -> str:
+    """The time at which that step begins."""
+    return f"time_{step}"
+
+
+# Part -> the inputs and the output at which it is cut out of the whole.
+CUTS = {
+    "encode": ((IMAGE,), LATENT),
+    "posterior_mean": ((LATENT,), MEAN),
+    "flow": ((state(0), time(0), STEP), state(1)),
+}
+
+
+def digests(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """A digest of each stored tensor: type, shape and values."""
+    return {name: _digest(array) for name, array in tensors.items()}
+
+
+def digest_of(digests: Mapping[str, str]) -> str:
+    """One digest of all weights."""
+    said = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _digest(array: np.ndarray) -> str:
+    said = f"{array.dtype.name} {array.shape}".encode()
+    return hashlib.blake2b(said + np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()

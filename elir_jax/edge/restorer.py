@@ -1,0 +1,98 @@
+"""Restore pictures of any size with an exported file, as ``elir_jax.Restorer`` does."""
+
+import functools
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from elir_jax.edge.file import Exported, Run, read_exported, session
+from elir_jax.edge.layout import CUTS, RESTORED, state
+from elir_jax.edge.threefry import unit_noise
+from elir_jax.inference.calling import AnyRestorer
+from elir_jax.inference.parts import Local, Part, Whole, Window
+from elir_jax.inference.whole_pictures import WholePictures
+
+REACHES = {reach.__name__: reach for reach in (Local, Whole, Window)}
+
+
+class Flow(NamedTuple):
+    """How the flow is solved: M Euler steps, from the mean with noise of this deviation."""
+
+    steps: int
+    sigma_s: float
+    noise: bool
+
+
+class Restorer(AnyRestorer):
+    """Restores pictures of any size by onnxruntime, without JAX (:class:`AnyRestorer`)."""
+
+    def __init__(self, file: Exported, flow: Flow):
+        self.about = file.about
+        pictures = WholePictures(edge_parts(file, flow), _here, 1, unit_noise)
+        super().__init__(file.about["title"], pictures, (None, None))
+
+    @classmethod
+    def load(cls, path: str | Path, *, steps: int | None = None, noise: bool = True) -> "Restorer":
+        """Load a file that ``python -m elir_jax.export`` wrote.
+
+        ``steps`` is the number of Euler steps, if not the file's; without ``noise`` the flow starts
+        at the posterior mean. Raises UserError.
+        """
+        return cls.of(read_exported(Path(path)), steps=steps, noise=noise)
+
+    @classmethod
+    def of(cls, file: Exported, *, steps: int | None, noise: bool) -> "Restorer":
+        """The same for a file in memory."""
+        flow = Flow(**file.about["flow"])
+        flow = flow._replace(steps=steps or flow.steps, noise=flow.noise and noise)
+        return cls(file, flow)
+
+
+def edge_parts(file: Exported, flow: Flow) -> tuple[Part, ...]:
+    """The parts that the file describes; each loads when it is first used."""
+    found = []
+    for said in file.about["parts"]:
+        inputs, output = CUTS.get(said["name"]) or ((state(file.about["flow"]["steps"]),), RESTORED)
+        load = functools.cache(functools.partial(session, file, inputs, output))
+        steps = tuple(f"step_{m + 1}" for m in range(flow.steps))
+        shows = tuple(said["shows"])
+        if said["noisy"]:
+            shows = ("latent_mmse_noisy" if flow.noise else "", *steps)
+        found.append(
+            Part(
+                said["name"],
+                _flow(load, flow) if said["noisy"] else _network(load),
+                REACHES[said["reach"]](**said["sizes"]),
+                Fraction(said["scale"]),
+                said["noisy"],
+                shows,
+                tuple(said["through"]),
+            )
+        )
+    return tuple(found)
+
+
+def _network(load: Callable[[], Run]):
+    return lambda params, frozen, x, eps: [load()(x)]
+
+
+def _flow(load: Callable[[], Run], flow: Flow):
+    """Algorithm 1, stage 2, as ``elir_jax.flow.sampler`` has it."""
+    step = np.float32([1 / flow.steps])
+
+    def apply(params, frozen, mean, eps):
+        z = mean + np.float32(flow.sigma_s) * eps if flow.noise else mean
+        states = [z]
+        for m in range(flow.steps):
+            states.append(load()(states[-1], np.float32([m / flow.steps]), step))
+        return states
+
+    return apply
+
+
+def _here(segment: Callable[[Any, Any], np.ndarray]):
+    """Run a segment in this process, on all rows."""
+    return segment

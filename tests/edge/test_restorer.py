@@ -1,0 +1,153 @@
+"""The runner without JAX: the restorations of Restorer, from nothing but the exported file."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import exported
+import numpy as np
+import pytest
+
+from elir_jax.edge import Restorer
+from elir_jax.edge.file import read_exported
+from elir_jax.errors import UserError
+from elir_jax.restorer import Restorer as Ours
+
+pytest.importorskip("onnxruntime", reason="the runner needs onnxruntime")
+
+ROOT = Path(__file__).resolve().parents[2]
+RNG = np.random.default_rng(1)
+IMAGES = [RNG.random((*size, 3), np.float32) for size in ((40, 24), (50, 70))]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return exported.write(tmp_path_factory.mktemp("edge"))
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return Ours.load(exported.folder(), exported.config())
+
+
+def decibels(x, y):
+    return -10 * np.log10(np.mean(np.square(x - y)) + 1e-30)
+
+
+def test_pictures_of_any_size_are_restored_as_by_the_restorer(file, ours):
+    restored = Restorer.load(file)(IMAGES, seed=5)
+    for theirs, one in zip(ours(IMAGES, seed=5), restored, strict=True):
+        assert decibels(theirs, one) > 90 and np.abs(theirs - one).max() < 1e-4
+    other = Restorer.load(file)(IMAGES[0], seed=6)
+    assert np.abs(other - restored[0]).max() > 1e-2  # the noise is the seed's
+
+
+def test_every_stage_is_that_of_the_restorer(file, ours):
+    runner = Restorer.load(file)
+    assert runner.stage_names == ours.stage_names
+    (mine,), (theirs,) = (r.stages(IMAGES[:1], 0, every=True) for r in (runner, ours))
+    assert len(mine) == len(theirs) == len(runner.stage_names)
+    for one, other in zip(mine, theirs, strict=True):
+        assert decibels(one, other) > 90
+
+
+@pytest.mark.parametrize("steps, noise", [(1, True), (3, False)])
+def test_steps_and_noise_are_chosen_when_it_runs(file, steps, noise):
+    other = Ours.load(exported.folder(), exported.config(), steps=steps, noise=noise)
+    runner = Restorer.load(file, steps=steps, noise=noise)
+    assert decibels(runner(IMAGES[0]), other(IMAGES[0])) > 90
+    assert runner.stage_names == other.stage_names
+
+
+def test_windows_leave_the_result_as_it_is(file):
+    small = read_exported(file)
+    for part in small.about["parts"]:
+        if part["reach"] == "Local":
+            part["sizes"]["at_once"] = 4 * 46
+    image = RNG.random((32, 448, 3), np.float32)
+    in_windows = Restorer.of(small, steps=None, noise=True)(image)
+    assert decibels(in_windows, Restorer.load(file)(image)) > 110
+
+
+WITHOUT = """if True:
+    import sys
+
+    class Missing:
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] in {missing}:
+                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+    sys.meta_path.insert(0, Missing())
+"""
+REST = {"jax", "jaxlib", "flax", "jaxtyping", "cv2", "absl", "ml_collections", "onnx", "tqdm",
+        "safetensors", "skimage", "matplotlib", "orbax", "beartype"}  # fmt: skip
+
+
+def python(code, *arguments, missing=()):
+    program = WITHOUT.format(missing=set(missing) or {""}) + code
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_it_restores_where_only_numpy_pillow_and_onnxruntime_are(file, ours, tmp_path):
+    np.save(tmp_path / "image.npy", IMAGES[0])
+    code = """
+    import numpy as np
+    from elir_jax.edge import Restorer
+    file, before, after = sys.argv[1:]
+    np.save(after, Restorer.load(file)(np.load(before)))"""
+    done = python(code, file, tmp_path / "image.npy", tmp_path / "out.npy", missing=REST)
+    assert done.returncode == 0, done.stderr
+    assert decibels(np.load(tmp_path / "out.npy"), ours(IMAGES[0])) > 90
+
+
+def test_importing_it_loads_no_jax():
+    done = python("    import elir_jax.edge; print({'jax', 'flax', 'cv2'} & set(sys.modules))")
+    assert done.stdout == "set()\n", done.stderr
+
+
+def damaged(content):
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (damaged, "not an ONNX file, or damaged"),
+        (lambda content: b"", "no file of elir_jax.export"),
+        (lambda content: b"PNG" * 50, "not an ONNX file, or damaged"),
+        (lambda c: c.replace(b'{"version": 1,', b'{"version": 9,'), "version 9 of the layout"),
+        (lambda c: c.replace(b'"parts": [', b'"party": ['), "its metadata lack parts"),
+    ],
+)
+def test_a_bad_file_is_told_in_one_line(tmp_path, change, message):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(change(exported.content()))
+    with pytest.raises(UserError, match=message) as error:
+        Restorer.load(path)
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match="nothing.onnx: no such file"):
+        Restorer.load(tmp_path / "nothing.onnx")
+
+
+def test_a_missing_onnxruntime_is_told_with_the_extra(file):
+    code = """
+    import numpy as np
+    from elir_jax.edge import Restorer
+    Restorer.load(sys.argv[1])(np.zeros((32, 32, 3), np.uint8))"""
+    done = python(code, file, missing=["onnxruntime"])
+    assert "UserError: onnxruntime is not installed" in done.stderr
+    assert "elir_jax[edge]" in done.stderr
+
+
+def test_a_graph_that_onnxruntime_refuses_is_told(tmp_path):
+    path = tmp_path / "odd.onnx"
+    path.write_bytes(exported.content().replace(b"ConvTranspose", b"ConvTranspoze"))
+    with pytest.raises(UserError, match="cannot load it"):
+        Restorer.load(path)(IMAGES[0])

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from elir_jax.losses.pixel import gradient_l1
 from elir_jax.losses.reduction import mean_absolute_error
 from elir_jax.methods.autoencoder.parts import encoder_of
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step
@@ -30,12 +31,6 @@ class AutoencoderObjective:
     gradient_weight: float = 0.5
     sharpness_weight: float = 0.0
     latent_weight: float = 0.01
-
-
-def gradient_l1(x: Image, y: Image) -> Scalar:
-    """Mean absolute difference of the vertical differences plus that of the horizontal ones."""
-    error = x - y
-    return jnp.mean(jnp.abs(jnp.diff(error, axis=1))) + jnp.mean(jnp.abs(jnp.diff(error, axis=2)))
 
 
 def sharpness_l1(x: Image, y: Image) -> Scalar:

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 from elir_jax.compose import untrained_shapes
 from elir_jax.compose.autoencoder import build_autoencoder
 from elir_jax.compose.fields import plain
-from elir_jax.compose.restoration import changed_method, find_weights
+from elir_jax.compose.finding import find_weights
+from elir_jax.compose.restoration import changed_method
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.errors import UserError
 from elir_jax.types import Params

@@ -1,0 +1,94 @@
+"""Weights of any origin, with the configuration that they bring."""
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from elir_jax import assets
+from elir_jax.errors import UserError
+from elir_jax.running.records.best import checkpoint_named
+from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read_newest, steps_in
+from elir_jax.running.records.writers import FOLDER
+from elir_jax.running.starting import ADDED, flatten
+from elir_jax.types import Params
+from elir_jax.weights.models import is_model, read_model
+from elir_jax.weights.opening import is_of_transformers, open_weights
+from elir_jax.weights.own import FILE as WEIGHTS
+from elir_jax.weights.own import has_weights, read_weights
+
+
+class Found(NamedTuple):
+    """The weights in a path, and what they say of themselves."""
+
+    title: str
+    place: Path  # to name in messages
+    given: Params  # the averaged weights and the frozen ones
+    config: ConfigDict
+    changes: dict[str, Any]  # fields by name
+
+
+def find_weights(
+    path: Path, config: ConfigDict | None = None, default: ConfigDict | None = None
+) -> Found:
+    """Weights of a run's folder, a folder of converted weights, a model, or a file of the release.
+
+    A path may name one checkpoint of a run too (``WORKDIR/checkpoints/STEP``, or ``best``), or a
+    model that ships (``photo``). Runs and models bring their configuration; for other weights it
+    must be given, but sizes are read from a file of the release. ``config`` replaces what they
+    bring; ``default`` serves where they bring none. Raises UserError.
+    """
+    if str(path) in assets.MODELS and not path.exists():
+        path = assets.model(str(path))
+    path = checkpoint_named(path)
+    changes: dict[str, Any] = {}
+    if is_checkpoint(path) or steps_in(path / FOLDER):
+        saved = read_chosen(path) if is_checkpoint(path) else read_newest(path / FOLDER)
+        assert saved is not None
+        config = config or _config_of(saved.config)
+        title, given = f"step {saved.step}", saved.tree["frozen"] | saved.tree["ema"]
+        place = path if is_checkpoint(path) else path / FOLDER / str(saved.step)
+    elif has_weights(path):
+        title, given, place = "converted weights", read_weights(path), path / WEIGHTS
+    elif is_model(path):
+        model = read_model(path)
+        title, given, place = model.title, model.params, path
+        config = config or _config_of(model.config)
+    elif not path.exists():
+        raise UserError(f"{path}: no such file or folder of weights")
+    elif path.is_file() or is_of_transformers(path):
+        title, given, changes = open_weights(path)
+        place = path
+    else:
+        raise UserError(
+            f"{path}: this folder has neither checkpoints nor {WEIGHTS}; name a run's folder, "
+            f"one that elir_jax.interop.convert wrote, or a file of weights"
+        )
+    config = config or default
+    if config is None:
+        raise UserError(f"{path}: these weights have no configuration; name it with --config")
+    return Found(title, place, given, config, changes)
+
+
+def _config_of(saved: dict) -> ConfigDict:
+    """A saved configuration: with tuples, which JSON lacks, and with the fields added since.
+
+    ``ADDED`` is in the order in which fields came: a configuration that has one of them is not
+    older than those before it, and lacks these because its method has no use for them. A new field
+    of an objective has its default there, and other objectives have no such field.
+    """
+
+    def restored(value):
+        if isinstance(value, dict):
+            return {name: restored(field) for name, field in value.items()}
+        return tuple(map(restored, value)) if isinstance(value, list) else value
+
+    config, there = ConfigDict(restored(saved)), flatten(saved)
+    since = 1 + max((i for i, field in enumerate(ADDED) if field in there), default=-1)
+    for field, value in list(ADDED.items())[since:]:
+        *sections, name = field.split(".")
+        section = functools.reduce(lambda node, part: node.get(part, {}), sections, config)
+        if isinstance(section, ConfigDict) and sections != ["objective"]:
+            section[name] = value
+    return config

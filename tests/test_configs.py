@@ -53,6 +53,8 @@ PARAMETERS = {
     ("blind_super_resolution", "tiny"): (4_500_144, 1_574_768),
     **{(f"shipped_{name}", ""): (23_687_552, 7_548_160) for name in ("denoising", "photo")},
     **{(f"shipped_{name}", "tiny"): (4_500_144, 1_574_768) for name in ("denoising", "photo")},
+    ("directflow", ""): (2_551_808,) * 2,  # adapters of rank 32, of bfr's velocity
+    ("directflow", "tiny"): (1_003_520,) * 2,  # of the shipped one's
     ("latent_pmrf_bfr", ""): (153_902_866,) * 2,
     ("latent_pmrf_bfr", "tiny"): (1_148_625,) * 2,
     ("latent_pmrf_bfr", "latent_mean"): (159_401_506,) * 2,
@@ -85,8 +87,8 @@ def shape_of(config: ConfigDict) -> str:
 
 
 WHOLE = {
-    ("autoencoder", ""), ("bfr", ""), ("bfr", "release"), ("colorization", ""), ("pmrf_bfr", ""),
-    ("posterior_mean", ""),
+    ("autoencoder", ""), ("bfr", ""), ("bfr", "release"), ("colorization", ""), ("directflow", ""),
+    ("pmrf_bfr", ""), ("posterior_mean", ""),
 }  # fmt: skip
 TRACED = {}  # by shape: the tasks of faces are one network
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from elir_jax.compose.autoencoder import build_autoencoder_training
 from elir_jax.compose.data import build_data
+from elir_jax.compose.directflow import build_directflow
 from elir_jax.compose.elir import build_elir
 from elir_jax.compose.fields import choose, make, plain
 from elir_jax.compose.latent_pmrf import build_latent_pmrf
@@ -43,6 +44,7 @@ from elir_jax.weights.own import check_weights, has_weights, read_weights
 
 METHODS: dict[str, Callable[[ConfigDict], Method]] = {
     "autoencoder": build_autoencoder_training,
+    "directflow": build_directflow,
     "elir": build_elir,
     "latent_pmrf": build_latent_pmrf,
     "pmrf": build_pmrf,

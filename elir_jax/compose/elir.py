@@ -88,7 +88,7 @@ def build_networks(config: ConfigDict, form: Form | None = None) -> tuple[Networ
 
 
 def latent_networks(config: ConfigDict, dtype: DTypeLike) -> tuple[RRDBNet, UNet]:
-    """The estimator and the velocity."""
+    """Estimator and velocity in the form that their parameters have."""
     return (
         make(RRDBNet, "estimator", sizes(config.estimator), dtype=dtype),
         make(UNet, "velocity", sizes(config.velocity), dtype=dtype),

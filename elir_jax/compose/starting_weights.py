@@ -7,6 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from elir_jax import assets
+from elir_jax.compose.teacher import read_teacher
 from elir_jax.errors import UserError
 from elir_jax.methods.method import Start
 from elir_jax.running.records.checkpoint import read_averaged, steps_in
@@ -20,6 +21,7 @@ from elir_jax.weights.sections import read_section
 
 UNTRAINED = ("", "untrained")
 HUB = "hub:"
+TEACHER = "teacher"  # the section whose weights are a whole method's
 EMBEDDED = {"autoencoder": assets.AUTOENCODER}
 
 
@@ -28,7 +30,8 @@ def starting_weights(config: ConfigDict) -> Start:
 
     The field is ``""`` or ``untrained``, ``embedded``, ``hub:OWNER/NAME``, a file or folder of a
     layout known to :mod:`elir_jax.weights.layouts`, converted weights, or a run's folder, which
-    gives its averaged and its frozen weights. The function raises a UserError that names the field
+    gives its averaged and its frozen weights. The teacher's are those of
+    :mod:`elir_jax.compose.teacher`. The function raises a UserError that names the field
     if the weights cannot be read or belong to another network.
     """
 
@@ -36,8 +39,9 @@ def starting_weights(config: ConfigDict) -> Start:
         named = config[section].get("weights", "")
         if named in UNTRAINED:
             return init()
+        like = jax.eval_shape(init)
         try:
-            return _read(section, named, jax.eval_shape(init))
+            return read_teacher(config, like) if section == TEACHER else _read(section, named, like)
         except UserError as error:
             raise UserError(f"--config.{section}.weights={named}: {error}") from error
 

@@ -5,9 +5,12 @@ shortcut. ``channel_multipliers=(1, 2, 1, 2)`` is the release's; a multiplier of
 resolution.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from elir_jax.networks.layers import (
     CollapsibleConv,
@@ -97,11 +100,39 @@ class _Transposed(nn.Module):
         return y.reshape(b, 2 * h, 2 * w, -1) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 
+def contract(net, z: Latent, t: Time, token: Float[Array, "b d"] | None):
+    """The U-Net's way down: (middle, time features, skips), as submodules of the caller.
+
+    ``net`` is a module with the fields of :class:`UNet`. The ``token`` is added to the time
+    features, which every block sees.
+    """
+    dtype = net.dtype
+    time = time_embedding(t, net.time_dim).astype(dtype)
+    wide = TIME_EXPANSION * net.time_dim
+    time = dense(time, wide, dtype=dtype, name="time_in")
+    time = dense(nn.silu(time), wide, dtype=dtype, name="time_out")
+    if token is not None:
+        time = time + token.astype(dtype)
+    h = conv(z.astype(dtype), net.hidden, kernel_size=1, dtype=dtype, name="conv_in")
+    skips = []
+    for i, multiplier in enumerate(net.channel_multipliers):
+        h = ResidualBlock(h.shape[-1], net.form, dtype, name=f"down{i}")(h, time)
+        skips.append(h)
+        if multiplier != 1:
+            h = conv(h, multiplier * h.shape[-1], stride=2, dtype=dtype, name=f"downsample{i}")
+    for i in range(net.num_mid_blocks):
+        h = ResidualBlock(h.shape[-1], net.form, dtype, name=f"mid{i}")(h, time)
+    return h, time, skips
+
+
 class UNet(nn.Module):
     """Latent ``z_t`` (b, lh, lw, c) and time ``t`` (b,) -> velocity of the same shape.
 
     Raises ValueError unless lh and lw are multiples of 2 to the number of multipliers other than 1,
     and every width is a multiple of 32 (the groups of its normalisation).
+
+    A student of the flow may give more: a ``token``, added to the time features, and ``residuals``,
+    added to the skips in their order and to the middle behind them.
     """
 
     hidden: int = 128
@@ -126,31 +157,25 @@ class UNet(nn.Module):
             raise ValueError(f"U-Net: hidden must be a multiple of {GROUPS}, got {self.hidden}")
 
     @nn.compact
-    def __call__(self, z: Latent, t: Time) -> Latent:
+    def __call__(
+        self,
+        z: Latent,
+        t: Time,
+        token: Float[Array, "b d"] | None = None,
+        residuals: Sequence[Float[Array, "_ _ _ _"]] | None = None,
+    ) -> Latent:
         self._check(z)
         dtype = self.dtype
-        time = time_embedding(t, self.time_dim).astype(dtype)
-        wide = TIME_EXPANSION * self.time_dim
-        time = dense(time, wide, dtype=dtype, name="time_in")
-        time = dense(nn.silu(time), wide, dtype=dtype, name="time_out")
-
-        def residual(h, features, name):
-            return ResidualBlock(features, self.form, dtype, name=name)(h, time)
-
-        h = conv(z.astype(dtype), self.hidden, kernel_size=1, dtype=dtype, name="conv_in")
-        skips = []
-        for i, multiplier in enumerate(self.channel_multipliers):
-            h = residual(h, h.shape[-1], f"down{i}")
-            skips.append(h)
-            if multiplier != 1:
-                h = conv(h, multiplier * h.shape[-1], stride=2, dtype=dtype, name=f"downsample{i}")
-        for i in range(self.num_mid_blocks):
-            h = residual(h, h.shape[-1], f"mid{i}")
+        h, time, skips = contract(self, z, t, token)
+        if residuals is not None:
+            *added, middle = residuals
+            skips = [skip + one for skip, one in zip(skips, added, strict=True)]
+            h = h + middle
         for i, multiplier in enumerate(reversed(self.channel_multipliers)):
             if multiplier != 1:
                 h = Upsample(h.shape[-1] // multiplier, dtype, name=f"upsample{i}")(h)
-            features = h.shape[-1]
-            h = residual(jnp.concatenate([h, skips.pop()], axis=-1), features, f"up{i}")
+            joined = jnp.concatenate([h, skips.pop()], axis=-1)
+            h = ResidualBlock(h.shape[-1], self.form, dtype, name=f"up{i}")(joined, time)
         h = NormActConv(h.shape[-1], self.form, dtype, name="final")(h)
         v = conv(h, z.shape[-1], kernel_size=1, dtype=dtype, name="conv_out")
         return v.astype(jnp.float32)

@@ -1,0 +1,72 @@
+"""One step instead of many: a student of ELIR's own flow (DirectFlow). docs/directflow.md.
+
+Command: python train.py --config configs/directflow.py --config.data.path=FFHQ_512_FOLDER
+The teacher is the run of configs/bfr.py, found where that command leaves it, with the sizes, task
+and source noise that the configuration repeats here; else config.teacher.weights names another.
+
+denoising distils the model ``denoising`` that ships. tiny is a short one of it, on the photographs
+that scikit-image ships.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import bfr, shipped_denoising
+
+
+def get_config(variant: str = ""):
+    if variant not in ("", "denoising", "tiny"):
+        raise ValueError(f"unknown variant {variant!r}; one of: denoising, tiny")
+    base = shipped_denoising if variant else bfr
+    config = base.get_config().unlock()
+    config.method = "directflow"
+    for section in ("estimator", "velocity"):
+        del config[section].weights, config[section].form
+    del config.autoencoder.trainable_encoder, config.autoencoder.linear
+    config.teacher = ConfigDict()
+    config.teacher.weights = "denoising" if variant else "runs/bfr"  # a run, or a model
+    config.teacher.method = "elir"
+    config.teacher.num_steps = 25  # M
+    config.teacher.sigma_s = config.objective.sigma_s
+    config.teacher.bridge = "latent"  # latent | pixel: its end is decoded, clipped and encoded
+    config.student = ConfigDict()
+    # What is trained beside the adapter; a: the spatial encoder | b: LoRA | full: a whole velocity
+    config.student.stage = "b"
+    config.student.weights = ""  # for b: the run of stage a, whose adapter and control it takes
+    config.student.input = "mmse"  # mmse: from the posterior mean | lq: from the degraded latent
+    config.student.share_noise = True  # start with the teacher's source noise
+    config.student.adapter = "none"  # zero | scalar (learns nothing) | none: the token
+    config.student.control = False  # the spatial encoder
+    config.student.rank = 32
+    config.student.alpha = 32.0
+    config.student.targets = ("*/block?/conv", "final/conv", "*/time")
+    config.objective = ConfigDict()
+    config.objective.latent = 1.0  # weights of the terms; 0 leaves one out
+    config.objective.l1 = 1.0
+    config.objective.perceptual = 1.0
+    config.objective.sgcl = 0.1
+    config.objective.band = (0.05, 0.2)
+    config.objective.sgcl_probability = 0.25
+    config.objective.sgcl_source = "start"  # start | fresh | noise
+    config.objective.sgcl_space = "latent"  # latent | pixel
+    config.objective.pixel_target = "teacher"  # teacher | hq
+    config.sampler = ConfigDict({"num_steps": 1, "noise": True})
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.weight_decay = 5e-5
+    config.optimizer.schedule = "cosine"
+    if variant:
+        config.teacher.num_steps = 10
+        config.num_steps = 1500
+        config.data.size = 64
+        config.optimizer.learning_rate = 1e-3
+        config.optimizer.warmup_steps = 50
+        config.ema.decay = 0.99
+        config.ema.ramp_steps = 0.0
+    if variant == "tiny":
+        config.num_steps = 20
+        config.batch_size = 4
+        config.log_every = 1
+        config.checkpoint_every = 10
+        config.data.held_out = 4
+        config.evaluation.update(size=128, batch_size=2)
+        config.optimizer.warmup_steps = 2
+    return config.lock()

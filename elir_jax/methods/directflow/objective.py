@@ -1,0 +1,234 @@
+"""One-step distillation of the transported posterior mean (DirectFlow).
+
+A frozen teacher carries ``z_0 = mean + sigma_s eps`` to ``z_1`` in M Euler steps. That end is the
+only target: originals are not regressed. The student takes one step,
+``z = z_in + v(z_in, 0)``, and learns
+
+``latent |z - z_1|^2 + l1 |D(z) - x_1| + perceptual P(D(z), x_1) + sgcl |z - clean(z)|^2``
+
+(equation 6; P is the L1 distance of the pictures' differences). A weight of 0 leaves a term and its
+computation out. The source noise is shared by teacher and student, so the target is a function of
+the student's input; otherwise the student could at best learn the mean over the noise, which is
+blurred. Only the student has a gradient.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from elir_jax.flow.solvers import euler_trajectory
+from elir_jax.losses.pixel import gradient_l1
+from elir_jax.losses.reduction import mean_absolute_error, mean_squared_error
+from elir_jax.losses.score_guidance import clean_estimate, score_guidance
+from elir_jax.methods.directflow.networks import Given, Networks, State
+from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step
+
+
+def _check(owner, **choices: tuple[str, ...]) -> None:
+    for field, allowed in choices.items():
+        if getattr(owner, field) not in allowed:
+            raise ValueError(f"{field} must be one of {allowed}, got {getattr(owner, field)!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """How the teacher makes the target. Raises ValueError if a value is out of range.
+
+    ``bridge`` pixel decodes, clips and encodes its end, as a teacher in pixels needs it (the
+    paper's); latent takes the end itself.
+    """
+
+    num_steps: int = 25  # M
+    sigma_s: float = 0.1  # of the source noise that it was trained with, in units of the state
+    bridge: str = "latent"
+
+    def __post_init__(self):
+        _check(self, bridge=("latent", "pixel"))
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+        if self.sigma_s < 0:
+            raise ValueError(f"sigma_s must not be negative, got {self.sigma_s}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where the student starts: ``mmse`` the posterior mean, ``lq`` the encoded degraded picture.
+
+    With ``share_noise`` it has the teacher's source noise besides.
+    """
+
+    input: str = "mmse"
+    share_noise: bool = True
+
+    def __post_init__(self):
+        _check(self, input=("mmse", "lq"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """Weights of the terms and how SGCL asks the teacher. Raises ValueError if out of range.
+
+    ``sgcl_source``: what is mixed with the student's result. ``start`` is the sample's own start of
+    the teacher, ``fresh`` the posterior mean with other noise, ``noise`` unit noise (equation 7 to
+    the letter, where a flow that starts at posterior means was never trained).
+    """
+
+    latent: float = 1.0
+    l1: float = 0.0
+    perceptual: float = 0.0
+    sgcl: float = 0.0
+    band: tuple[float, float] = (0.05, 0.2)  # of SGCL's times
+    sgcl_probability: float = 0.25  # that a sample has the term
+    sgcl_source: str = "start"
+    sgcl_space: str = "latent"  # or "pixel": both are decoded, the estimate is clipped
+    pixel_target: str = "teacher"  # x_1 is the teacher's picture; or "hq": the original
+
+    def __post_init__(self):
+        _check(
+            self,
+            sgcl_source=("start", "fresh", "noise"),
+            sgcl_space=("latent", "pixel"),
+            pixel_target=("teacher", "hq"),
+        )
+        if min(self.latent, self.l1, self.perceptual, self.sgcl) < 0:
+            raise ValueError("latent, l1, perceptual and sgcl must not be negative")
+        if not max(self.latent, self.l1, self.perceptual, self.sgcl):
+            raise ValueError("latent, l1, perceptual or sgcl must be above 0")
+        if not 0 < self.band[0] <= self.band[1] < 1:
+            raise ValueError(f"band must be two ascending times within (0, 1), got {self.band}")
+        if not 0 < self.sgcl_probability <= 1:
+            raise ValueError(f"sgcl_probability must lie in (0, 1], got {self.sgcl_probability}")
+
+
+class Draw(NamedTuple):
+    """The random numbers of the loss, one row a sample; ``u`` and ``s`` are uniform in [0, 1)."""
+
+    eps: State  # source noise
+    u: Float[Array, " b"]  # place of SGCL's time in its band
+    s: Float[Array, " b"]  # below the probability: the sample has the term
+    eps2: State  # noise of SGCL's source
+
+
+def draw(keys: SampleKeys, shape: tuple[int, int, int]) -> Draw:
+    """From each sample's own key, so that they do not depend on other samples."""
+
+    def one(key):
+        first, second, third, fourth = jax.random.split(key, 4)
+        return (
+            jax.random.normal(first, shape),
+            jax.random.uniform(second),
+            jax.random.uniform(third),
+            jax.random.normal(fourth, shape),
+        )
+
+    return Draw(*jax.vmap(one)(keys))
+
+
+class Transported(NamedTuple):
+    """The teacher's start, where one Euler step leads from it, and its end after M steps."""
+
+    z_0: State
+    one_step: State
+    z_1: State
+
+
+def transport(networks: Networks, teacher: Teacher, frozen: Params, mean, eps) -> Transported:
+    """Run the teacher from the posterior mean with noise ``eps``; nothing here has a gradient."""
+    frozen, z_0 = jax.lax.stop_gradient((frozen, mean + teacher.sigma_s * eps))
+    states = euler_trajectory(lambda z, t: networks.teacher(frozen, z, t), z_0, teacher.num_steps)
+    one_step = z_0 + teacher.num_steps * (states[0] - z_0)
+    z_1 = states[-1]
+    if teacher.bridge == "pixel":
+        z_1 = networks.encode(frozen, jnp.clip(networks.decode(frozen, z_1), 0, 1))
+    return Transported(z_0, one_step, jax.lax.stop_gradient(z_1))
+
+
+def distillation_loss(
+    networks: Networks,
+    teacher: Teacher,
+    start: Start,
+    objective: Distillation,
+    params: Params,
+    frozen: Params,
+    x_hq: Image,
+    x_lq: Image,
+    noise: Draw,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """Loss and its terms by name, for given noise.
+
+    ``teacher_gap`` is the squared distance that one Euler step of the teacher leaves to its end:
+    ``latent / teacher_gap`` is the share of the transport that is not learned yet.
+    """
+    given = jax.lax.stop_gradient(networks.given(frozen, x_lq))
+    end = transport(networks, teacher, frozen, given.mean, noise.eps)
+    z_in = given.seen if start.input == "lq" else given.mean
+    if start.share_noise:
+        z_in = z_in + teacher.sigma_s * noise.eps
+    velocity = networks.student(params, frozen, given.seen)
+    z = z_in + velocity(z_in, jnp.zeros(len(z_in)))
+
+    terms = {
+        "latent": mean_squared_error(z, end.z_1),
+        "teacher_gap": mean_squared_error(end.one_step, end.z_1),
+    }
+    loss = objective.latent * terms["latent"]
+    if objective.l1 or objective.perceptual:
+        x = networks.decode(frozen, z)
+        x_1 = jnp.clip(networks.decode(frozen, end.z_1), 0, 1)
+        x_1 = x_hq if objective.pixel_target == "hq" else jax.lax.stop_gradient(x_1)
+        terms |= {"l1": mean_absolute_error(x, x_1), "perceptual": gradient_l1(x, x_1)}
+        loss += objective.l1 * terms["l1"] + objective.perceptual * terms["perceptual"]
+    if objective.sgcl:
+        terms["sgcl"] = guidance(networks, teacher, objective, frozen, z, given, end.z_0, noise)
+        loss += objective.sgcl * terms["sgcl"]
+    return loss, terms
+
+
+def guidance(
+    networks: Networks,
+    teacher: Teacher,
+    objective: Distillation,
+    frozen: Params,
+    z: State,
+    given: Given,
+    z_0: State,
+    noise: Draw,
+) -> Scalar:
+    """SGCL of the student's result ``z``, for the samples that the draw chooses."""
+    low, high = objective.band
+    sources = {
+        "start": lambda: z_0,
+        "fresh": lambda: given.mean + teacher.sigma_s * noise.eps2,
+        "noise": lambda: noise.eps2,
+    }
+    clean = clean_estimate(
+        lambda q, t: networks.teacher(frozen, q, t),
+        z,
+        sources[objective.sgcl_source](),
+        low + (high - low) * noise.u,
+        networks.limits,
+    )
+    if objective.sgcl_space == "pixel":
+        z = networks.decode(frozen, z)
+        clean = jax.lax.stop_gradient(jnp.clip(networks.decode(frozen, clean), 0, 1))
+    return score_guidance(z, clean, noise.s < objective.sgcl_probability)
+
+
+def distillation_objective(
+    networks: Networks, teacher: Teacher, start: Start, objective: Distillation
+):
+    """The objective in the form that the train step calls."""
+
+    def loss_fn(
+        params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys, step: Step
+    ) -> tuple[Scalar, dict[str, Scalar]]:
+        shape = jax.eval_shape(networks.given, frozen, batch.x_lq).mean.shape[1:]
+        return distillation_loss(
+            networks, teacher, start, objective,
+            params, frozen, batch.x_hq, batch.x_lq, draw(keys, shape),
+        )  # fmt: skip
+
+    return loss_fn

@@ -16,7 +16,7 @@ from configs import latent_pmrf_bfr, sim_vae
 from elir_jax.commands.convert import main as convert
 from elir_jax.compose import build_method
 from elir_jax.errors import UserError
-from elir_jax.inference.parts import run_parts
+from elir_jax.inference.one_program import run_parts
 from elir_jax.methods.method import untrained
 from elir_jax.restorer import Restorer
 from elir_jax.running.records.checkpoint import read_newest

@@ -165,8 +165,10 @@ TABLE = {
         {"PHOTOGRAPHS": "FFHQ"}, **FULL
     ),
     **{
-        f"python train.py --config configs/{config} --config.data.path=PHOTOGRAPHS "
-        f"--config.data.size=64 {seeded}": Case({"PHOTOGRAPHS": "FFHQ", "SEED": "1"}, **FULL)
+        f"python train.py --config configs/{config} "
+        f"--config.data.path=PHOTOGRAPHS {seeded}": Case(
+            {"PHOTOGRAPHS": "FFHQ", "SEED": "1"}, **FULL
+        )
         for config, seeded in (
             (
                 "latent_pmrf_bfr.py:tiny_latent_mean",

@@ -158,7 +158,7 @@ def test_latents_of_sim_vae_can_be_sampled(unlocked, config):
         sampled.objective.sample_latents = True
     method = build_method(sampled)
     params, frozen = method.init(jax.random.key(0), untrained)
-    x = jax.random.uniform(jax.random.key(1), (1, 128, 128, 3))
+    x = jax.random.uniform(jax.random.key(1), (1, 64, 64, 3))
     found = jax.jit(lambda x: run_parts(method.parts, params, frozen, x, jax.random.key(2)))(x)
     assert found.shape == x.shape and np.isfinite(found).all()
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.speed import OURS, take_turns  # noqa: E402
+from benchmarks.timing import OURS, take_turns  # noqa: E402
 from elir_jax.networks.convolution import (  # noqa: E402
     banded_weight_gradient,
     conv3x3,
@@ -103,8 +103,8 @@ def main() -> None:
     ):
         for case in cases:
             calls = dict(zip(("theirs", OURS), make(*case), strict=True))
-            seconds, _ = take_turns(calls, repeats)
-            theirs, ours = seconds["theirs"], seconds[OURS]
+            found = take_turns(calls, repeats)
+            theirs, ours = found["theirs"].seconds, found[OURS].seconds
             print(f"{title:<24}{case!s:<20} {theirs * 1e3:7.1f} ms -> {ours * 1e3:6.1f} ms, "
                   f"{theirs / ours:.1f} x", flush=True)  # fmt: skip
 

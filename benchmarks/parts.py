@@ -17,7 +17,8 @@ import jax.numpy as jnp
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.speed import Bench, load, measured_peak, operations, take_turns  # noqa: E402
+from benchmarks.speed import Bench, load, measured_peak, operations  # noqa: E402
+from benchmarks.timing import take_turns  # noqa: E402
 from elir_jax.compose.elir import build_networks  # noqa: E402
 
 PAIRS = 2  # in a gradient
@@ -66,21 +67,23 @@ def main() -> None:
             gradient,
         ),
     }
-    peak = measured_peak()
+    peak, _ = measured_peak()
     print(f"{jax.devices()[0].device_kind}; matrix product {peak / 1e9:.0f} GFLOP/s")
-    print(f"{'':<10}{'size':>5}{'batch':>6}  {'network':<10}{'ms':>8}{'GFLOP':>8}{'of peak':>9}")
+    titles = f"{'':<10}{'size':>5}{'batch':>6}  {'network':<10}{'ms':>8}{'GFLOP':>8}"
+    print(f"{titles}{'of peak':>9}{'busy':>6}")
     for kind, (networks, params, rows, change) in kinds.items():
         for size in options.sizes:
             found = calls_of(networks, params, bench.frozen, size, rows)
             programs = {name: (jax.jit(change(fn)), inputs) for name, (fn, inputs) in found.items()}
             calls = {name: lambda p=p, i=i: p(*i) for name, (p, i) in programs.items()}
-            seconds, _ = take_turns(calls, options.repeats)
+            times = take_turns(calls, options.repeats)
             for name, (program, inputs) in programs.items():
                 flops = operations(program, *inputs)
-                share = flops / seconds[name] / peak
+                seconds, busy, _ = times[name]
+                share = flops / seconds / peak
                 print(
-                    f"{kind:<10}{size:>5}{rows:>6}  {name:<10}{seconds[name] * 1e3:>8.0f}"
-                    f"{flops / 1e9:>8.1f}{share:>9.0%}",
+                    f"{kind:<10}{size:>5}{rows:>6}  {name:<10}{seconds * 1e3:>8.0f}"
+                    f"{flops / 1e9:>8.1f}{share:>9.0%}{busy:>6.2f}",
                     flush=True,
                 )
 

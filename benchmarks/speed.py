@@ -1,11 +1,12 @@
-"""Time restoration and train step, ours beside PyTorch's, in one run and in turns.
+"""Time restoration and train step: XLA, PyTorch and onnxruntime, in one run and in turns.
 
-Command: python benchmarks/speed.py [--reference-repo ELIR] [--repeats 5] [--json FILE] Both sides
+Command: python benchmarks/speed.py [--reference-repo ELIR] [--repeats 5] [--json FILE] All sides
 have the same untrained weights: speed does not depend on them. Seconds are medians of calls that
-take turns, after a first call of each, which compiles. ``--reference-repo`` is a checkout of the
-release; without it, the minimal implementation of the tests is used. Without torch, only our side
-is timed. Operations are those of our program before XLA rewrites it; the peak is the rate of a
-float32 matrix product in the same run.
+take turns, after a first call of each, which compiles. Busy are the cores that a call keeps busy:
+CPU time of the process over wall time. ``--reference-repo`` is a checkout of the release; without
+it, the minimal implementation of the tests is used. A side whose packages are not installed is left
+out; onnxruntime restores only. Operations are those of our program before XLA rewrites it; the peak
+is the rate of a float32 matrix product in the same run.
 """
 
 import argparse
@@ -13,9 +14,7 @@ import dataclasses
 import functools
 import importlib.util
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +25,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.onnx_side import OnnxSide, installed  # noqa: E402
+from benchmarks.timing import OURS, Timing, take_turns  # noqa: E402
 from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402
 from elir_jax import compose  # noqa: E402
 from elir_jax.compose.elir import inference_form  # noqa: E402
@@ -40,7 +41,7 @@ from elir_jax.training.state import create_state  # noqa: E402
 from elir_jax.training.step import StepRequest  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
 
-OURS = "ours"
+ONNX = "onnxruntime"
 SIDE = 4096  # of the matrices that measure the peak
 
 
@@ -55,33 +56,11 @@ class Row:
     torch_as_shipped_s: float | None
     torch_best_s: float | None
     torch_best_mode: str | None
+    onnx_s: float | None
+    busy: dict[str, float]  # cores, of ours, PyTorch's best mode and onnxruntime
     first_call_s: float
     flops: float
     share_of_peak: float
-
-
-def take_turns(calls: dict[str, Callable], repeats: int) -> tuple[dict[str, float], float]:
-    """(median seconds of each call, seconds of our first); a call that fails is left out."""
-    times: dict[str, list[float]] = {}
-    first = 0.0
-    for name, call in calls.items():
-        start = time.perf_counter()
-        try:
-            jax.block_until_ready(call())
-        except Exception as error:
-            if name == OURS:
-                raise
-            print(f"  {name}: left out ({str(error).splitlines()[0][:80]})", flush=True)
-            continue
-        times[name] = []
-        if name == OURS:
-            first = time.perf_counter() - start
-    for _ in range(repeats):
-        for name in times:
-            start = time.perf_counter()
-            jax.block_until_ready(calls[name]())
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(seconds) for name, seconds in times.items()}, first
 
 
 def images(rows: int, size: int) -> np.ndarray:
@@ -96,7 +75,9 @@ class Bench:
         self.config, self.method = config, compose.METHODS[config.method](config)
         init = jax.jit(lambda key: self.method.init(key, untrained))
         self.params, self.frozen = init(jax.random.key(0))
-        self.torch = None
+        self.torch, self.onnx = None, None
+        if installed() and not expanded:
+            self.onnx = OnnxSide(config, self.method, self.params, self.frozen)
         if repository is not None:
             theirs = self.params if expanded else collapse(self.params)
             self.torch = TorchSide(
@@ -107,11 +88,12 @@ class Bench:
             )
 
     def others(self, call: str, x: np.ndarray) -> dict[str, Callable]:
-        """The same call on PyTorch, in each mode."""
-        if self.torch is None:
-            return {}
-        make = getattr(self.torch, call)
-        return {name: make(x, **how) for name, how in modes(self.torch.torch).items()}
+        """The same call on PyTorch, in each mode, and on onnxruntime."""
+        found = {ONNX: self.onnx.restorer(x)} if self.onnx else {}
+        if self.torch is not None:
+            make = getattr(self.torch, call)
+            found |= {name: make(x, **how) for name, how in modes(self.torch.torch).items()}
+        return found
 
     def restoration(self, size: int, rows: int) -> tuple[Callable, float]:
         """(a call that restores ``rows`` images with collapsed weights, its operations)."""
@@ -161,13 +143,13 @@ def operations(program, *inputs) -> float:
     return program.lower(*jax.eval_shape(lambda *a: a, *inputs)).cost_analysis()["flops"]
 
 
-def measured_peak() -> float:
-    """Operations a second of a float32 matrix product."""
+def measured_peak() -> tuple[float, float]:
+    """(operations a second, cores busy) of a float32 matrix product."""
     a = jnp.ones((SIDE, SIDE), jnp.float32)
     with jax.default_matmul_precision("highest"):
         product = jax.jit(jnp.matmul)
-        seconds, _ = take_turns({OURS: lambda: product(a, a)}, 5)
-    return 2.0 * SIDE**3 / seconds[OURS]
+        found = take_turns({OURS: lambda: product(a, a)}, 5)[OURS]
+    return 2.0 * SIDE**3 / found.seconds, found.busy
 
 
 def load(path: str, changes: dict):
@@ -197,11 +179,12 @@ def main() -> None:
     if importlib.util.find_spec("torch") is None:
         print("torch is not installed: timing our side only")
         repository = None
-    peak = measured_peak()
+    peak, busy = measured_peak()
     print(f"{jax.local_device_count()} x {jax.devices()[0].device_kind}, {options.dtype}; "
-          f"matrix product {peak / 1e9:.0f} GFLOP/s")  # fmt: skip
-    titles = f"{'':<11}{'size':>5}{'batch':>6}{'ours':>9}{'shipped':>9}{'best':>9}"
-    print(f"{titles}  {'x shipped, x best':<19}{'GFLOP':>8}{'of peak':>9}  best mode")
+          f"matrix product {peak / 1e9:.0f} GFLOP/s, {busy:.2f} cores busy")  # fmt: skip
+    titles = f"{'':<11}{'size':>5}{'batch':>6}{'ours':>9}{'shipped':>9}{'best':>9}{'onnx':>9}"
+    print(f"{titles}  {'x shipped, x best':<19}{'busy: ours, best, onnx':<24}{'GFLOP':>6}"
+          f"{'of peak':>9}  best mode")  # fmt: skip
     # As the release trains: the target is the network itself.
     changes = {"dtype": options.dtype, "objective": {"target": "online"}}
     rows: list[Row] = []
@@ -218,8 +201,8 @@ def main() -> None:
                 ours, flops = measure(size, batch)
                 others = bench.others("restorer" if name == "restore" else "trainer",
                                       images(batch, size))  # fmt: skip
-                seconds, first = take_turns({OURS: ours} | others, options.repeats)
-                row = _row(name, size, batch, seconds, first, flops, peak)
+                found = take_turns({OURS: ours} | others, options.repeats)
+                row = _row(name, size, batch, found, flops, peak)
                 rows.append(row)
                 _print(row)
                 if options.json:
@@ -228,13 +211,14 @@ def main() -> None:
                     )
 
 
-def _row(name, size, batch, seconds, first, flops, peak) -> Row:
-    theirs = {mode: s for mode, s in seconds.items() if mode != OURS}
+def _row(name: str, size: int, batch: int, found: dict[str, Timing], flops, peak) -> Row:
+    theirs = {mode: one.seconds for mode, one in found.items() if mode not in (OURS, ONNX)}
     best = min(theirs, key=theirs.get) if theirs else None
-    ours = seconds[OURS]
+    onnx, ours = found.get(ONNX), found[OURS]
+    busy = {side: found[side].busy for side in (OURS, best, ONNX) if side in found}
     return Row(
-        name, size, batch, ours, theirs.get("as shipped"), theirs.get(best), best,
-        first, flops, flops / ours / peak,
+        name, size, batch, ours.seconds, theirs.get("as shipped"), theirs.get(best), best,
+        onnx and onnx.seconds, busy, ours.first, flops, flops / ours.seconds / peak,
     )  # fmt: skip
 
 
@@ -245,10 +229,12 @@ def _print(row: Row) -> None:
     ratios = "-"
     if row.torch_best_s is not None:
         ratios = f"{row.torch_as_shipped_s / row.ours_s:.2f}, {row.torch_best_s / row.ours_s:.2f}"
+    sides = (OURS, row.torch_best_mode, ONNX)
+    busy = ", ".join(f"{row.busy[side]:.2f}" if side in row.busy else "-" for side in sides)
     print(
         f"{row.name:<11}{row.size:>5}{row.batch:>6}{show(row.ours_s)}"
-        f"{show(row.torch_as_shipped_s)}{show(row.torch_best_s)}  {ratios:<19}"
-        f"{row.flops / 1e9:>8.0f}{row.share_of_peak:>9.0%}  {row.torch_best_mode or '-'}",
+        f"{show(row.torch_as_shipped_s)}{show(row.torch_best_s)}{show(row.onnx_s)}  {ratios:<19}"
+        f"{busy:<24}{row.flops / 1e9:>6.0f}{row.share_of_peak:>9.0%}  {row.torch_best_mode or '-'}",
         flush=True,
     )
 

@@ -1,5 +1,11 @@
 """The exceptions for users: their message is one line that names the cause and the remedy."""
 
+import errno
+
+# The disk or the machine is at its limit: trying again would fail too.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE,
+        errno.ENFILE}  # fmt: skip
+
 
 class UserError(Exception):
     """An error in a command, a configuration or a file; shown without a traceback, exit code 2."""

@@ -93,6 +93,8 @@ def test_every_room_has_a_floor():
         ("array_record", {"data/preparing/writing.py"}),
         ("ml_collections", {"compose", "commands/frame.py"}),
         ("huggingface_hub", {"weights/hub.py"}),
+        ("onnx", {"exporting", "parity/exported.py"}),
+        ("onnxruntime", {"edge/file.py"}),
     ],
 )
 def test_packages_stay_in_their_room(package, homes):

@@ -5,7 +5,6 @@ Exit codes: 0 success; 2 a user error (one line explains it); 130 after Ctrl-C, 
 """
 
 import difflib
-import errno
 import hashlib
 import itertools
 import os
@@ -21,14 +20,11 @@ from typing import NamedTuple, NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from elir_jax.errors import DiskError, UserError
+from elir_jax.errors import DISK, DiskError, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_UNHEARD = 141
-# The disk or the machine is at its limit: trying again would fail too.
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE,
-        errno.ENFILE}  # fmt: skip
 ADDRESS = re.compile(r"(?P<option>-[^=]+=)?(?P<address>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 BEGAN = time.monotonic()
 

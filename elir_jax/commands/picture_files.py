@@ -7,22 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from elir_jax.commands import frame
-from elir_jax.errors import UserError
+from elir_jax.errors import DISK, UserError
 from elir_jax.pictures.anybody import Picture, Samples, read_picture, write_picture
 from elir_jax.pictures.images import (
     EXTENSIONS,
     AnyPixels,
     FloatPixels,
-    Pixels,
     to_float,
     to_uint8,
     to_uint16,
     write_png,
 )
+from elir_jax.pictures.opencv import opencv
 
 NO_PIXELS = np.empty((0, 0, 3), np.float32)
 WIDEST = 1024  # pixels: the longer side of a panel in NAME.steps.png
@@ -128,7 +126,7 @@ def read_all(
             del picture  # large floats
         except UserError as error:
             found.append(error)
-        except (MemoryError, cv2.error):
+        except MemoryError:
             found.append(UserError(f"{job.source}: too large for this machine's memory"))
     return found
 
@@ -138,7 +136,11 @@ def _enlarged(picture: Picture, upscale: int) -> Samples:
     if upscale > 1:
         height, width = rgb.shape[:2]
         size = (width * upscale, height * upscale)
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
+        cv2 = opencv("--upscale")
+        try:
+            rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
+        except cv2.error as error:
+            raise MemoryError(str(error)) from error
     return to_uint16(rgb) if picture.bits == 16 else to_uint8(rgb)
 
 
@@ -174,13 +176,13 @@ def _write_one(picture: Loaded, stages, names, options) -> UserError | None:
         if wanted(job.target):
             write_picture(job.target, stages[-1], picture.like)
     except OSError as error:
-        if error.errno in frame.DISK:  # nothing more can be written
+        if error.errno in DISK:  # nothing more can be written
             raise
         return UserError(f"{job.target}: cannot be written ({error.strerror})")
     return None
 
 
-def _panels(names: Sequence[str], row: Sequence[FloatPixels]) -> Pixels:
+def _panels(names: Sequence[str], row: Sequence[np.ndarray]) -> np.ndarray:
     from elir_jax.evaluation.present import draw_panels  # here: it loads jax
 
     return draw_panels(names, [row])
@@ -190,4 +192,5 @@ def _shrunk(image: FloatPixels) -> FloatPixels:
     scale = WIDEST / max(image.shape[:2])
     if scale >= 1:
         return image
+    cv2 = opencv("--intermediate")
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -25,8 +25,8 @@ RUNTIMES = ("xla", "onnx", "auto")
 MAX_PIXELS = 2**28  # 3 GiB as float32; a file of less than 1 MB can be that large
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         prog=frame.program("elir_jax.restore"),
         description=__doc__,
@@ -57,7 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--intermediate", action="store_true",
                         help="also write NAME.steps.png: every stage")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = parse(argv)
 
     def command() -> int:
         from elir_jax.commands.restore_pictures import (

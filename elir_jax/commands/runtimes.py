@@ -95,10 +95,10 @@ def _kept(path: Path) -> Path:
 def _suits(options: argparse.Namespace) -> bool:
     """Whether onnxruntime is the faster one here."""
     installed = all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnx"))
-    return installed and options.dtype != "bfloat16" and not _accelerated()
+    return installed and options.dtype != "bfloat16" and not accelerated()
 
 
-def _accelerated() -> bool:
+def accelerated() -> bool:
     """Whether jax may compute on another device than the CPU."""
     chosen = os.environ.get("JAX_PLATFORMS")
     if chosen:

@@ -70,12 +70,18 @@ class Data(NamedTuple):
         return {"images": len(self.source), "names": digest.hexdigest()[:16]}
 
 
+def degradation_of(config: ConfigDict) -> Degradation:
+    """What the configuration does to originals. Raises UserError."""
+    name = config.degradation.name
+    kind = choose(DEGRADATIONS, "degradation.name", name)
+    return make(kind, f"degradation.{name}", config.degradation.get(name, {}))
+
+
 def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
     """Sources, degradation and feed; ``extra`` makes the method's own arrays. Raises UserError."""
-    data, name = config.data, config.degradation.name
+    data = config.data
     train, held_out = choose_sources(data.path, data.eval_path, data.held_out, data.embedded)
-    kind = choose(DEGRADATIONS, "degradation.name", name)
-    degrade = make(kind, f"degradation.{name}", config.degradation.get(name, {}))
+    degrade = degradation_of(config)
     feed = {field: data[field] for field in ("workers", "on_error", "max_bad_share")}
     fit = {"degrade": degrade, "fit": data.fit}
     pairs = make(PairMaker, "data", fit, size=data.size, extra=extra)

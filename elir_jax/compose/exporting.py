@@ -3,6 +3,7 @@
 Plain form is that of one kernel for each convolution, whatever the machine that exports.
 """
 
+import importlib.util
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,19 +82,24 @@ def _described(part: Part) -> dict[str, Any]:
     }
 
 
+def require_onnx() -> None:
+    """Raise UserError unless the package onnx is installed."""
+    if importlib.util.find_spec("onnx") is None:
+        raise UserError(
+            "onnx is not installed; pip install -r requirements-edge.txt, or the package's extra: "
+            "elir_jax[edge]"
+        )
+
+
 def onnx_model(found: Exportable, form: str, description: dict[str, Any]):
     """The ONNX model in one of ``elir_jax.exporting.storing.FORMATS``. Raises UserError.
 
     Only ELIR's networks have an ONNX form.
     """
-    try:
-        from elir_jax.exporting import networks
-        from elir_jax.exporting.model import Flow, Functions, build_model
-    except ImportError as error:
-        raise UserError(
-            "onnx is not installed; pip install -r requirements-edge.txt, or the package's extra: "
-            "elir_jax[edge]"
-        ) from error
+    require_onnx()
+    from elir_jax.exporting import networks
+    from elir_jax.exporting.model import Flow, Functions, build_model
+
     config = found.config
     if config.method != "elir":
         raise UserError(

@@ -10,6 +10,7 @@ converted to sRGB (``profiles.py``): Pillow's colour management has only 8 bits,
 keep their numbers and their profile.
 """
 
+import io
 import struct
 import threading
 import zlib
@@ -18,7 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
@@ -39,6 +39,7 @@ from elir_jax.pictures.images import (
     to_uint8,
     to_uint16,
 )
+from elir_jax.pictures.opencv import installed, opencv
 from elir_jax.pictures.profiles import rgb_profile, to_srgb
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
@@ -120,17 +121,27 @@ def write_picture(path: Path, image: FloatPixels, like: Picture) -> None:
     If the image has another size, the transparency is resized to it, with a bicubic filter.
     """
     integers = to_uint16 if like.bits == 16 else to_uint8
-    samples = integers(image)[..., ::-1]  # OpenCV's order: blue, green, red
+    samples = integers(image)
     if like.alpha is not None:
         alpha = integers(_resized(like.alpha, *image.shape[:2]))
         samples = np.concatenate([samples, alpha[..., None]], axis=-1)
-    png = cv2.imencode(".png", samples)[1].ravel()
+    png = _png(samples, str(path))
     with whole_file(path) as part, part.open("wb") as file:
         file.write(png[:PNG_HEADER])
         if like.profile is not None:
             name_and_method = b"ICC profile\0\0"
             file.write(_png_chunk(b"iCCP", name_and_method + zlib.compress(like.profile)))
         file.write(png[PNG_HEADER:])
+
+
+def _png(samples: Shaped[np.ndarray, "h w c"], name: str) -> bytes:
+    """A PNG's bytes, by OpenCV, which is the faster one; without it by Pillow, with 8 bits only."""
+    if samples.dtype == np.uint8 and not installed():
+        content = io.BytesIO()
+        PILImage.fromarray(samples).save(content, format="PNG", compress_level=1)
+        return content.getvalue()
+    samples = np.concatenate([samples[..., 2::-1], samples[..., 3:]], axis=-1)  # blue first
+    return opencv(f"{name}: 16 bits").imencode(".png", samples)[1].tobytes()
 
 
 @contextmanager
@@ -207,6 +218,7 @@ def _deep(
     if tags.get(PLANAR) == 2:  # neither library reads these correctly
         raise UserError(f"{name}: 16 bits in separate planes; save it with interleaved channels")
     shown = image.has_transparency_data
+    cv2 = opencv(f"{name}: 16 bits in each colour")
     samples = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.dtype != np.uint16 or samples.ndim != 3:
         raise UserError(f"{name}: 16 bits in an unknown layout; convert it to PNG")
@@ -247,6 +259,7 @@ def _without_hidden_colours(rgb: Samples, alpha: AlphaSamples) -> Samples:
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return rgb
+    cv2 = opencv("a picture with colours under its transparency")
     # The label of a pixel is that of the nearest visible one, by a chamfer distance (within 3 %).
     label = cv2.distanceTransformWithLabels(
         hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL

@@ -48,6 +48,8 @@ CELEBA = "python -m elir_jax.data.prepare celeba_test --images CELEBA --data-dir
 RELEASE = "python -m elir_jax.interop.convert SRC DST"
 AS_TENSORS = {"elir_bfr.pth": "elir_bfr.safetensors"}  # .pth files need torch
 
+EXPORT = "python -m elir_jax.export denoising --output denoising.onnx"
+
 TABLE = {
     # The README and the pages that it opens with
     "python train.py --config configs/quickstart.py": Case(**FULL),
@@ -208,7 +210,22 @@ TABLE = {
     "--config.data.path=FFHQ_512_FOLDER": Case({"FFHQ_512_FOLDER": "FFHQ"}, **FULL),
     "python train.py --config configs/autoencoder.py:decoder "
     "--config.data.path=PHOTOGRAPHS": Case({"PHOTOGRAPHS": "FFHQ"}, **FULL),
+    # docs/edge.md
+    EXPORT: Case(),
+    "python -m elir_jax.edge denoising.onnx PICTURES --output RESTORED": Case(
+        {"RESTORED": "BY_EDGE"}, "--steps 1", after=EXPORT
+    ),
+    "python -m elir_jax.restore PICTURES --output RESTORED --checkpoint denoising.onnx": Case(
+        {"RESTORED": "BY_FILE"}, "--steps 1", after=EXPORT
+    ),
+    "python -m elir_jax.restore PICTURES --output RESTORED --model denoising --runtime auto": Case(
+        {"python": "XDG_CACHE_HOME=CACHE python", "RESTORED": "BY_AUTO"}, "--steps 1"
+    ),
+    "python -m elir_jax.export --check denoising.onnx --pictures PHOTOGRAPHS": Case(**MEASURED),
+    "python -m elir_jax.export SOURCE --check FILE.onnx --pictures DIR": Case(**MEASURED),
+    "python -m elir_jax.export photo --format stablehlo --output photo.zip": Case(**MEASURED),
 }  # fmt: skip
+EDGE = re.compile(r"elir_jax\.(export|edge)|\.onnx|--runtime")  # commands that need the extra
 
 SCRIPTS = sorted(
     path.relative_to(ROOT).as_posix()
@@ -221,7 +238,8 @@ SCRIPTS = sorted(
 def module(script: str) -> str:
     """How a script is called."""
     if script.startswith("elir_jax/"):
-        return "python -m " + script.removesuffix(".py").replace("/", ".")
+        name = script.removesuffix(".py").removesuffix("/__main__")
+        return "python -m " + name.replace("/", ".")
     return f"python {script}"
 
 
@@ -288,6 +306,9 @@ def test_a_documented_command_starts(checkout, command):
     if about_the_environment(command):
         assert what_is_missing(command) == []
         return
+    if EDGE.search(command):
+        pytest.importorskip("onnx", reason="requirements-edge.txt is not installed")
+        pytest.importorskip("onnxruntime", reason="requirements-edge.txt is not installed")
     assert command in TABLE, f"{DOCUMENTED[command]} shows what no test starts: {command}"
     code, said = checkout.run_once(command)
     assert code == 0, said

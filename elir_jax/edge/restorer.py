@@ -46,9 +46,15 @@ class Restorer(AnyRestorer):
     @classmethod
     def of(cls, file: Exported, *, steps: int | None, noise: bool) -> "Restorer":
         """The same for a file in memory."""
-        flow = Flow(**file.about["flow"])
-        flow = flow._replace(steps=steps or flow.steps, noise=flow.noise and noise)
-        return cls(file, flow)
+        try:
+            flow = Flow(**file.about["flow"])
+            flow = flow._replace(steps=steps or flow.steps, noise=flow.noise and noise)
+            return cls(file, flow)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{file.path}: its metadata are damaged ({error}); write it anew with "
+                f"elir_jax.export"
+            ) from error
 
 
 def edge_parts(file: Exported, flow: Flow) -> tuple[Part, ...]:

@@ -4,15 +4,10 @@ import json
 import zipfile
 from io import BytesIO
 
-import jax
-import numpy as np
-import pytest
-
-pytest.importorskip("onnx", reason="the export to ONNX needs it")
-pytest.importorskip("onnxruntime", reason="the checks run the exported graphs")
-
 import exported
+import numpy as np
 import onnx
+import pytest
 import small
 from jax import export as jax_export
 from PIL import Image
@@ -20,9 +15,11 @@ from PIL import Image
 from elir_jax.commands import restore, runtimes
 from elir_jax.commands.edge import main as edge_main
 from elir_jax.commands.export import main
+from elir_jax.commands.exporting import content_of
 from elir_jax.edge import layout
 from elir_jax.edge.cutting import metadata
 from elir_jax.edge.file import read_exported
+from elir_jax.errors import UserError
 
 CONFIG = """if True:
     def get_config(variant):
@@ -59,7 +56,7 @@ def test_the_metadata_say_what_the_file_is(place):
     content = (place / "whole.onnx").read_bytes()
     about = json.loads(metadata(content)[layout.METADATA])
     assert about["licence"] == "CC0" and about["seed"] == 0 and about["multiple"] == 16
-    assert about["flow"] == {"steps": 2, "sigma_s": pytest.approx(0.1), "noise": True}
+    assert about["flow"] == {"steps": 2, "sigma_s": 0.025, "noise": True}
     assert about["config"]["velocity"]["channel_multipliers"] == [1, 2]
     assert "data" not in about["config"]  # it names folders of the machine that trained
     assert [part["name"] for part in about["parts"]] == [
@@ -125,12 +122,12 @@ def test_a_nudged_weight_is_found_and_named(place, capsys):
     model = onnx.load(place / "whole.onnx")
     tensor = next(t for t in model.graph.initializer if t.name == "velocity/mid0/time/bias")
     values = np.frombuffer(tensor.raw_data, np.float32).copy()
-    values[3] += 1e-5
+    values[3] += 0.125
     tensor.raw_data = values.tobytes()
     onnx.save(model, place / "nudged.onnx")
     assert check(place, place / "nudged.onnx") == 1
     said = capsys.readouterr().out
-    assert "velocity/mid0/time/bias differs in 1 of 32 by up to 1e-05" in said
+    assert "velocity/mid0/time/bias differs in 1 of 32 by up to 0.125" in said
     assert "DIFFERS" in said
 
 
@@ -236,18 +233,14 @@ def test_other_methods_have_no_onnx_form(capsys, tmp_path):
     found = exported.found()
     other = found._replace(config=found.config.copy_and_resolve_references())
     other.config.method = "pmrf"
-    from elir_jax.commands.exporting import content_of
-    from elir_jax.errors import UserError
-
     with pytest.raises(UserError, match="--format stablehlo writes those of every method"):
         content_of(other, "float32", {})
 
 
-def test_jax_reads_platforms_for_auto(monkeypatch):
+def test_auto_leaves_onnxruntime_where_jax_may_have_an_accelerator(monkeypatch):
     for platforms, accelerated in {"cpu": False, "cuda": True}.items():
         monkeypatch.setenv("JAX_PLATFORMS", platforms)
         assert runtimes.accelerated() is accelerated
-    assert jax.default_backend() == "cpu"
 
 
 def test_reading_gives_the_bytes_and_the_metadata(place):

@@ -14,8 +14,6 @@ from elir_jax.edge.file import read_exported
 from elir_jax.errors import UserError
 from elir_jax.restorer import Restorer as Ours
 
-pytest.importorskip("onnxruntime", reason="the runner needs onnxruntime")
-
 ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(1)
 IMAGES = [RNG.random((*size, 3), np.float32) for size in ((40, 24), (50, 70))]
@@ -121,6 +119,8 @@ def damaged(content):
         (lambda content: b"PNG" * 50, "not an ONNX file, or damaged"),
         (lambda c: c.replace(b'{"version": 1,', b'{"version": 9,'), "version 9 of the layout"),
         (lambda c: c.replace(b'"parts": [', b'"party": ['), "its metadata lack parts"),
+        (lambda c: c.replace(b'"Local"', b'"Lokal"'), "its metadata are damaged"),
+        (lambda c: c.replace(b'"steps": 2', b'"stops": 2'), "its metadata are damaged"),
     ],
 )
 def test_a_bad_file_is_told_in_one_line(tmp_path, change, message):

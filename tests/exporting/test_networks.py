@@ -11,8 +11,6 @@ from elir_jax.edge import layout
 from elir_jax.edge.file import read_exported, session
 from elir_jax.exporting import storing
 
-pytest.importorskip("onnxruntime", reason="runs the graphs")
-
 RNG = np.random.default_rng(0)
 X = RNG.random((2, 32, 64, 3), np.float32)
 Z = RNG.normal(size=(2, 8, 4, 16)).astype(np.float32)

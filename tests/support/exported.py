@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from elir_jax.commands.exporting import content_of
 from elir_jax.compose import METHODS
@@ -14,6 +15,10 @@ from elir_jax.compose.restoration import read_config
 from elir_jax.methods.method import untrained
 from elir_jax.networks.layers import collapse
 from elir_jax.weights.own import write_weights
+
+# Test modules import this one before onnx.
+pytest.importorskip("onnx", reason="requirements-edge.txt is not installed")
+pytest.importorskip("onnxruntime", reason="requirements-edge.txt is not installed")
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from elir_jax.errors import UserError
 FLAGS = flags.FLAGS
 
 
-def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
+def main(config: ConfigDict, workdir: frame.Place, options: frame.Options) -> int:
     """Evaluate the averaged weights of ``--checkpoint`` or of the newest one, or converted ones."""
     from elir_jax.compose import build
     from elir_jax.devices import hosts
@@ -36,7 +36,7 @@ def main(config: ConfigDict, workdir: Path, options: frame.Options) -> int:
     return 0
 
 
-def pairs(config: ConfigDict | None, workdir: Path | None) -> int | None:
+def pairs(config: ConfigDict | None, workdir: frame.Place | None) -> int | None:
     """Evaluate on two folders; the report goes to ``--workdir`` (runs/CHECKPOINT-on-LQ)."""
     if not (FLAGS.lq or FLAGS.hq):
         return None
@@ -65,7 +65,7 @@ def _path(flag: str) -> Path | None:
     return Path(FLAGS[flag].value) if FLAGS[flag].value else None
 
 
-def _report(evaluation, workdir: Path, title: str, notes: list[str], course=None) -> None:
+def _report(evaluation, workdir: frame.Place, title: str, notes: list[str], course=None) -> None:
     from elir_jax.evaluation.present import format_table, write_evaluation
 
     print(format_table(evaluation), *notes, sep="\n", flush=True)

@@ -1,10 +1,13 @@
 """Fault drill: a run that is killed many times ends bit for bit where an undisturbed one ends.
 
 Command: python benchmarks/faults.py [--kills 30] [--terms 10] [--config configs/quickstart.py]
+    [--place s3://BUCKET/FOLDER]
 SIGKILL ends the whole process group of the run at random moments: while it starts, while it trains,
 and while it saves. Then SIGTERM to the group stops it several times. Its last checkpoint is
 compared with that of an undisturbed run: parameters, average, optimizer and position in the data.
-So are the figures of its evaluations during training (``--config.evaluate_every=STEPS``).
+So are the figures of its evaluations during training (``--config.evaluate_every=STEPS``). If the
+run's folder is in an object store, every start is one of a machine with an empty disk, and the
+undisturbed run stays on this one's disk.
 """
 
 import argparse
@@ -25,7 +28,9 @@ sys.path.insert(0, str(ROOT))
 from elir_jax.running.records.checkpoint import read, steps_in  # noqa: E402
 from elir_jax.running.records.digests import leaf_digests  # noqa: E402
 from elir_jax.running.records.report import read_evaluations  # noqa: E402
-from elir_jax.running.records.room import PART  # noqa: E402
+from elir_jax.storage.disk import PART  # noqa: E402
+from elir_jax.storage.opening import place_of, storage_of  # noqa: E402
+from elir_jax.storage.place import Place  # noqa: E402
 
 POLL = 0.01  # seconds
 PATIENCE = 600.0  # seconds to wait for an event that should take a few
@@ -34,18 +39,22 @@ PATIENCE = 600.0  # seconds to wait for an event that should take a few
 class Drill:
     """One run's folder, and what has happened to it."""
 
-    def __init__(self, workdir: Path, options: list[str], seed: int):
+    def __init__(self, workdir: Place, disk: Path, options: list[str], seed: int):
         self.workdir, self.options = workdir, ["--workdir", str(workdir), *options]
         self.rng = random.Random(seed)
-        self._log = workdir.with_suffix(".log")
+        self._disk, self._log, self._starts = disk, disk / f"{workdir.name}.log", 0
         self.refused = self.killed_in_start = self.killed_in_save = self.lost_by_term = 0
 
     def start(self) -> subprocess.Popen:
-        """Start the training command, in its own process group."""
+        """Start the training command, in its own process group, with a new temporary folder."""
+        self._starts += 1
+        scratch = self._disk / f"{self.workdir.name}-{self._starts}"
+        scratch.mkdir()
         with self._log.open("w") as log:
             return subprocess.Popen(
                 [sys.executable, "train.py", *self.options],
-                cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                cwd=ROOT, env=dict(os.environ, TMPDIR=str(scratch)),
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
     def end(self, process: subprocess.Popen, expected: int) -> None:
@@ -94,14 +103,15 @@ class Drill:
         self.end(self.start(), 0)
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> Place:
         """The folder of the checkpoints."""
         return self.workdir / "checkpoints"
 
     def newest_row(self) -> int:
         """The newest step in ``metrics.jsonl``."""
         try:
-            lines = (self.workdir / "metrics.jsonl").read_text().splitlines()
+            storage = storage_of(self.workdir)
+            lines = storage.read(self.workdir / "metrics.jsonl").splitlines()
             return json.loads(lines[-1])["step"]
         except (OSError, IndexError, ValueError):
             return 0
@@ -112,6 +122,10 @@ class Drill:
 
     def _saves_since(self, began: float) -> bool:
         """Whether a checkpoint is being written now, and not left over from an earlier kill."""
+        if not isinstance(self.checkpoints, Path):  # a start deletes what is left over
+            storage = storage_of(self.checkpoints)
+            names = {name.partition("/")[0] for name in storage.names(self.checkpoints)}
+            return any(map(str.isdecimal, names - set(storage.folders(self.checkpoints))))
         try:
             return any(p.stat().st_mtime > began for p in self.checkpoints.glob(f"{PART}*"))
         except FileNotFoundError:  # done meanwhile
@@ -131,13 +145,26 @@ def moments(rng: random.Random, count: int, num_steps: int) -> list[int]:
     return sorted(rng.randint(1, max(1, num_steps - 2)) for _ in range(count))
 
 
-def drill(folder: Path, config: str, kills: int, terms: int, options: list[str], seed: int) -> bool:
-    """Run the drill in ``folder``, print a summary, and return the verdict."""
+def drill(
+    folder: Path,
+    config: str,
+    kills: int,
+    terms: int,
+    options: list[str],
+    seed: int,
+    place: Place | None = None,
+) -> bool:
+    """Run the drill in ``folder``, print a summary, and return the verdict.
+
+    The run that is killed is in ``place``; an undisturbed one that is in ``folder`` already is used
+    again.
+    """
     common = ["--config", config, "--config.log_every=1", *options]
-    alone = Drill(folder / "alone", common, seed)
-    alone.finish()
+    alone = Drill(folder / "alone", folder, common, seed)
+    if not steps_in(alone.checkpoints):
+        alone.finish()
     last = max(steps_in(alone.checkpoints))
-    hurt = Drill(folder / "hurt", common, seed)
+    hurt = Drill((place or folder) / "hurt", folder, common, seed)
     began = time.monotonic()
     steps = moments(hurt.rng, kills + terms, last)
     for number, step in enumerate(steps):
@@ -145,7 +172,7 @@ def drill(folder: Path, config: str, kills: int, terms: int, options: list[str],
         print(f"{number + 1:>3} of {len(steps)}: after step {hurt.newest_row()}", flush=True)
     hurt.finish()
 
-    ledger = json.loads((hurt.workdir / "ledger.json").read_text())
+    ledger = json.loads(storage_of(hurt.workdir).read(hurt.workdir / "ledger.json"))
     ours, theirs = (read(d.checkpoints / str(last)) for d in (hurt, alone))
     digests = leaf_digests(ours.leaves), leaf_digests(theirs.leaves)
     different = [path for path in digests[1] if digests[0].get(path) != digests[1][path]]
@@ -175,9 +202,13 @@ def main() -> int:
     parser.add_argument("--terms", type=int, default=10, help="how often to send SIGTERM")
     parser.add_argument("--config", default="configs/quickstart.py")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--place", help="folder of the run that is killed, such as s3://BUCKET/A")
     options, rest = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
-        same = drill(Path(folder), options.config, options.kills, options.terms, rest, options.seed)
+        same = drill(
+            Path(folder), options.config, options.kills, options.terms, rest, options.seed,
+            place_of(options.place) if options.place else None,
+        )  # fmt: skip
     return 0 if same else 1
 
 

@@ -1,9 +1,17 @@
-"""Writing a file completely or not at all."""
+"""Writing a file completely or not at all, and where to keep what can be made again."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """This user's folder for what can be made again; it may not exist.
+
+    Raises RuntimeError if the user has no home.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "elir_jax"
 
 
 @contextmanager

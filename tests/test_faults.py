@@ -1,24 +1,56 @@
 """A short form of benchmarks/faults.py, on a network that compiles quickly."""
 
 import re
+import shutil
+
+import pytest
+from clouds import needed, serving
 
 from benchmarks.faults import drill
 from elir_jax.running.records.best import read_best
 from elir_jax.running.records.report import read_evaluations
+from elir_jax.storage.opening import place_of, storage_of
 
 COURSE = re.compile(r'<figure class="plot"><h2>Metrics during training</h2>.*?</figure>', re.DOTALL)
 
 
-def test_a_run_that_is_killed_again_and_again_ends_bit_for_bit_the_same(tmp_path, capsys):
-    options = ["--config.num_steps=40", "--config.checkpoint_every=10",
-               "--config.evaluate_every=10", "--config.keep_best=restored.psnr"]  # fmt: skip
-    same = drill(tmp_path, "configs/autoencoder.py:tiny", 2, 1, options, seed=1)
+OPTIONS = ["--config.num_steps=40", "--config.checkpoint_every=10",
+           "--config.evaluate_every=10", "--config.keep_best=restored.psnr"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of both drills, which compare with the same undisturbed run."""
+    return tmp_path_factory.mktemp("drills")
+
+
+def drilled(folder, kills, capsys, **where):
+    same = drill(folder, "configs/autoencoder.py:tiny", kills, 1, OPTIONS, seed=1, **where)
     told = capsys.readouterr().out
     assert same and "verdict        bit-identical" in told, told
     assert "SIGTERMs       1: 0 steps lost" in told
 
-    hurt, alone = tmp_path / "hurt", tmp_path / "alone"
+
+def test_a_run_that_is_killed_again_and_again_ends_bit_for_bit_the_same(folder, capsys):
+    drilled(folder, 2, capsys)
+    hurt, alone = folder / "hurt", folder / "alone"
     assert list(read_evaluations(hurt)) == [10, 20, 30, 40]
     assert read_best(hurt / "checkpoints") == read_best(alone / "checkpoints") is not None
     curves = [COURSE.search((run / "evaluation/report.html").read_text()) for run in (hurt, alone)]
     assert curves[0][0] == curves[1][0]
+
+
+@needed("s3")
+def test_so_it_does_in_an_object_store_where_every_start_finds_an_empty_disk(folder, capsys):
+    for log in folder.glob("hurt*"):
+        shutil.rmtree(log) if log.is_dir() else log.unlink()
+    with serving("s3") as bucket:
+        place = place_of(bucket)
+        drilled(folder, 2, capsys, place=place)
+        hurt, alone = place / "hurt", folder / "alone"
+        assert list(read_evaluations(hurt)) == [10, 20, 30, 40]
+        assert read_best(hurt / "checkpoints") == read_best(alone / "checkpoints") is not None
+        report = storage_of(hurt).read(hurt / "evaluation" / "report.html").decode()
+        wanted = COURSE.search((alone / "evaluation" / "report.html").read_text())
+        assert COURSE.search(report)[0] == wanted[0]
+    assert not [path for path in folder.glob("hurt-*/*") if "checkpoint" in path.name]

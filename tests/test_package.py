@@ -76,6 +76,7 @@ def test_each_requirement_is_listed_once():
         "requirements.txt",
         "requirements-metrics.txt",
         "requirements-edge.txt",
+        "requirements-cloud.txt",
         "requirements-tests.txt",
     ]
     listed = []

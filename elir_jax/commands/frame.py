@@ -21,10 +21,14 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from elir_jax.errors import DISK, DiskError, UserError
+from elir_jax.files import cache_folder
+from elir_jax.storage.opening import place_of, storage_of
+from elir_jax.storage.place import Place
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_UNHEARD = 141
+STORED = {"--workdir", "--config.data.path", "--config.data.eval_path"}  # may be gs:// or s3://
 ADDRESS = re.compile(r"(?P<option>-[^=]+=)?(?P<address>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 BEGAN = time.monotonic()
 
@@ -40,10 +44,10 @@ class Options(NamedTuple):
 
 
 def run(
-    main: Callable[[ConfigDict, Path, Options], int],
+    main: Callable[[ConfigDict, Place, Options], int],
     *,
     trains: bool = False,
-    instead: Callable[[ConfigDict | None, Path | None], int | None] = lambda config, workdir: None,
+    instead: Callable[[ConfigDict | None, Place | None], int | None] = lambda config, workdir: None,
 ) -> None:
     """Parse the command line and run ``main(config, workdir, options)``; never returns.
 
@@ -79,19 +83,24 @@ def run(
         file = "" if chosen is None else config_flags.get_config_filename(flags.FLAGS["config"])
         if file and not isinstance(chosen, ConfigDict):  # the parser found no such file
             raise UserError(_no_configuration(file))
-        code = instead(chosen, Path(workdir.value) if workdir.value else None)
+        place = place_of(workdir.value) if workdir.value else None
+        code = instead(chosen, place)
         if code is not None:
             return code
         if chosen is None:
             raise UserError("no configuration; give one with --config configs/NAME.py")
         from elir_jax.devices import hosts  # here: it loads jax
 
+        place = place or Path(_default_workdir(file))
         keep_programs()
         hosts.join(distributed.value, coordinator.value, number.value, index.value)
         change = trains and flags.FLAGS["allow-config-change"].value
         profile = flags.FLAGS["profile"].value if trains else ""
         options = Options(BEGAN, hosts.is_first(), hosts.alone(), change, profile)
-        return main(chosen, Path(workdir.value or _default_workdir(file)), options)
+        try:
+            return main(chosen, place, options)
+        finally:
+            storage_of(place).unlock(place)
 
     app.run(lambda argv: exit_code_of(lambda: guarded(argv)), flags_parser=_parse)
 
@@ -136,15 +145,19 @@ def exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None =
 def refuse_addresses(argv: Sequence[str]) -> None:
     """Raise UserError if an argument, or the value of an option, has the form ``SCHEME://...``.
 
-    As a path, it would silently create a local folder of that name.
+    As a path, it would silently create a local folder of that name. A run's folder and its prepared
+    images may be in an object store (:mod:`elir_jax.storage`).
     """
     for before, argument in itertools.pairwise(["", *argv]):
         found = ADDRESS.fullmatch(argument)
         if found:
             option = found["option"] or (f"{before} " if before.startswith("-") else "")
+            if option.rstrip("= ") in STORED:
+                continue
             raise UserError(
-                f"{option}{found['address']}: not a path on this machine; object storage is not "
-                f"supported yet: mount it as a folder (for example with gcsfuse) and name that"
+                f"{option}{found['address']}: not a path on this machine; only "
+                f"{', '.join(sorted(STORED))} can be in object storage: copy it, or mount it as a "
+                f"folder (for example with gcsfuse) and name that"
             )
 
 
@@ -181,12 +194,11 @@ def keep_programs() -> None:
 
     if jax.config.jax_compilation_cache_dir is not None:
         return
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     try:
         cpu = Path("/proc/cpuinfo").read_text()
         found = re.search(r"^(flags|Features)\s*:.*$", cpu, re.MULTILINE)
         kind = found[0] if found else platform.processor()
-        folder = cache / "elir_jax" / hashlib.sha256(kind.encode()).hexdigest()[:12]
+        folder = cache_folder() / hashlib.sha256(kind.encode()).hexdigest()[:12]
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # no writable home folder: compile each time
         return

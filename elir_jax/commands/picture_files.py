@@ -4,6 +4,7 @@ import argparse
 import collections
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ from elir_jax.pictures.images import (
     write_png,
 )
 from elir_jax.pictures.opencv import opencv
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Place
 
 NO_PIXELS = np.empty((0, 0, 3), np.float32)
 WIDEST = 1024  # pixels: the longer side of a panel in NAME.steps.png
@@ -95,13 +98,14 @@ def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -
     return jobs
 
 
-def check_output(output: Path, option: str = "--output") -> None:
+def check_output(output: Place, option: str = "--output") -> None:
     """Create the folder. Raises UserError if it cannot be written, before the work begins."""
-    probe = output / f".writable-{os.getpid()}"
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with closing(storage_of(output).outgoing(output)) as out:
+            probe = out.folder / f".writable-{os.getpid()}"
+            out.folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
     except OSError as error:
         raise UserError(
             f"{output}: cannot be written ({error.strerror}); choose another {option}"

@@ -6,7 +6,6 @@ and its parts. A wrong field or value raises a UserError at the start.
 
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
@@ -35,6 +34,7 @@ from elir_jax.metrics.perceptual import NOTHING, Perceptual
 from elir_jax.running.evaluating import HeldOut, evaluate_held_out
 from elir_jax.running.loop import Plan
 from elir_jax.running.run import Run
+from elir_jax.storage.place import Place
 from elir_jax.training.optim import AdamW, Ema
 from elir_jax.training.state import TrainState, create_state
 from elir_jax.training.step import Prepare, as_sent, train_step
@@ -69,7 +69,7 @@ def build(config: ConfigDict) -> Run:
         check_batch(config.batch_size, config.accumulate)
         return found.batches(jax.process_index(), jax.process_count())
 
-    def init_state(workdir: Path) -> TrainState:
+    def init_state(workdir: Place) -> TrainState:
         params, frozen = method.init(jax.random.key(config.seed), starting_weights(config))
         if has_weights(workdir):
             given = read_weights(workdir)
@@ -83,7 +83,7 @@ def build(config: ConfigDict) -> Run:
             lambda *trees: create_state(*trees, optimizer), *untrained_shapes(method)
         )
 
-    def converted(workdir: Path) -> tuple[Params, Params]:
+    def converted(workdir: Place) -> tuple[Params, Params]:
         return for_inference(method, read_weights(workdir), workdir / WEIGHTS)
 
     sizes = (config.evaluation.batch_size, config.evaluation.num_samples)
@@ -101,7 +101,7 @@ def build(config: ConfigDict) -> Run:
         return evaluate_held_out(held_out, by_weights(weights), perceptual, stopping)
 
     return Run(
-        config=plain(config) | {"training_images": found.fingerprint(config.data.path)},
+        config=plain(config) | {"training_images": found.fingerprint()},
         init_state=init_state,
         state_like=state_like,
         step=parallel_step(step),
@@ -123,7 +123,7 @@ def inference_shapes(method: Method) -> tuple[Params, Params]:
     return jax.eval_shape(method.for_inference, params, frozen), frozen
 
 
-def for_inference(method: Method, given: Params, path: Path) -> tuple[Params, Params]:
+def for_inference(method: Method, given: Params, path: Place) -> tuple[Params, Params]:
     """(trained, frozen) parameters to restore with, from the parameters ``given`` in ``path``.
 
     Raises UserError if they belong to another network.

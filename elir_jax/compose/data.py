@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from elir_jax.compose.fields import choose, make
 from elir_jax.data.choose import check_sizes, choose_sources, gives_pairs
+from elir_jax.data.copying import on_disk
 from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
 from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
 from elir_jax.data.degradations.difface import DifFace
@@ -45,6 +46,7 @@ class Data(NamedTuple):
     """The images that a run trains on and is evaluated on."""
 
     source: Source  # training images
+    root: str  # their folder on this machine's disk; "": none
     maker: Maker
     prepare: Prepare  # what the host sends -> pairs; part of the train step
     feed: Feed
@@ -61,11 +63,11 @@ class Data(NamedTuple):
         skip = self.feed.on_error == "skip"
         return evaluation_pairs(self.held_out, self.held_out_maker, self.seed, skip, numbers)
 
-    def fingerprint(self, path: str) -> dict[str, str | int]:
-        """The number of training images and a digest of their names below ``path``, in order."""
+    def fingerprint(self) -> dict[str, str | int]:
+        """The number of training images and a digest of their names below ``root``, in order."""
         digest = hashlib.sha256()
         for i in range(len(self.source)):
-            name = self.source.name(i).replace(str(Path(path)), "", 1)
+            name = self.source.name(i).replace(str(Path(self.root)), "", 1)
             digest.update(b"\n" * (i > 0) + name.encode(errors="surrogateescape"))
         return {"images": len(self.source), "names": digest.hexdigest()[:16]}
 
@@ -80,7 +82,8 @@ def degradation_of(config: ConfigDict) -> Degradation:
 def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
     """Sources, degradation and feed; ``extra`` makes the method's own arrays. Raises UserError."""
     data = config.data
-    train, held_out = choose_sources(data.path, data.eval_path, data.held_out, data.embedded)
+    path, eval_path = on_disk(data.path), on_disk(data.eval_path)
+    train, held_out = choose_sources(path, eval_path, data.held_out, data.embedded)
     degrade = degradation_of(config)
     feed = {field: data[field] for field in ("workers", "on_error", "max_bad_share")}
     fit = {"degrade": degrade, "fit": data.fit}
@@ -89,6 +92,7 @@ def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
     maker, prepare_pairs = side(train, pairs)
     found = Data(
         source=train,
+        root=path,
         maker=maker,
         prepare=prepare_pairs,
         feed=make(Feed, "data", feed, batch_size=config.batch_size, seed=config.seed),

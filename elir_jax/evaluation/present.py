@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import closing
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -12,6 +12,8 @@ from elir_jax.evaluation.names import metric_named, metric_names, place_of_resto
 from elir_jax.evaluation.page import write_page
 from elir_jax.files import whole_file
 from elir_jax.pictures.images import AnyPixels, to_uint8, write_png
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Place
 
 MARGIN = 4
 HEADER = 18
@@ -57,26 +59,27 @@ def draw_panels(names: Sequence[str], rows: Sequence[Sequence[AnyPixels]]) -> np
 
 
 def write_evaluation(
-    workdir: Path,
+    workdir: Place,
     evaluation: Evaluation,
     *,
     title: str,
     notes: Sequence[str] = (),
     course: Course | None = None,
-) -> list[Path]:
+) -> list[Place]:
     """Write ``metrics.json``, ``grid.png`` and ``report.html`` into ``evaluation``.
 
     ``title`` and ``notes`` head the report; ``course`` has the figures during training. Without
     samples, no grid is written: the samples of several hosts are those of the first host, all of
     whose images may have been left out. Returns the paths.
     """
-    folder = workdir / "evaluation"
-    figures, grid = folder / "metrics.json", folder / "grid.png"
-    with whole_file(figures) as part:
-        part.write_text(json.dumps(evaluation.figures, indent=2) + "\n")
-    written = [figures]
-    if evaluation.samples:
-        write_png(grid, draw_grid(evaluation.samples))
-        written.append(grid)
-    page = write_page(folder / "report.html", evaluation, title=title, notes=notes, course=course)
-    return [*written, page]
+    with closing(storage_of(workdir).outgoing(workdir / "evaluation")) as out:
+        figures, grid = out.folder / "metrics.json", out.folder / "grid.png"
+        with whole_file(figures) as part:
+            part.write_text(json.dumps(evaluation.figures, indent=2) + "\n")
+        written = [figures]
+        if evaluation.samples:
+            write_png(grid, draw_grid(evaluation.samples))
+            written.append(grid)
+        page = out.folder / "report.html"
+        written.append(write_page(page, evaluation, title=title, notes=notes, course=course))
+    return [workdir / "evaluation" / path.name for path in written]

@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,6 +10,8 @@ import numpy as np
 from elir_jax.devices import hosts
 from elir_jax.errors import UserError
 from elir_jax.running.records.checkpoint import write
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Place
 from elir_jax.training.state import TrainState
 
 FOLDER = "not_finite"
@@ -49,7 +50,7 @@ def listed(images: dict[str, str]) -> str:
 
 
 def keep_for_inspection(
-    error: NotFinite, workdir: Path, name_of: Callable[[int], str], config: dict
+    error: NotFinite, workdir: Place, name_of: Callable[[int], str], config: dict
 ) -> UserError:
     """Write ``error.state`` and the names of the step's images; returns the error to raise.
 
@@ -72,15 +73,16 @@ def keep_for_inspection(
     )
 
 
-def _keep(error: NotFinite, folder: Path, images: dict[str, str], config: dict) -> Path:
+def _keep(error: NotFinite, folder: Place, images: dict[str, str], config: dict) -> Place:
+    storage = storage_of(folder)
     incident = next(
         path
         for path in (folder / f"{error.step}-{n}" for n in itertools.count(1))
-        if not path.exists()
+        if not storage.exists(path)
     )
-    incident.mkdir(parents=True)
     story = {"step": error.step, "not_finite": {k: str(v) for k, v in error.bad.items()}}
-    (incident / "images.json").write_text(json.dumps(story | {"images": images}, indent=1))
+    with storage.whole_file(incident / "images.json") as part:
+        part.write_text(json.dumps(story | {"images": images}, indent=1))
     state = jax.tree.map(np.asarray, jax.device_get(error.state))
     write(incident, error.step - 1, state, error.position, config)
     return incident

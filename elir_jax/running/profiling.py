@@ -1,12 +1,13 @@
 """A trace of some steps, for TensorBoard's profile plugin or xprof: --profile FIRST:LAST."""
 
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
 from elir_jax.errors import UserError
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Place
 
 
 class Steps(NamedTuple):
@@ -30,14 +31,14 @@ def parse_profile(text: str) -> Steps | None:
 class Profiler:
     """Traces the steps on every host, into ``folder``; without steps, does nothing."""
 
-    def __init__(self, folder: Path, steps: Steps | None = None):
-        self._folder, self._steps, self._on = folder, steps, False
+    def __init__(self, folder: Place, steps: Steps | None = None):
+        self._folder, self._steps, self._out = folder, steps, None
 
     def before(self, step: int) -> None:
         """``step`` is about to be made."""
         if self._steps is not None and step == self._steps.first:
-            jax.profiler.start_trace(str(self._folder))
-            self._on = True
+            self._out = storage_of(self._folder).outgoing(self._folder)
+            jax.profiler.start_trace(str(self._out.folder))
 
     def after(self, step: int) -> None:
         """``step`` is done, on the device too."""
@@ -46,6 +47,7 @@ class Profiler:
 
     def close(self) -> None:
         """Write what was traced, if anything was."""
-        if self._on:
-            self._on = False
+        out, self._out = self._out, None
+        if out is not None:
             jax.profiler.stop_trace()
+            out.close()

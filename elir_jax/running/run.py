@@ -8,6 +8,7 @@ from elir_jax.data.pipeline import TrainingBatches
 from elir_jax.devices.mesh import StepFn
 from elir_jax.evaluation.measure import Evaluation
 from elir_jax.running.loop import Plan
+from elir_jax.storage.place import Place
 from elir_jax.training.state import TrainState
 from elir_jax.types import Params
 
@@ -16,7 +17,7 @@ class Run(NamedTuple):
     """The objects of a configuration, ready for the loop."""
 
     config: dict  # as JSON, with a fingerprint of the training images
-    init_state: Callable[[Path], TrainState]  # of a workdir, which may hold converted weights
+    init_state: Callable[[Place], TrainState]  # of a workdir, which may hold converted weights
     state_like: Callable[[], TrainState]  # its shapes, without weights
     step: StepFn
     data: Callable[[], TrainingBatches]
@@ -24,6 +25,6 @@ class Run(NamedTuple):
     plan: Plan
     # (averaged weights, frozen weights, perceptual metrics, whether to stop) -> None if stopped
     evaluate: Callable[..., Evaluation | None]
-    converted: Callable[[Path], tuple[Params, Params]]  # both, from a workdir's converted weights
+    converted: Callable[[Place], tuple[Params, Params]]  # both, from a workdir's converted weights
     converted_like: Callable[[], tuple[Params, Params]]  # their shapes
-    export: Callable[[TrainState, Path], list[Path]]  # files for other uses, after training
+    export: Callable[[TrainState, Path], list[Place]]  # files for other uses, after training

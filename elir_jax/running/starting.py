@@ -1,7 +1,6 @@
 """Where a run begins: at its newest intact checkpoint, or at step 0; the same on every host."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from elir_jax.running.records.checkpoint import Saved, arrange, read_chosen, rea
 from elir_jax.running.records.workdir import lock
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.running.run import Run
+from elir_jax.storage.place import Place
 from elir_jax.training.state import TrainState
 from elir_jax.weights.own import has_weights
 
@@ -35,7 +35,7 @@ NONE = -1  # the process sees no checkpoint
 
 
 def begin(
-    run: Run, workdir: Path, allow_config_change: bool
+    run: Run, workdir: Place, allow_config_change: bool
 ) -> tuple[TrainState, dict[str, int] | None]:
     """(state, position in the data) to train from; locks the folder for this run.
 
@@ -70,7 +70,7 @@ def begin(
     return state, position
 
 
-def check_newest(workdir: Path) -> None:
+def check_newest(workdir: Place) -> None:
     """Raise UserError, on all, if another process sees a newer checkpoint than the first.
 
     Only the first process reads its folder. If the processes changed places or moved to other
@@ -87,7 +87,7 @@ def check_newest(workdir: Path) -> None:
         )
 
 
-def how_it_starts(workdir: Path, step: int, resumed: bool, num_steps: int) -> str:
+def how_it_starts(workdir: Place, step: int, resumed: bool, num_steps: int) -> str:
     """A line that says from which step a run trains."""
     if not resumed:
         return f"starting {workdir} at step 0: no checkpoint in it"
@@ -99,7 +99,7 @@ def how_it_starts(workdir: Path, step: int, resumed: bool, num_steps: int) -> st
     return f"resuming {workdir} at step {step}"
 
 
-def averaged(run: Run, workdir: Path, checkpoint: Path | None = None) -> tuple[int | None, Any]:
+def averaged(run: Run, workdir: Place, checkpoint: Place | None = None) -> tuple[int | None, Any]:
     """(step, (averaged, frozen) weights) to evaluate, from a trained or a converted folder.
 
     They come from ``checkpoint`` (``WORKDIR/checkpoints/STEP``, or ``best``), or from the newest
@@ -164,7 +164,7 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _compare(workdir: Path, saved: Saved, config: dict) -> None:
+def _compare(workdir: Place, saved: Saved, config: dict) -> None:
     changed = differences(saved.config, config)
     if changed:
         raise UserError(

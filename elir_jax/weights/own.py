@@ -10,6 +10,8 @@ import jax
 import numpy as np
 
 from elir_jax.errors import UserError
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Place
 from elir_jax.types import Params
 from elir_jax.weights.files import Tensors, read_tensors, write_tensors
 from elir_jax.weights.layouts import listed
@@ -48,17 +50,18 @@ def write_weights(folder: Path, params: Params) -> Path:
     return path
 
 
-def has_weights(folder: Path) -> bool:
+def has_weights(folder: Place) -> bool:
     """Whether the folder holds such a file."""
-    return (folder / FILE).is_file()
+    return storage_of(folder).exists(folder / FILE)
 
 
-def read_weights(folder: Path) -> Params:
+def read_weights(folder: Place) -> Params:
     """All parameters of ``folder/weights.safetensors``."""
-    return unflatten(read_tensors(folder / FILE))
+    with storage_of(folder).fetched_file(folder / FILE) as file:
+        return unflatten(read_tensors(file))
 
 
-def check_weights(path: Path, params: Params, like: Params) -> None:
+def check_weights(path: Place, params: Params, like: Params) -> None:
     """Raise a UserError that names tensors unless the parameters have the shapes of ``like``."""
     there, wanted = flatten(params), flatten(jax.tree.map(lambda s: np.empty(s.shape, bool), like))
     said = [

@@ -35,9 +35,11 @@ def test_every_path_of_every_command_is_refused_as_an_address(
 @pytest.mark.parametrize(
     "word, refused",
     [
-        ("--workdir=gs://bucket/run", True),
-        ("--config.data.path=s3://bucket/a=b", True),
-        ("--config.data.eval_path=https://host/x", True),
+        ("--config.autoencoder.weights=gs://bucket/run", True),
+        ("--fid=s3://bucket/a=b", True),
+        ("--checkpoint=https://host/x", True),
+        ("--workdir=gs://bucket/run", False),  # place_of knows what it can use
+        ("--config.data.path=s3://bucket/a=b", False),
         ("--config.autoencoder.weights=hub:owner/name", False),
         ("--coordinator=host:1234", False),
         ("--workdir=gs:/bucket", False),  # a folder that an older version made

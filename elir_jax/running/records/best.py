@@ -6,12 +6,12 @@ path ``checkpoints/best`` stands for that checkpoint wherever a checkpoint may b
 
 import json
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 from elir_jax.errors import UserError
 from elir_jax.evaluation.names import metric_named
-from elir_jax.files import whole_file
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Place
 
 NAME = "best"
 
@@ -24,18 +24,18 @@ class Best(NamedTuple):
     value: float
 
 
-def read_best(folder: Path) -> Best | None:
+def read_best(folder: Place) -> Best | None:
     """The content of ``best.json`` in ``folder``; None if it is missing or cannot be read."""
     try:
-        stored = json.loads(_file(folder).read_text())
+        stored = json.loads(storage_of(folder).read(_file(folder)))
         return Best(int(stored["step"]), str(stored["figure"]), float(stored["value"]))
     except (OSError, ValueError, TypeError, KeyError):  # damaged: the next evaluation writes it
         return None
 
 
-def write_best(folder: Path, best: Best) -> None:
+def write_best(folder: Place, best: Best) -> None:
     """Write ``best.json``, completely or not at all."""
-    with whole_file(_file(folder)) as part:
+    with storage_of(folder).whole_file(_file(folder)) as part:
         part.write_text(json.dumps(best._asdict()) + "\n")
 
 
@@ -49,12 +49,12 @@ def is_better(best: Best | None, figure: str, value: float) -> bool:
     return better * value > better * best.value
 
 
-def checkpoint_named(path: Path) -> Path:
+def checkpoint_named(path: Place) -> Place:
     """``CHECKPOINTS/best`` -> the folder that it stands for; any other path is returned as it is.
 
     Raises UserError if no checkpoint has been marked as the best.
     """
-    if path.name != NAME or path.exists():
+    if path.name != NAME or storage_of(path).exists(path):
         return path
     best = read_best(path.parent)
     if best is None:
@@ -65,5 +65,5 @@ def checkpoint_named(path: Path) -> Path:
     return path.parent / str(best.step)
 
 
-def _file(folder: Path) -> Path:
+def _file(folder: Place) -> Place:
     return folder / f"{NAME}.json"

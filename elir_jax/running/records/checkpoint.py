@@ -1,8 +1,8 @@
 """Checkpoints: the whole state, the position in the data and the configuration.
 
 Each step has a folder: ``state`` (orbax), ``run.json`` (everything else, with a digest of every
-leaf) and ``digests.json`` (of every file). It is written under another name, and renamed when it is
-complete and on the disk: so a folder with the number of a step is complete. Frozen weights are
+leaf) and ``digests.json`` (of every file). It appears when it is complete and on the disk, so a
+folder with the number of a step is complete (:mod:`elir_jax.storage.place`). Frozen weights are
 stored next to it, once for all steps (:mod:`elir_jax.running.records.frozen`), and ``run.json`` has
 their digest; older checkpoints, which contain them, can be read too. Reading verifies every digest.
 If a folder fails, the log names it and the one before it is used.
@@ -13,8 +13,6 @@ checkpoint does not depend on the number of devices.
 
 import json
 import logging
-import os
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +26,12 @@ from elir_jax.running.records.digests import (
     leaf_digests,
     leaves_by_path,
     seal,
-    sync,
     verify,
 )
-from elir_jax.running.records.frozen import keep_frozen, read_frozen, verify_frozen
-from elir_jax.running.records.room import PART, check_room
+from elir_jax.running.records.frozen import keep_frozen, read_frozen
+from elir_jax.running.records.room import check_room
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Place
 from elir_jax.types import Params
 
 logger = logging.getLogger(__name__)
@@ -50,34 +49,36 @@ class Saved(NamedTuple):
     config: dict
 
 
-def steps_in(folder: Path) -> list[int]:
+def steps_in(folder: Place) -> list[int]:
     """Steps of the complete checkpoints, ascending."""
-    if not folder.is_dir():
-        return []
-    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    names = storage_of(folder).folders(folder)
     return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
 
-def read(folder: Path) -> Saved:
+def read(folder: Place) -> Saved:
     """Read and verify one checkpoint.
 
     Raises Damaged if it is not what was written, or if it is deleted meanwhile. Raises UserError if
     every file is intact but orbax cannot read them: another version of orbax may, so the checkpoint
     does not count as damaged.
     """
-    verify(folder)
+    with storage_of(folder).fetched(folder) as copy:
+        return _read(folder, copy)
+
+
+def _read(folder: Place, copy: Path) -> Saved:
+    verify(copy)
     try:
-        run = json.loads((folder / "run.json").read_bytes())
-        tree = load_tree(folder / "state")
+        run = json.loads((copy / "run.json").read_bytes())
+        tree = load_tree(copy / "state")
         if run.get("frozen"):
-            verify_frozen(folder.parent, run["frozen"])
             tree["frozen"] = read_frozen(folder.parent, run["frozen"])
         leaves = leaves_by_path(tree)
         stored = run["leaves"]
     except Damaged:
         raise
     except Exception as error:  # orbax and tensorstore may raise anything
-        if not folder.is_dir():
+        if not copy.is_dir():
             raise Damaged("it was deleted while it was read") from error
         if isinstance(error, (OSError, MemoryError)):  # a problem of the machine is no damage
             raise
@@ -91,12 +92,12 @@ def read(folder: Path) -> Saved:
     return Saved(run["step"], leaves, tree, run["data"], run["config"])
 
 
-def is_checkpoint(folder: Path) -> bool:
+def is_checkpoint(folder: Place) -> bool:
     """Whether ``folder`` is one checkpoint, rather than a run's folder."""
-    return (folder / "run.json").is_file()
+    return storage_of(folder).exists(folder / "run.json")
 
 
-def read_chosen(folder: Path) -> Saved:
+def read_chosen(folder: Place) -> Saved:
     """:func:`read` of one checkpoint that the user named. Raises UserError if it is damaged."""
     try:
         return read(folder)
@@ -104,7 +105,7 @@ def read_chosen(folder: Path) -> Saved:
         raise UserError(f"{folder}: {error}; name another checkpoint") from error
 
 
-def read_newest(folder: Path) -> Saved | None:
+def read_newest(folder: Place) -> Saved | None:
     """The newest intact checkpoint; None if there is no checkpoint at all.
 
     The log names damaged ones. Raises UserError if all are damaged: a run that started at step 0 in
@@ -115,7 +116,7 @@ def read_newest(folder: Path) -> Saved | None:
         try:
             return read(folder / str(steps[-1]))
         except Damaged as error:
-            if not (folder / str(steps[-1])).is_dir():
+            if steps[-1] not in steps_in(folder):
                 continue  # a run that writes here deleted it, because it was old: look again
             refused[steps[-1]] = str(error)
             logger.warning("refused checkpoint %s: %s", folder / str(steps[-1]), error)
@@ -128,7 +129,7 @@ def read_newest(folder: Path) -> Saved | None:
     return None
 
 
-def read_averaged(folder: Path) -> tuple[int, Params, Params]:
+def read_averaged(folder: Place) -> tuple[int, Params, Params]:
     """(step, averaged weights, frozen weights) of the newest checkpoint, of any network.
 
     The arrays are NumPy's. Raises UserError if there is no intact checkpoint.
@@ -139,7 +140,7 @@ def read_averaged(folder: Path) -> tuple[int, Params, Params]:
     return saved.step, saved.tree["ema"], saved.tree["frozen"]
 
 
-def arrange(saved: Saved, like: Any, folder: Path) -> Any:
+def arrange(saved: Saved, like: Any, folder: Place) -> Any:
     """The checkpoint's arrays in the structure of ``like``.
 
     Raises a UserError that names the first array, if it belongs to another network.
@@ -160,30 +161,21 @@ def arrange(saved: Saved, like: Any, folder: Path) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in wanted])
 
 
-def write(folder: Path, step: int, state: Any, data: dict[str, int], config: dict) -> None:
+def write(folder: Place, step: int, state: Any, data: dict[str, int], config: dict) -> None:
     """Write one checkpoint; it gets its name when it is complete.
 
     Its frozen weights are written first. Each of the two raises OSError before it writes anything
     if there is no room.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     leaves = leaf_digests(leaves_by_path(state))
     frozen = keep_frozen(folder, state.frozen)
     run = {"step": step, "frozen": frozen, "leaves": leaves, "data": data, "config": config}
     state = state.replace(frozen={})
     check_room(folder, state)
-    part = folder / f"{PART}{step}"
-    shutil.rmtree(part, ignore_errors=True)  # of an attempt that failed
-    part.mkdir(parents=True)
-    try:
+    with storage_of(folder).staged(folder, str(step)) as part:
         (part / "run.json").write_text(json.dumps(run, indent=1))
         save_tree(part / "state", state)
         seal(part)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)  # the next attempt may need the room
-        raise
-    os.rename(part, folder / str(step))
-    sync(folder)
 
 
 def shortly(error: Exception) -> str:

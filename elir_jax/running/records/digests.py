@@ -5,7 +5,6 @@ Orbax silently restores a flipped bit; these digests find it. A digest is SHA-25
 
 import hashlib
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
-MANIFEST = "digests.json"
+from elir_jax.storage.disk import sync
+from elir_jax.storage.place import MARKER as MANIFEST
+
 THREADS = 4  # hashing releases Python's lock
 
 
@@ -65,19 +66,11 @@ def verify(folder: Path) -> None:
     try:
         found = _file_digests(folder, [folder / name for name in files])
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise Damaged(f"{error.filename} is missing") from error
+        missing = Path(error.filename).relative_to(folder)
+        raise Damaged(f"{missing} is missing") from error
     for name, digest in files.items():
         if found[name] != digest:
             raise Damaged(f"{name} is not what was written")
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _digest_of(files: dict[str, str]) -> str:

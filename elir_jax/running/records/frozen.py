@@ -10,9 +10,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
-import shutil
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,17 +20,18 @@ from elir_jax.running.records.digests import (
     leaf_digests,
     leaves_by_path,
     seal,
-    sync,
     verify,
 )
-from elir_jax.running.records.room import OLD, PART, check_room
+from elir_jax.running.records.room import check_room
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Place
 
 FOLDER = "frozen"
 
 logger = logging.getLogger(__name__)
 
 
-def keep_frozen(folder: Path, frozen: Any) -> str | None:
+def keep_frozen(folder: Place, frozen: Any) -> str | None:
     """Store ``frozen`` below ``folder``; returns its digest, or None if it has no arrays.
 
     If the folder exists, it is verified, and written again if it is damaged. Raises OSError if
@@ -42,48 +40,35 @@ def keep_frozen(folder: Path, frozen: Any) -> str | None:
     if not jax.tree.leaves(frozen):
         return None
     digest = _digest_of(frozen)
-    place = folder / FOLDER / digest
+    place, storage = folder / FOLDER / digest, storage_of(folder)
     try:
-        verify(place)
+        with storage.fetched(place) as copy:
+            verify(copy)
         return digest
     except Damaged as error:
-        if place.exists():
+        if storage.exists(place):
             logger.warning("%s: %s; writing it again", place, error)
     check_room(folder, frozen)
-    part = folder / f"{PART}{FOLDER}"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with storage.staged(folder, FOLDER, digest) as part:
         save_tree(part / "state", frozen)
         if _digest_of(load_tree(part / "state")) != digest:  # all later checkpoints rely on it
             raise OSError(errno.EIO, "the frozen weights were not written correctly", str(part))
         seal(part)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    place.parent.mkdir(exist_ok=True)
-    if place.exists():
-        doomed = folder / f"{OLD}{FOLDER}"
-        shutil.rmtree(doomed, ignore_errors=True)
-        place.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-    os.rename(part, place)
-    sync(place.parent)
-    sync(folder)
     return digest
 
 
-def verify_frozen(folder: Path, digest: str) -> None:
-    """Raise Damaged, naming the file, unless ``frozen/digest`` below ``folder`` is intact."""
-    try:
-        verify(folder / FOLDER / digest)
-    except Damaged as error:
-        raise Damaged(f"its frozen weights, {FOLDER}/{digest}: {error}") from error
+def read_frozen(folder: Place, digest: str) -> dict[str, Any]:
+    """The weights of ``frozen/digest`` below ``folder``.
 
-
-def read_frozen(folder: Path, digest: str) -> dict[str, Any]:
-    """The weights of ``frozen/digest`` below ``folder``. Raises any exception of orbax."""
-    return load_tree(folder / FOLDER / digest / "state")
+    Raises Damaged, naming the file, unless they are intact, and any exception of orbax.
+    """
+    place = folder / FOLDER / digest
+    with storage_of(place).fetched(place) as copy:
+        try:
+            verify(copy)
+        except Damaged as error:
+            raise Damaged(f"its frozen weights, {FOLDER}/{digest}: {error}") from error
+        return load_tree(copy / "state")
 
 
 def _digest_of(frozen: Any) -> str:

@@ -2,10 +2,8 @@
 
 import logging
 import math
-import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +12,8 @@ import numpy as np
 from elir_jax.errors import DiskError, UserError
 from elir_jax.running.records.best import Best, is_better, read_best, write_best
 from elir_jax.running.records.checkpoint import shortly, steps_in, write
-from elir_jax.running.records.room import OLD, PART
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Place
 
 ASIDE = "damaged"  # folder for damaged checkpoints
 
@@ -31,18 +30,16 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: Path, keep: int = 2, every: int = 0, start: int = 0, figure: str = ""
+        self, folder: Place, keep: int = 2, every: int = 0, start: int = 0, figure: str = ""
     ):
-        self.folder, self._keep, self._every = folder.absolute(), keep, every
+        self._storage = storage_of(folder)
+        self.folder, self._keep, self._every = self._storage.absolute(folder), keep, every
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._storage.prepare(self.folder)
         except FileExistsError:
             raise UserError(
                 f"{self.folder}: is a file, but must be the folder of the checkpoints; remove it"
             ) from None
-        for path in self.folder.iterdir():
-            if path.name.startswith((PART, OLD)):
-                shutil.rmtree(path, ignore_errors=True)
         for step in steps_in(self.folder):
             if step > start:
                 self._set_aside(step)
@@ -103,18 +100,16 @@ class Checkpoints:
         kept = {*steps_in(self.folder)[-self._keep :], self.best.step if self.best else step}
         for old in steps_in(self.folder):
             if old not in kept and not (self._every and old % self._every == 0):
-                doomed = self.folder / f"{OLD}{old}"
+                doomed = self.folder / str(old)
                 try:
-                    (self.folder / str(old)).rename(doomed)
-                    shutil.rmtree(doomed)
+                    self._storage.remove(doomed)
                 except OSError as error:  # a reader may use it; the next start deletes it
                     logger.warning("%s: not deleted yet (%s)", doomed, error.strerror)
         return step
 
     def _set_aside(self, step: int) -> None:
         aside = self.folder / ASIDE
-        aside.mkdir(exist_ok=True)
         target, n = aside / str(step), 1
-        while target.exists():
+        while self._storage.exists(target):
             target, n = aside / f"{step}-{n}", n + 1
-        (self.folder / str(step)).rename(target)
+        self._storage.move(self.folder / str(step), target)

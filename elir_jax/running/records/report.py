@@ -12,6 +12,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 from elir_jax.files import whole_file
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Place
 
 METRICS_FILE = "metrics.jsonl"
 EVALUATION = "evaluation/"  # prefix of the keys in the row of an evaluation
@@ -116,12 +118,12 @@ class Report:
         self._board.close()
 
 
-def read_metrics(workdir: Path) -> list[dict]:
+def read_metrics(workdir: Place) -> list[dict]:
     """The rows of ``metrics.jsonl`` that have a loss."""
     return [row for row in _read_rows(workdir) if "loss" in row]
 
 
-def read_evaluations(workdir: Path) -> dict[int, Figures]:
+def read_evaluations(workdir: Place) -> dict[int, Figures]:
     """``figures[step][stage][metric]`` of every evaluation during training."""
     found: dict[int, Figures] = {}
     for row in _read_rows(workdir):
@@ -132,11 +134,14 @@ def read_evaluations(workdir: Path) -> dict[int, Figures]:
     return found
 
 
-def _read_rows(workdir: Path) -> list[dict]:
+def _read_rows(workdir: Place) -> list[dict]:
     """All rows; a last line cut short by a kill is left out."""
-    path = workdir / METRICS_FILE
+    try:
+        lines = storage_of(workdir).read(workdir / METRICS_FILE).decode().splitlines()
+    except FileNotFoundError:
+        return []
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in lines:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
@@ -150,8 +155,11 @@ def _keep_rows(path: Path, last_step: int) -> None:
         part.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def draw_curves(workdir: Path) -> Path | None:
-    """Draw every loss term over the steps into ``loss.png``; None if nothing was logged."""
+def draw_curves(workdir: Place, folder: Path | None = None) -> Path | None:
+    """Draw every loss term over the steps into ``loss.png``; None if nothing was logged.
+
+    The picture is written to ``folder``, or to ``workdir``, which then is a disk's.
+    """
     rows = read_metrics(workdir)
     if not rows:
         return None
@@ -171,7 +179,7 @@ def draw_curves(workdir: Path) -> Path | None:
     axes.set(xlabel="step", ylabel="loss", yscale="log", title="Training loss and its terms")
     axes.grid(alpha=0.3)
     axes.legend()
-    path = workdir / "loss.png"
+    path = (folder or workdir) / "loss.png"
     figure.savefig(path, dpi=120)
     plt.close(figure)
     return path

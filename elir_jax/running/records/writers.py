@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from elir_jax.devices import hosts
@@ -10,21 +9,41 @@ from elir_jax.errors import DiskError
 from elir_jax.running.records.best import NAME
 from elir_jax.running.records.keeping import Checkpoints
 from elir_jax.running.records.ledger import FILE, Ledger
-from elir_jax.running.records.report import Figures, Report
+from elir_jax.running.records.report import METRICS_FILE, Figures, Report
+from elir_jax.storage.opening import storage_of
+from elir_jax.storage.place import Outgoing, Place
 
 FOLDER = "checkpoints"
 
 
 class Writers:
-    """Checkpoints, report and ledger; on other hosts only the ledger, in memory."""
+    """Checkpoints, report and ledger; on other hosts only the ledger, in memory.
 
-    def __init__(self, ledger: Ledger, checkpoints: Checkpoints | None, report: Report | None):
+    Report and ledger write into ``out``, which brings them to the folder of ``rows``.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        checkpoints: Checkpoints | None,
+        report: Report | None,
+        out: Outgoing | None,
+        rows: Place,
+    ):
         self.ledger, self._checkpoints, self._report = ledger, checkpoints, report
+        self._out, self._rows = out, rows
 
     def save(self, state: Any, position: dict[str, int], config: dict) -> None:
-        """Start saving. Raises DiskError if the previous save failed."""
+        """Start saving; rows first. Raises DiskError if that or the previous save failed."""
+        self.send()
         if self._checkpoints is not None:
             self._checkpoints.save(state, position, config)
+
+    def send(self) -> None:
+        """Bring all rows to their place. Raises DiskError if they cannot be written."""
+        if self._report is not None:
+            with _writing(self._rows):
+                self._out.send()
 
     def wait(self) -> None:
         """Wait until the last save is on the disk. Raises DiskError if it failed."""
@@ -41,8 +60,9 @@ class Writers:
         """A step with values that are not finite was left out. Raises DiskError."""
         self.ledger.made(step)
         if self._report is not None:
-            with _writing(self._report.path):
+            with _writing(self._rows):
                 self._report.log_skipped(step, bad, images)
+                self._out.send(now=False)
 
     def warn(self, lines: list[str]) -> None:
         """Tell people, without breaking the progress bar."""
@@ -53,8 +73,9 @@ class Writers:
     def log(self, step: int, values: dict[str, float]) -> None:
         """Record a step's metrics and the ledger. Raises DiskError if they cannot be written."""
         if self._report is not None:
-            with _writing(self._report.path):
+            with _writing(self._rows):
                 self._report.log(step, values | self.ledger.write())
+                self._out.send(now=False)
 
     def has_evaluation(self, step: int) -> bool:
         """Whether the figures of ``step`` are recorded already; on other hosts True."""
@@ -80,8 +101,9 @@ class Writers:
             with _writing(checkpoints.folder):
                 checkpoints.mark_best(step, figures)
         if self._report is not None:
-            with _writing(self._report.path):
+            with _writing(self._rows):
                 self._report.log_evaluation(step, figures, seconds)
+                self._out.send(now=False)
 
     def summary(self) -> str:
         """Lines of text: where the seconds went, and which checkpoint is the best."""
@@ -95,7 +117,7 @@ class Writers:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -107,7 +129,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def open_writers(
-    workdir: Path,
+    workdir: Place,
     *,
     start: int,
     num_steps: int,
@@ -119,27 +141,30 @@ def open_writers(
 ) -> Iterator[Writers]:
     """Writers of a run that continues from step ``start`` and began at ``began`` (monotonic)."""
 
-    def open_both() -> tuple[Checkpoints, Report] | None:
+    def open_all() -> tuple[Checkpoints, Report, Outgoing] | None:
         if not hosts.is_first():
             return None
         try:
+            out = storage_of(workdir).outgoing(workdir, METRICS_FILE, FILE)
             return (
                 Checkpoints(workdir / FOLDER, keep, keep_every, start, keep_best),
-                Report(workdir, start=start, num_steps=num_steps, batch_size=batch_size),
+                Report(out.folder, start=start, num_steps=num_steps, batch_size=batch_size),
+                out,
             )
         except OSError as error:
             raise DiskError(f"{workdir}: cannot be written ({error.strerror})") from error
 
-    opened = hosts.agreed(open_both)
+    opened, rows = hosts.agreed(open_all), workdir / METRICS_FILE
     if opened is None:
-        yield Writers(Ledger(None, began), None, None)
+        yield Writers(Ledger(None, began), None, None, None, rows)
         return
-    checkpoints, report = opened
-    ledger = Ledger(workdir / FILE, began)
+    checkpoints, report, out = opened
+    ledger = Ledger(out.folder / FILE, began)
     try:
-        yield Writers(ledger, checkpoints, report)
+        yield Writers(ledger, checkpoints, report, out, rows)
     finally:
         checkpoints.close()
         with suppress(OSError):  # of a full disk, which has been reported
             ledger.write()
             report.close()
+            out.close()

@@ -1,0 +1,52 @@
+"""From a name to a place, and from a place to its storage."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+from elir_jax.errors import UserError
+from elir_jax.storage.disk import Disk
+from elir_jax.storage.objects import Objects
+from elir_jax.storage.place import Place, Storage
+
+SCHEMES = ("gs", "s3")
+
+
+def place_of(name: str) -> Place:
+    """A path, or ``gs://BUCKET/...`` or ``s3://BUCKET/...``. Raises UserError for another scheme.
+
+    Also if the packages for object storage are missing.
+    """
+    scheme, address, _ = name.partition("://")
+    if not address:
+        return Path(name)
+    if scheme not in SCHEMES:
+        raise UserError(f"{name}: this kind of storage is not supported; use gs:// or s3://")
+    client_of(scheme)
+    return epath.Path(name.rstrip("/"))
+
+
+def storage_of(place: Place) -> Storage:
+    """What works with files at ``place``."""
+    return Disk() if isinstance(place, Path) else Objects(client_of(str(place).partition("://")[0]))
+
+
+@functools.cache
+def client_of(scheme: str) -> Any:
+    """The client of an object store: an ``AbstractFileSystem`` of fsspec that remembers nothing.
+
+    It finds account and server as its library does, in variables, files or the machine's role.
+    """
+    try:
+        import fsspec
+
+        return fsspec.filesystem(scheme, use_listings_cache=False)
+    except ImportError as error:
+        raise UserError(
+            f"{scheme}://: the packages for object storage are missing; install them with "
+            f"pip install -r requirements-cloud.txt"
+        ) from error
+    except Exception as error:  # of the account, whose libraries have their own
+        raise UserError(f"{scheme}://: cannot be used ({error})") from error

@@ -43,7 +43,7 @@ def is_sim_vae(path: Path) -> bool:
 
 def is_of_sim_vae(params: Params) -> bool:
     """Whether parameters have an encoder and a decoder of Sim-VAE, and nothing else."""
-    return params.keys() == {"encoder", "decoder"} and "conv_in" in params["encoder"]
+    return params.keys() == {"encoder", "decoder"} and "mid_block0" in params["encoder"]
 
 
 def sim_vae_options(vae: SimVae) -> dict[str, object]:

@@ -46,7 +46,7 @@ def test_so_it_does_in_an_object_store_where_every_start_finds_an_empty_disk(fol
         shutil.rmtree(log) if log.is_dir() else log.unlink()
     with serving("s3") as bucket:
         place = place_of(bucket)
-        drilled(folder, 2, capsys, place=place)
+        drilled(folder, 1, capsys, place=place)
         hurt, alone = place / "hurt", folder / "alone"
         assert list(read_evaluations(hurt)) == [10, 20, 30, 40]
         assert read_best(hurt / "checkpoints") == read_best(alone / "checkpoints") is not None

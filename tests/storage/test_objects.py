@@ -1,0 +1,205 @@
+"""Runs in an object store: what counts, what damage does, and what a kill leaves."""
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from clouds import needed
+from judging import Judge, go
+from running import Workdir, new_state
+
+from elir_jax.errors import UserError
+from elir_jax.running.failure import NotFinite, keep_for_inspection
+from elir_jax.running.records import checkpoint
+from elir_jax.running.records.best import Best, checkpoint_named, read_best
+from elir_jax.running.records.checkpoint import read, read_newest, steps_in
+from elir_jax.running.records.digests import Damaged, leaf_digests
+from elir_jax.running.records.keeping import Checkpoints
+from elir_jax.running.records.report import read_evaluations, read_metrics
+from elir_jax.storage.objects import Objects
+from elir_jax.storage.opening import storage_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PSNR = "restored.psnr"
+S3 = pytest.mark.parametrize("bucket", [pytest.param("s3", marks=needed("s3"))], indirect=True)
+
+
+def save(folder, *steps, **options):
+    checkpoints = Checkpoints(folder, **options)
+    for step in steps:
+        checkpoints.save(new_state().replace(step=np.int32(step)), {"samples": step}, {"a": 1})
+    checkpoints.wait()
+    checkpoints.close()
+
+
+def put(place, data):
+    with storage_of(place).whole_file(place) as part:
+        part.write_bytes(data)
+
+
+def digests(folder):
+    saved = read_newest(folder)
+    return saved.step, saved.data, leaf_digests(saved.leaves)
+
+
+def test_a_run_there_is_the_run_on_a_disk(run_folder, tmp_path):
+    """Stopped in between; with the newest, every fifth and the best kept, rows and evaluations."""
+    there, here = Workdir(run_folder), Workdir(tmp_path)
+    for workdir in (there, here):
+        for end in (4, 10):
+            judge = Judge(score=lambda weight: 30.0 - abs(weight - 6))
+            go(workdir, end, judge, every=5, keep_best=PSNR)
+    assert digests(there.checkpoints) == digests(here.checkpoints)
+    assert steps_in(there.checkpoints) == steps_in(here.checkpoints) == [6, 9, 10]
+    assert read_best(there.checkpoints) == read_best(here.checkpoints) == Best(6, PSNR, 30.0)
+    assert checkpoint_named(there.checkpoints / "best") == there.checkpoints / "6"
+    assert read_evaluations(run_folder) == read_evaluations(tmp_path) != {}
+    rows = [[row["loss"] for row in read_metrics(folder)] for folder in (run_folder, tmp_path)]
+    assert rows[0] == rows[1] and len(rows[0]) == 10
+    names = storage_of(run_folder).names(run_folder)
+    assert sum(name.startswith("tensorboard/events") for name in names) == 2
+    assert json.loads(storage_of(run_folder).read(run_folder / "ledger.json"))["starts"] == 2
+
+
+def test_the_marker_is_sent_last_and_deleted_first(run_folder, monkeypatch):
+    folder, client, done = run_folder, storage_of(run_folder)._client, []
+    put_all, rm_file, rm = client.put, client.rm_file, client.rm
+    monkeypatch.setattr(client, "put", lambda a, b: (done.append(b), put_all(a, b)))
+    monkeypatch.setattr(client, "rm_file", lambda name: (done.append(name), rm_file(name)))
+    monkeypatch.setattr(client, "rm", lambda names: (done.append(names), rm(names)))
+    checkpoint.write(folder, 5, jax.device_get(new_state()), {"samples": 5}, {})
+    arrays, marker = done[-2:]
+    assert marker == [f"{folder}/5/digests.json"] and len(arrays) > 3
+    assert all(name.startswith(f"{folder}/5/") for name in arrays) and marker[0] not in arrays
+    done.clear()
+    storage_of(folder).remove(folder / "5")
+    assert done[0] == marker[0] and sorted(done[1]) == sorted(arrays)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("sent", [1, 2])
+def test_what_a_kill_left_of_a_save_does_not_count_and_is_cleared(run_folder, monkeypatch, sent):
+    folder, send, calls = run_folder, Objects._send, []
+    save(folder, 3)
+
+    def dying(self, here, place, files):
+        calls.append(files)
+        if len(calls) == 2:  # of the marker
+            raise Killed
+        send(self, here, place, files if sent == 2 else list(files)[:1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "_send", dying)
+        with pytest.raises(Killed):
+            checkpoint.write(folder, 5, jax.device_get(new_state()), {"samples": 5}, {})
+    storage = storage_of(folder)
+    assert any(name.startswith("5/") for name in storage.names(folder))
+    assert steps_in(folder) == [3] and read_newest(folder).step == 3
+    save(folder, 4, start=3)
+    assert not any(name.startswith("5/") for name in storage.names(folder))
+    assert steps_in(folder) == [3, 4]
+
+
+@S3
+def test_damage_is_found_named_and_moved_aside_and_the_one_before_is_used(run_folder, caplog):
+    folder = run_folder
+    save(folder, 3, 5)
+    storage = storage_of(folder)
+    inside = [name for name in storage.names(folder) if name.startswith("5/")]
+    (arrays, *_) = [name for name in inside if name.startswith("5/state/d/")]
+    for name in ("5/digests.json", "5/run.json", arrays):
+        whole = storage.read(folder / name)
+        put(folder / name, bytes([whole[0] ^ 1]) + whole[1:])
+        with caplog.at_level(logging.WARNING):
+            caplog.clear()
+            assert read_newest(folder).step == 3
+        assert f"refused checkpoint {folder}/5: " in caplog.text
+        put(folder / name, whole)
+    assert read_newest(folder).step == 5
+    storage._client.rm_file(f"{folder}/{arrays}")
+    with pytest.raises(Damaged, match=rf"^{arrays.removeprefix('5/')} is missing"):
+        read(folder / "5")
+    save(folder, 4, start=3)
+    assert steps_in(folder) == [3, 4] and storage.folders(folder / "damaged") == ["5"]
+
+
+@S3
+def test_frozen_weights_are_stored_once_and_written_again_if_damaged(run_folder, caplog):
+    folder = run_folder
+    save(folder, 3, 5)
+    storage = storage_of(folder)
+    (digest,) = storage.folders(folder / "frozen")
+    name = next(n for n in storage.names(folder / "frozen" / digest) if n.startswith("state/d/"))
+    place = folder / "frozen" / digest / name
+    put(place, storage.read(place) + b"x")
+    with pytest.raises(UserError, match=rf"all .* damaged: 5: its frozen weights, frozen/{digest}"):
+        read_newest(folder)
+    save(folder, 7, start=5)
+    assert "writing it again" in caplog.text and read(folder / "5").step == 5
+
+
+@S3
+def test_the_state_before_a_value_that_is_not_finite_is_kept_there(run_folder):
+    state = new_state().replace(step=np.int32(3))
+    error = NotFinite(4, {"loss": np.nan}, state, np.array([7]), {"samples": 3})
+    told = [str(keep_for_inspection(error, run_folder, "image {}".format, {})) for _ in range(2)]
+    assert "not_finite/4-1" in told[0] and "not_finite/4-2" in told[1]
+    incident = run_folder / "not_finite" / "4-2"
+    story = json.loads(storage_of(incident).read(incident / "images.json"))
+    assert story["images"] == {"7": "image 7"} and read(incident / "3").step == 3
+
+
+def test_a_store_that_cannot_be_written_is_one_line(bucket):
+    nowhere = type(bucket)(str(bucket).replace("bucket", "no-such-bucket")) / "run"
+    with pytest.raises(UserError, match=r"no-such-bucket/run: cannot be written \(no such"):
+        storage_of(nowhere).lock(nowhere)
+
+
+SAVER = """
+import sys, jax, numpy as np
+sys.path[:0] = sys.argv[2:]
+from running import new_state
+from elir_jax.running.records import checkpoint
+from elir_jax.storage.opening import place_of, storage_of
+folder = place_of(sys.argv[1])
+storage_of(folder).lock(folder)
+print("locked", flush=True)
+state = jax.device_get(new_state())
+for step in range(1, 1000):
+    checkpoint.write(folder, step, state.replace(step=np.int32(step)), {"samples": step}, {})
+"""
+
+
+def test_sigkill_in_the_middle_of_a_save_leaves_the_one_before_and_a_free_lock(run_folder):
+    folder, storage = run_folder, storage_of(run_folder)
+    line = [sys.executable, "-c", SAVER, str(folder), str(ROOT), str(ROOT / "tests" / "support")]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(UserError, match=rf"in use by another run \(process {process.pid} on "):
+            storage.lock(folder)
+        deadline = time.monotonic() + 60
+        while True:
+            assert process.poll() is None and time.monotonic() < deadline
+            begun = {int(n.split("/")[0]) for n in storage.names(folder) if n[0].isdigit()}
+            if begun and (unfinished := begun - set(steps_in(folder))) and max(unfinished) > 1:
+                break
+    finally:
+        process.kill()
+        process.communicate()
+    newest = read_newest(folder)
+    assert newest is not None and newest.step in (max(unfinished) - 1, max(unfinished))
+    storage.lock(folder)  # the process is dead: no need to wait
+    storage.unlock(folder)
+    Checkpoints(folder, start=newest.step, keep=1000).close()
+    begun = {int(n.split("/")[0]) for n in storage.names(folder) if n[0].isdigit()}
+    assert begun == set(steps_in(folder)) == set(range(1, newest.step + 1))

@@ -89,6 +89,11 @@ TABLE = {
     "python benchmarks/data.py": Case(more="--samples 1 --tasks denoising --no-step --files 0"),
     "python benchmarks/listing.py": Case(more="--files 1000 --workers 1"),
     "python benchmarks/faults.py": Case(**MEASURED),
+    "python benchmarks/faults.py --place s3://BUCKET/drill": Case(**MEASURED),
+    "python train.py --config configs/bfr.py --workdir gs://BUCKET/bfr "
+    "--config.data.path=gs://BUCKET/data/ffhq --distributed": Case(
+        {"gs://BUCKET/bfr": "runs/there", "gs://BUCKET/data/ffhq": "DATA/ffhq"}, after=FFHQ, **FULL
+    ),
     # docs/numerics.md and the rest
     "python -m elir_jax.interop.compare --golden FILE.npz --checkpoint FILE.pth": Case(
         {"FILE.npz": str(ROOT / "tests/golden/small.npz"), "FILE.pth": "elir_bfr.safetensors"},

@@ -87,11 +87,11 @@ def test_each_requirement_is_listed_once():
         listed += [name[0].lower() for name in names]
     assert len(listed) == len(set(listed))
     development = (ROOT / "requirements-dev.txt").read_text().split()
-    assert development == [
-        word
-        for name in ("requirements", "requirements-tests", "requirements-edge")
-        for word in ("-r", f"{name}.txt")
+    lists = [
+        "requirements.txt",
+        *(f"requirements-{name}.txt" for name in ("edge", "cloud", "tests")),
     ]
+    assert development == [word for name in lists for word in ("-r", name)]
 
 
 def test_configurations_are_found_in_an_installed_package(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from elir_jax.methods.elir.parts import elir_parts, target_part
 from elir_jax.methods.method import Method
 from elir_jax.networks.layers import Form, collapse
 from elir_jax.networks.rrdb import RRDBNet
+from elir_jax.networks.target import target
 from elir_jax.networks.unet import UNet
 from elir_jax.networks.winograd import transform_kernels
 from elir_jax.types import Params
@@ -97,7 +98,7 @@ def latent_networks(config: ConfigDict, dtype: DTypeLike) -> tuple[RRDBNet, UNet
 
 def inference_form(dtype: DTypeLike) -> Form:
     """The form of the latent networks that restores fastest on this machine."""
-    fast = jax.default_backend() == "cpu" and jnp.dtype(dtype) == jnp.float32
+    fast = target() == "cpu" and jnp.dtype(dtype) == jnp.float32
     return "winograd" if fast else "plain"
 
 

@@ -17,8 +17,10 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from elir_jax.devices import libtpu
 from elir_jax.devices.collectives import BYTES, Collective, collectives
 from elir_jax.errors import UserError
+from elir_jax.networks.target import tracing_for
 from elir_jax.training.state import TrainState
 from elir_jax.training.step import Metrics, StepRequest, Verdict
 from elir_jax.types import Sent
@@ -132,7 +134,8 @@ def compile_for(
     request = StepRequest(*map(np.asarray, (np.int32(0), np.float32(0), np.float32(0))))
     given = on(everywhere, state), on(cut, batch, mesh.size), on(everywhere, request)
     began = time.monotonic()
-    program = jax.jit(spread, donate_argnums=0).lower(*given).compile()
+    with tracing_for("tpu"):
+        program = jax.jit(spread, donate_argnums=0).lower(*given).compile()
     return _read(program, time.monotonic() - began)
 
 
@@ -141,9 +144,11 @@ def _devices(topology: str) -> list:
         "TPU_SKIP_MDS_QUERY": "1",  # do not look for a TPU host's metadata
         "TPU_ACCELERATOR_TYPE": f"{chip_of(topology).accelerator}-{chips_in(topology)}",
         "TPU_WORKER_HOSTNAMES": "localhost",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # no chip is used, so two programs may compile at once
     }
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+    libtpu.keep_images_whole()
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
     except Exception as error:  # whatever libtpu, or its absence, raises

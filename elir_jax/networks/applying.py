@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from elir_jax.networks.target import target
+
 
 def apply_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
     """The module as a function of (parameters, inputs)."""
@@ -31,11 +33,12 @@ def variables_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
     def apply(variables, *inputs):
         chosen = jax.config.jax_default_matmul_precision or "highest"
         with jax.default_matmul_precision(chosen if exact else "default"):
-            return _apply(module, variables, *inputs)
+            return _apply(module, target(), variables, *inputs)
 
     return apply
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(module: nn.Module, variables, *inputs):
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _apply(module: nn.Module, traced_for: str, variables, *inputs):
+    # Layers ask for the target themselves; as an argument it keeps the traces apart.
     return module.apply(variables, *inputs)

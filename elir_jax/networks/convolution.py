@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from elir_jax.networks.target import target
+
 BAND = 16384  # pixels of a band, and of the smallest image that is cut into bands
 MOST_BANDS = 64  # in one gradient, because each is compiled separately
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -42,7 +44,7 @@ def _backward(stride, precision, kept, dy):
     x, kernel = kept
     # Not with platform_dependent, which traces every branch: for a GPU or a TPU up to 64
     # convolutions of each layer would be traced and then dropped.
-    on_cpu = jax.default_backend() == "cpu"
+    on_cpu = target() == "cpu"
     gradient = banded_weight_gradient if on_cpu else weight_gradient
     dkernel = gradient(x, dy, stride=stride, precision=precision)
     (dx,) = jax.linear_transpose(lambda x: _plain(x, kernel, stride, precision), x)(dy)

@@ -18,6 +18,7 @@ from elir_jax.devices.topologies import (
     largest_buffers,
 )
 from elir_jax.errors import UserError
+from elir_jax.networks.target import target
 from elir_jax.training.optim import AdamW, Ema
 from elir_jax.training.state import create_state
 from elir_jax.training.step import train_step
@@ -69,7 +70,10 @@ def test_a_topology_is_a_chip_and_a_shape():
 def test_a_step_is_compiled_for_a_slice_and_sends_its_gradients_once():
     optimizer = AdamW().build(10)
 
+    platforms = set()
+
     def objective(params, ema, frozen, batch, keys, step):
+        platforms.add(target())
         return jnp.mean(jnp.square(batch.x_hq - params["w"][None, None, None])), {}
 
     step = functools.partial(
@@ -85,6 +89,7 @@ def test_a_step_is_compiled_for_a_slice_and_sends_its_gradients_once():
     image = jax.ShapeDtypeStruct((2, 8, 8, 1000), np.float32)
     number = jax.ShapeDtypeStruct((2,), np.int32)
     found = compile_for("v5e:2x2", step, state, Batch(image, image, number, number))
+    assert platforms == {"tpu"}  # although the devices of this process are CPUs
     (sent,) = found.collectives
     assert sent.kind == "all-reduce" and 1000 < sent.elements < 1024  # and a few numbers
     assert found.operations > 2 * 8 * 8 * 1000 and found.accessed > 4 * 2 * 8 * 8 * 1000

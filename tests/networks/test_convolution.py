@@ -9,6 +9,7 @@ import pytest
 from elir_jax.networks import convolution, winograd
 from elir_jax.networks.convolution import banded_weight_gradient, conv3x3, weight_gradient
 from elir_jax.networks.rrdb import RRDBNet
+from elir_jax.networks.target import tracing_for
 from elir_jax.networks.unet import UNet, Upsample
 
 
@@ -55,12 +56,12 @@ def test_bands_are_cut_where_they_should_be(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("backend, pieces", [("cpu", 2 * 3), ("gpu", 1), ("tpu", 1)])
-def test_bands_are_traced_on_a_cpu_alone(monkeypatch, backend, pieces):
+@pytest.mark.parametrize("platform, pieces", [("cpu", 2 * 3), ("gpu", 1), ("tpu", 1)])
+def test_bands_are_traced_for_a_cpu_alone(monkeypatch, platform, pieces):
     monkeypatch.setattr(convolution, "BAND", 40)
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     x, kernel = jnp.ones((2, 12, 10, 4)), jnp.ones((3, 3, 4, 4))
-    program = str(jax.make_jaxpr(jax.grad(lambda k: conv3x3(x, k).sum()))(kernel))
+    with tracing_for(platform):
+        program = str(jax.make_jaxpr(jax.grad(lambda k: conv3x3(x, k).sum()))(kernel))
     # Forwards, the gradient of the image, and that of the kernel.
     assert program.count("conv_general_dilated[") == 2 + pieces
 

@@ -11,6 +11,7 @@ import numpy as np
 from elir_jax.edge.file import Exported, Run, read_exported, session
 from elir_jax.edge.layout import CUTS, RESTORED, state
 from elir_jax.edge.threefry import unit_noise
+from elir_jax.errors import UserError
 from elir_jax.inference.calling import AnyRestorer
 from elir_jax.inference.parts import Local, Part, Whole, Window
 from elir_jax.inference.whole_pictures import WholePictures

@@ -65,14 +65,7 @@ def run(
     number = flags.DEFINE_integer("num-processes", None, "the number of processes")
     index = flags.DEFINE_integer("process-id", None, "the number of this process, from 0")
     if trains:
-        flags.DEFINE_bool(
-            "allow-config-change", False, "resume although the configuration has changed"
-        )
-        flags.DEFINE_string(
-            "compile-for", "", "CHIP:SHAPE, as v5e:2x2: compile for this TPU slice, and stop"
-        )
-        flags.DEFINE_string("profile", "", "FIRST:LAST: trace these steps into WORKDIR/tensorboard")
-
+        _define_training()
     for name in set(flags.FLAGS) - before:  # --help shows those of the main module
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
@@ -104,6 +97,15 @@ def run(
             storage_of(place).unlock(place)
 
     app.run(lambda argv: exit_code_of(lambda: guarded(argv)), flags_parser=_parse)
+
+
+def _define_training() -> None:
+    """The flags of a command that trains."""
+    flags.DEFINE_bool("allow-config-change", False, "resume although the configuration has changed")
+    flags.DEFINE_string(
+        "compile-for", "", "CHIP:SHAPE, as v5e:2x2: compile for this TPU slice, and stop"
+    )
+    flags.DEFINE_string("profile", "", "FIRST:LAST: trace these steps into WORKDIR/tensorboard")
 
 
 def say(*words: object) -> None:

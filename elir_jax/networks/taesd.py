@@ -4,12 +4,17 @@ Plain 3x3 convolutions and ReLU, no normalisation. Width 64 and 16 latent channe
 both are free here, so that a narrower autoencoder can ship with the project.
 """
 
+import functools
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from elir_jax.networks.layers import conv
+from elir_jax.networks.pairs import LANES, pair, paired_conv, unpair
+from elir_jax.networks.target import target
 from elir_jax.types import Image, Latent
 
 FACTOR = 8  # pixels per latent, along each side
@@ -25,14 +30,25 @@ class ResidualBlock(nn.Module):
     """Three convolutions and an identity shortcut, ReLU after the sum."""
 
     dtype: DTypeLike = jnp.float32
+    paired: bool = False  # whether x has pairs of columns
 
     @nn.compact
     def __call__(self, x):
-        width = x.shape[-1]
+        width, conv = x.shape[-1] // (1 + self.paired), _conv(self.paired)
         h = nn.relu(conv(x, width, dtype=self.dtype, name="conv0"))
         h = nn.relu(conv(h, width, dtype=self.dtype, name="conv1"))
         h = conv(h, width, dtype=self.dtype, name="conv2")
         return nn.relu(h + x)
+
+
+def _conv(paired: bool) -> Callable[..., Array]:
+    """The convolution of columns or of pairs of them."""
+    return paired_conv if paired else conv
+
+
+def _pairs(x: Image, width: int) -> bool:
+    """Whether the encoder computes with pairs of columns, at every resolution."""
+    return target() == "tpu" and 2 * width <= LANES and x.shape[2] % (2 * FACTOR) == 0
 
 
 def _block(rematerialize: bool) -> type[nn.Module]:
@@ -71,16 +87,19 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image) -> Latent:
-        block = _block(self.rematerialize)
         check_sides(x)
-        h = conv(x.astype(self.dtype), self.width, dtype=self.dtype, name="conv_in")
-        h = block(self.dtype, name="block")(h)
+        paired = _pairs(x, self.width)
+        conv = _conv(paired)
+        block = functools.partial(_block(self.rematerialize), self.dtype, paired)
+        h = (pair(x) if paired else x).astype(self.dtype)
+        h = conv(h, self.width, dtype=self.dtype, name="conv_in")
+        h = block(name="block")(h)
         for s in range(STAGES):
             h = conv(h, self.width, stride=2, use_bias=False, dtype=self.dtype, name=f"down{s}")
             for b in range(BLOCKS):
-                h = block(self.dtype, name=f"stage{s}_block{b}")(h)
+                h = block(name=f"stage{s}_block{b}")(h)
         z = conv(h, self.latent_channels, dtype=self.dtype, name="conv_out")
-        return z.astype(jnp.float32)
+        return (unpair(z) if paired else z).astype(jnp.float32)
 
 
 class Decoder(nn.Module):

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from elir_jax.devices import libtpu
 from elir_jax.devices.collectives import BYTES, Collective, collectives
+from elir_jax.devices.loops import beyond_once, products, program_of, traffic
 from elir_jax.errors import UserError
 from elir_jax.networks.target import tracing_for
 from elir_jax.training.state import TrainState
@@ -107,7 +108,7 @@ def compile_for(
 
     Raises UserError for an unknown topology and if libtpu is missing.
     """
-    mesh = Mesh(np.asarray(_devices(topology)), (AXIS,))
+    mesh = Mesh(np.asarray(devices_of(topology)), (AXIS,))
     everywhere, cut = PartitionSpec(), PartitionSpec(AXIS)
 
     def on(spec: PartitionSpec, tree: Any, times: int = 1) -> Any:
@@ -139,7 +140,8 @@ def compile_for(
     return _read(program, time.monotonic() - began)
 
 
-def _devices(topology: str) -> list:
+def devices_of(topology: str) -> list:
+    """The devices of a topology, to compile for. Raises UserError if libtpu is missing."""
     wanted = {
         "TPU_SKIP_MDS_QUERY": "1",  # do not look for a TPU host's metadata
         "TPU_ACCELERATOR_TYPE": f"{chip_of(topology).accelerator}-{chips_in(topology)}",
@@ -161,13 +163,14 @@ def _devices(topology: str) -> list:
 
 def _read(program: jax.stages.Compiled, seconds: float) -> Compiled:
     memory, cost, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
+    parsed = program_of(text)
     return Compiled(
         seconds=seconds,
         state=memory.argument_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         program=memory.generated_code_size_in_bytes,
-        operations=cost["flops"],
-        accessed=cost["bytes accessed"],
+        operations=cost["flops"] + beyond_once(parsed, products),
+        accessed=cost["bytes accessed"] + beyond_once(parsed, traffic),
         collectives=[c for c in collectives(text) if c.elements > 1],
         buffers=largest_buffers(text),
     )

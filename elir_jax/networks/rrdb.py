@@ -4,11 +4,14 @@ RRDB comes from ESRGAN (Wang et al., 2018): each convolution of a dense block se
 outputs, residuals are scaled by 0.2, and one long shortcut spans all blocks.
 """
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from elir_jax.networks.layers import CollapsibleConv
+from elir_jax.networks.repeating import repeat
 from elir_jax.types import Latent
 
 RESIDUAL_SCALE = 0.2
@@ -43,9 +46,8 @@ class RRDB(nn.Module):
 
     @nn.compact
     def __call__(self, z):
-        h = z
-        for i in range(DENSE_BLOCKS):
-            h = DenseBlock(self.hidden, self.form, self.dtype, name=f"dense{i}")(h)
+        block = functools.partial(DenseBlock, self.hidden, self.form, self.dtype)
+        h = repeat(self, block, [f"dense{i}" for i in range(DENSE_BLOCKS)], z)
         return z + RESIDUAL_SCALE * h
 
 
@@ -60,6 +62,6 @@ class RRDBNet(nn.Module):
     @nn.compact
     def __call__(self, z: Latent) -> Latent:
         h = z.astype(self.dtype)
-        for i in range(self.num_blocks):
-            h = RRDB(self.hidden, self.form, self.dtype, name=f"rrdb{i}")(h)
+        block = functools.partial(RRDB, self.hidden, self.form, self.dtype)
+        h = repeat(self, block, [f"rrdb{i}" for i in range(self.num_blocks)], h)
         return z + h.astype(jnp.float32)

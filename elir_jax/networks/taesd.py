@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from elir_jax.networks.layers import conv
 from elir_jax.networks.pairs import LANES, pair, paired_conv, unpair
+from elir_jax.networks.repeating import repeat
 from elir_jax.networks.target import target
 from elir_jax.types import Image, Latent
 
@@ -96,8 +97,7 @@ class Encoder(nn.Module):
         h = block(name="block")(h)
         for s in range(STAGES):
             h = conv(h, self.width, stride=2, use_bias=False, dtype=self.dtype, name=f"down{s}")
-            for b in range(BLOCKS):
-                h = block(name=f"stage{s}_block{b}")(h)
+            h = repeat(self, block, [f"stage{s}_block{b}" for b in range(BLOCKS)], h)
         z = conv(h, self.latent_channels, dtype=self.dtype, name="conv_out")
         return (unpair(z) if paired else z).astype(jnp.float32)
 

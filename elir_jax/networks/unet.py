@@ -5,6 +5,7 @@ shortcut. ``channel_multipliers=(1, 2, 1, 2)`` is the release's; a multiplier of
 resolution.
 """
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -19,6 +20,7 @@ from elir_jax.networks.layers import (
     time_embedding,
     uniform_fan_in,
 )
+from elir_jax.networks.repeating import repeat
 from elir_jax.types import Latent, Time
 
 GROUPS = 32
@@ -120,8 +122,8 @@ def contract(net, z: Latent, t: Time, token: Float[Array, "b d"] | None):
         skips.append(h)
         if multiplier != 1:
             h = conv(h, multiplier * h.shape[-1], stride=2, dtype=dtype, name=f"downsample{i}")
-    for i in range(net.num_mid_blocks):
-        h = ResidualBlock(h.shape[-1], net.form, dtype, name=f"mid{i}")(h, time)
+    block = functools.partial(ResidualBlock, h.shape[-1], net.form, dtype)
+    h = repeat(net, block, [f"mid{i}" for i in range(net.num_mid_blocks)], h, time)
     return h, time, skips
 
 

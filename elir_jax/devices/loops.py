@@ -65,8 +65,9 @@ def beyond_once(program: Program, measure: Measure) -> float:
 
     def rounds(line: str) -> int:
         condition = program[re.search(r"condition=%([\w.\-]+)", line)[1]].values()
-        (limit,) = (i for i in condition if i.kind == "constant" and i.type.startswith("s32[]"))
-        return int(re.search(r"constant\((\d+)\)", limit.line)[1])
+        found = {i.line for i in condition if i.kind == "constant" and i.type.startswith("s32[]")}
+        # A loop over a stack compares its index with the one number there; others count once.
+        return int(re.search(r"constant\((\d+)\)", found.pop())[1]) if len(found) == 1 else 1
 
     return total("ENTRY", rounds) - total("ENTRY", lambda line: 1)
 

@@ -83,9 +83,14 @@ class Bench:
             self.torch = TorchSide(
                 repository,
                 {"decoder": self.frozen["decoder"]} | theirs,
-                config.objective.num_segments,
+                config.objective.num_segments if expanded else self.steps,
                 config.objective.sigma_s,
             )
+
+    @property
+    def steps(self) -> int:
+        """Euler steps of a restoration."""
+        return self.config.sampler.num_steps or self.config.objective.num_segments
 
     def others(self, call: str, x: np.ndarray) -> dict[str, Callable]:
         """The same call on PyTorch, in each mode, and on onnxruntime."""
@@ -108,8 +113,7 @@ class Bench:
         one = operations(
             jax.jit(UNet(**velocity).apply), {"params": params["velocity"]}, z, jnp.zeros(rows)
         )
-        steps = self.config.sampler.num_steps or self.config.objective.num_segments
-        return lambda: program(params, self.frozen, x, key), flops + (steps - 1) * one
+        return lambda: program(params, self.frozen, x, key), flops + (self.steps - 1) * one
 
     def training(self, size: int, rows: int) -> tuple[Callable, float]:
         """(a call that makes one update with ``rows`` pairs, its operations)."""
@@ -160,21 +164,27 @@ def load(path: str, changes: dict):
     return config
 
 
-def main() -> None:
-    """Measure, print the table, write the file."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/bfr.py", help="of the restoration")
     parser.add_argument("--train-config", default="configs/super_resolution.py")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="to restore")
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=[0], help="Euler steps, a line each"
+    )
     parser.add_argument("--train-batch", type=int, default=2)
     parser.add_argument("--only", choices=["restore", "train_step"])
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--reference-repo", type=Path, default=OWN)
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Measure, print the table, write the file."""
+    options = _options()
     repository = options.reference_repo
     if importlib.util.find_spec("torch") is None:
         print("torch is not installed: timing our side only")
@@ -188,13 +198,15 @@ def main() -> None:
     # As the release trains: the target is the network itself.
     changes = {"dtype": options.dtype, "objective": {"target": "online"}}
     rows: list[Row] = []
-    for name, path, batches in (
-        ("restore", options.config, options.batches),
-        ("train_step", options.train_config, [options.train_batch]),
+    for name, path, batches, steps in (
+        *(("restore", options.config, options.batches, steps) for steps in options.steps),
+        ("train_step", options.train_config, [options.train_batch], 0),
     ):
         if options.only not in (None, name):
             continue
-        bench = Bench(load(path, changes), repository, expanded=name == "train_step")
+        chosen = changes | ({"sampler": {"num_steps": steps}} if steps else {})
+        bench = Bench(load(path, chosen), repository, expanded=name == "train_step")
+        title = f"{name} {steps}" if steps else name
         for size in options.sizes:
             for batch in batches:
                 measure = bench.restoration if name == "restore" else bench.training
@@ -202,7 +214,7 @@ def main() -> None:
                 others = bench.others("restorer" if name == "restore" else "trainer",
                                       images(batch, size))  # fmt: skip
                 found = take_turns({OURS: ours} | others, options.repeats)
-                row = _row(name, size, batch, found, flops, peak)
+                row = _row(title, size, batch, found, flops, peak)
                 rows.append(row)
                 _print(row)
                 if options.json:

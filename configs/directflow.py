@@ -5,26 +5,41 @@ The teacher is the run of configs/bfr.py, found where that command leaves it, wi
 and source noise that the configuration repeats here; else config.teacher.weights names another.
 
 denoising distils the model ``denoising`` that ships. tiny is a short one of it, on the photographs
-that scikit-image ships.
+that scikit-image ships. pmrf and latent_pmrf distil the runs of configs/pmrf_bfr.py and
+configs/latent_pmrf_bfr.py.
 """
 
 from ml_collections import ConfigDict
 
-from configs import bfr, shipped_denoising
+from configs import bfr, latent_pmrf_bfr, pmrf_bfr, shipped_denoising
+
+TEACHERS = {
+    "": (bfr, "runs/bfr"),
+    "denoising": (shipped_denoising, "denoising"),
+    "tiny": (shipped_denoising, "denoising"),
+    "pmrf": (pmrf_bfr, "runs/pmrf_bfr"),
+    "latent_pmrf": (latent_pmrf_bfr, "runs/latent_pmrf_bfr"),
+}
+UNET = ("*/block?/conv", "final/conv", "*/time")
+TRANSFORMER = ("*/attention/*", "*/feed_forward/*")
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "denoising", "tiny"):
-        raise ValueError(f"unknown variant {variant!r}; one of: denoising, tiny")
-    base = shipped_denoising if variant else bfr
+    if variant not in TEACHERS:
+        raise ValueError(
+            f"unknown variant {variant!r}; one of: {', '.join(filter(None, TEACHERS))}"
+        )
+    base, weights = TEACHERS[variant]
     config = base.get_config().unlock()
+    config.teacher = ConfigDict()
+    config.teacher.weights = weights  # a run, or a model
+    config.teacher.method = config.method  # elir | pmrf | latent_pmrf
     config.method = "directflow"
     for section in ("estimator", "velocity"):
-        del config[section].weights, config[section].form
-    del config.autoencoder.trainable_encoder, config.autoencoder.linear
-    config.teacher = ConfigDict()
-    config.teacher.weights = "denoising" if variant else "runs/bfr"  # a run, or a model
-    config.teacher.method = "elir"
+        del config[section].weights
+    if config.teacher.method == "elir":
+        del config.estimator.form, config.velocity.form
+        del config.autoencoder.trainable_encoder, config.autoencoder.linear
     config.teacher.num_steps = 25  # M
     config.teacher.sigma_s = config.objective.sigma_s
     config.teacher.bridge = "latent"  # latent | pixel: its end is decoded, clipped and encoded
@@ -38,7 +53,8 @@ def get_config(variant: str = ""):
     config.student.control = False  # the spatial encoder
     config.student.rank = 32
     config.student.alpha = 32.0
-    config.student.targets = ("*/block?/conv", "final/conv", "*/time")
+    # Patterns of the modules with adapters
+    config.student.targets = UNET if config.teacher.method == "elir" else TRANSFORMER
     config.objective = ConfigDict()
     config.objective.latent = 1.0  # weights of the terms; 0 leaves one out
     config.objective.l1 = 1.0
@@ -53,7 +69,7 @@ def get_config(variant: str = ""):
     config.optimizer.learning_rate = 1e-4
     config.optimizer.weight_decay = 5e-5
     config.optimizer.schedule = "cosine"
-    if variant:
+    if variant in ("denoising", "tiny"):
         config.teacher.num_steps = 10
         config.num_steps = 1500
         config.data.size = 64

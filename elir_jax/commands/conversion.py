@@ -9,6 +9,7 @@ from elir_jax.compose.latent_pmrf import build_velocity
 from elir_jax.compose.packing import pack
 from elir_jax.compose.restoration import find_weights
 from elir_jax.errors import UserError
+from elir_jax.methods.directflow.networks import TEACHER
 from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint, read_averaged, read_chosen
 from elir_jax.types import Params
@@ -88,6 +89,11 @@ def convert(
 
 def _write(source: Path, target: Path, params: Params) -> str:
     """Write a file of another project; returns whose layout it has."""
+    if TEACHER in params:
+        raise UserError(
+            f"{target}: a student and its teacher do not fit in it; make a model of the run with "
+            f"--model, and convert that"
+        )
     lightning, hub = target.suffix.lower() == LIGHTNING, target.name == HUB_FILE
     if is_of_sim_vae(params):
         write_tensors(target, sim_vae_tensors(params))

@@ -1,5 +1,6 @@
 """The method directflow: a one-step student of a frozen flow."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,52 +9,41 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from elir_jax.compose.autoencoder import build_autoencoder
+from elir_jax.compose.directflow_pmrf import build_latent_pmrf_student, build_pmrf_student
 from elir_jax.compose.elir import build_networks, inference_form, latent_networks
-from elir_jax.compose.fields import make
+from elir_jax.compose.fields import choose, plain
+from elir_jax.compose.student import begin, init_student
 from elir_jax.errors import UserError
-from elir_jax.flow.sampler import Sampler
 from elir_jax.methods.directflow.networks import (
     TEACHER,
     Conditioning,
     distilled_elir,
     student_params,
 )
-from elir_jax.methods.directflow.objective import (
-    Distillation,
-    Start,
-    Teacher,
-    distillation_objective,
-)
+from elir_jax.methods.directflow.objective import distillation_objective
 from elir_jax.methods.directflow.parts import directflow_parts
 from elir_jax.methods.elir.networks import init_estimator, init_velocity
+from elir_jax.methods.elir.objective import ElirObjective
 from elir_jax.methods.elir.parts import target_part
 from elir_jax.methods.method import Method
 from elir_jax.networks.applying import apply_fn
-from elir_jax.networks.conditioning import KINDS, adapter_of, copied, describe, spatial_encoder_of
+from elir_jax.networks.conditioning import adapter_of, copied, describe, spatial_encoder_of
 from elir_jax.networks.lora import LoRA
 from elir_jax.networks.unet import UNet
 from elir_jax.networks.winograd import transform_kernels
 from elir_jax.types import Params
 
-STAGES = ("a", "b", "full")
 LEAST = 8  # latents a side, to draw untrained parameters with
 
 
-def build_directflow(config: ConfigDict) -> Method:
-    """The student is trained; the teacher and the autoencoder are frozen."""
-    _check_student(config)
-    begin = make(Start, "student", _fields(config.student, "input", "share_noise"))
-    lora = make(LoRA, "student", _fields(config.student, "rank", "alpha", "targets"))
-    teacher = make(Teacher, "teacher", _fields(config.teacher, "num_steps", "sigma_s", "bridge"))
-    objective = make(Distillation, "objective", config.objective)
-    sampler = make(Sampler, "sampler", config.sampler, sigma_s=teacher.sigma_s)
-    _check_sampler(sampler, begin)
+def build_elir_student(config: ConfigDict) -> Method:
+    """A student of ``elir``, which may see the degraded picture besides."""
+    plan = begin(config)
     autoencoder = build_autoencoder(config)
     estimator, velocity = latent_networks(config, autoencoder.dtype)
     trained, restoring = build_networks(config)
     form = inference_form(autoencoder.dtype)
     conditions = _conditions(config, velocity)
-    stage = config.student.stage
 
     def draw_teacher(key):
         first, second, third = jax.random.split(key, 3)
@@ -68,30 +58,28 @@ def build_directflow(config: ConfigDict) -> Method:
         frozen["decoder"] = taught.pop("decoder")
         base = taught["velocity"]
         params = start("student", lambda: conditions.init(third, autoencoder.latent_channels, base))
-        if stage == "b" and "control" in params:
+        if config.student.stage == "b" and "control" in params:
             frozen["control"] = params.pop("control")
-        if stage == "b":
-            params["lora"] = lora.init(fourth, base)
-        if stage == "full":
-            params["velocity"] = jax.tree.map(jnp.copy, base)
+        params |= init_student(config, plan, fourth, base)
         return params, frozen | {TEACHER: taught}
 
     def for_inference(params: Params, frozen: Params) -> Params:
-        found = student_params(lora, params, frozen)
-        if begin.input == "mmse":
+        found = student_params(plan.lora, params, frozen)
+        if plan.start.input == "mmse":
             found |= {name: frozen[TEACHER][name] for name in ("encoder", "estimator")}
         if form == "plain":
             return found
         latent = ("velocity", "estimator")
         return {n: transform_kernels(tree) if n in latent else tree for n, tree in found.items()}
 
-    networks = distilled_elir(trained, lora, conditions.parts, begin.input == "lq")
+    networks = distilled_elir(trained, plan.lora, conditions.parts, plan.start.input == "lq")
     return Method(
         init=init,
-        objective=distillation_objective(networks, teacher, begin, objective),
+        objective=distillation_objective(networks, plan.teacher, plan.start, plan.objective),
         for_inference=for_inference,
-        parts=directflow_parts(restoring, conditions.parts, sampler, velocity.factor),
+        parts=directflow_parts(restoring, conditions.parts, plan.sampler, velocity.factor),
         target=target_part(restoring),
+        alone=lambda given: _as_elir(config, plan.lora, given),
     )
 
 
@@ -125,32 +113,37 @@ def _conditions(config: ConfigDict, velocity: UNet) -> Conditions:
     )
 
 
-def _fields(section: ConfigDict, *names: str) -> dict:
-    return {name: section[name] for name in names}
-
-
-def _check_student(config: ConfigDict) -> None:
-    """Raise UserError for a student that cannot be trained."""
+def _as_elir(config: ConfigDict, lora: LoRA, given: Params) -> tuple[dict, Params]:
+    """The ELIR of one step that a student without conditioning is. Raises UserError for others."""
     student = config.student
-    for field, known in (("stage", STAGES), ("adapter", KINDS)):
-        if student[field] not in known:
-            raise UserError(
-                f"--config.student.{field}={student[field]}: unknown; one of {', '.join(known)}"
-            )
-    if student.stage == "a" and student.adapter == "none" and not student.control:
-        raise UserError("--config.student.stage=a: trains the adapter or control; switch one on")
-    if student.stage == "b" and student.control and not student.weights:
+    if student.input != "mmse" or student.adapter != "none" or student.control:
         raise UserError(
-            "--config.student.control=True: stage b does not train it; name the run of stage a "
-            "with --config.student.weights=WORKDIR, or set control=False"
+            "only a student with input=mmse, adapter=none and control=False is a model by itself; "
+            "restore with the folder of this run"
         )
+    fields = plain(config)
+    for section in ("teacher", "student"):
+        del fields[section]
+    fields |= {
+        "method": "elir",
+        "objective": dataclasses.asdict(ElirObjective(sigma_s=config.teacher.sigma_s)),
+    }
+    fields["autoencoder"] |= {"trainable_encoder": True, "linear": False}
+    for section in ("estimator", "velocity"):
+        fields[section] |= {"weights": "", "form": "plain"}
+    taught = given[TEACHER]
+    params = {name: taught[name] for name in ("encoder", "estimator")}
+    merged = student_params(lora, given, given)["velocity"]
+    return fields, params | {"velocity": merged, "decoder": given["decoder"]}
 
 
-def _check_sampler(sampler: Sampler, begin: Start) -> None:
-    if sampler.num_steps != 1:
-        raise UserError(f"--config.sampler.num_steps={sampler.num_steps}: a student takes 1 step")
-    if sampler.noise != begin.share_noise:
-        raise UserError(
-            f"--config.sampler.noise={sampler.noise}: must be that of "
-            f"--config.student.share_noise={begin.share_noise}, with which the student is trained"
-        )
+TEACHERS = {
+    "elir": build_elir_student,
+    "latent_pmrf": build_latent_pmrf_student,
+    "pmrf": build_pmrf_student,
+}
+
+
+def build_directflow(config: ConfigDict) -> Method:
+    """The student is trained; the teacher and the autoencoder are frozen."""
+    return choose(TEACHERS, "teacher.method", config.teacher.method)(config)

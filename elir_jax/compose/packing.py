@@ -28,6 +28,9 @@ def pack(path: Path, decoder: str = "") -> Model:
     method = changed_method(found.config, found.changes)
     names, _ = untrained_shapes(method)
     given = found.given | (_decoder(found.config, decoder) if decoder else {})
+    if method.alone is not None:
+        config, params = method.alone(given)
+        return Model(f"{config['method']} of {found.config.method}, {found.title}", config, params)
     trained = {name: tree for name, tree in given.items() if name in names}
     title = f"{found.config.method}, {found.title}"
     return Model(title, plain(found.config), given | method.fold(trained, given))

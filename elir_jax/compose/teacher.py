@@ -35,8 +35,8 @@ def _check(config: ConfigDict, teacher: Found) -> None:
     pairs += [(name, name) for name in ("degradation.name", "autoencoder.weights")]
     pairs += [(name, name) for name in ours if name.startswith(task)]
     for name, field in pairs:
-        if name in theirs and theirs[name] != ours[field]:
+        if name in theirs and theirs[name] != ours.get(field):
             raise UserError(
                 f"the teacher has {name}={theirs[name]}; set --config.{field}={theirs[name]}, "
-                f"not {ours[field]}"
+                f"not {ours.get(field)}"
             )

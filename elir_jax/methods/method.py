@@ -45,6 +45,9 @@ class Method(NamedTuple):
     reconstruction: tuple[Part, ...] = ()  # original -> what the autoencoder makes of it, a stage
     shows_input: bool = True  # whether the degraded picture differs from the original
     export: Callable[[Params, Path], list[Path]] = lambda params, workdir: []  # averaged, frozen
+    # Averaged and frozen -> (configuration, parameters) of another method that restores the same;
+    # None: the method itself is what restores
+    alone: Callable[[Params], tuple[dict, Params]] | None = None
 
     @property
     def multiple(self) -> int:

@@ -74,7 +74,7 @@ class LoRA:
         }
 
 
-def _kernels(base: Params, path: str = "") -> dict[str, jax.Array]:
+def _kernels(base: Params, path: str = "") -> Params:
     """Kernels by the path of their module."""
     found = {}
     for name, child in base.items():

@@ -9,10 +9,13 @@ objective, so that gradients have the adapters' size when devices exchange them.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from elir_jax.flow.solvers import Velocity
 from elir_jax.methods.elir.networks import Networks as Elir
+from elir_jax.methods.pmrf.networks import Networks as Pmrf
+from elir_jax.methods.pmrf.networks import variables
 from elir_jax.networks.conditioning import describe
 from elir_jax.networks.lora import LoRA
 from elir_jax.networks.taesd import CLAMP
@@ -94,4 +97,34 @@ def distilled_elir(
         encode=lambda frozen, x: elir.encode(frozen["encoder"], x),
         decode=lambda frozen, z: elir.decode(frozen["decoder"], z),
         limits=(-CLAMP, CLAMP),
+    )
+
+
+def distilled_pmrf(
+    pmrf: Pmrf,
+    decode: Callable[[Params, State], Image],
+    lora: LoRA,
+    limits: tuple[float, float],
+) -> Networks:
+    """Teacher and student of PMRF's networks, which see nothing but the posterior mean."""
+
+    def given(frozen, x):
+        mean = jnp.clip(pmrf.estimate(frozen["estimator"], x, None), 0, 1)
+        mean = pmrf.encode(frozen, mean)
+        return Given(mean, mean)
+
+    def velocity(weights, frozen, z, t):
+        return pmrf.velocity(variables(weights, frozen), z, t)
+
+    def student(params, frozen, seen):
+        weights = student_params(lora, params, frozen)
+        return lambda z, t: velocity(weights, frozen, z, t)
+
+    return Networks(
+        given,
+        lambda frozen, z, t: velocity(frozen[TEACHER], frozen, z, t),
+        student,
+        encode=pmrf.encode,
+        decode=decode,
+        limits=limits,
     )

@@ -106,6 +106,11 @@ TABLE = {
     "--image FILE...": Case({"FILE...": "FILE FILE"}, **MEASURED),
     "python -m elir_jax.interop.compare": Case(more="--help"),
     RELEASE: Case({"SRC": RUN, "DST": "elir_bfr.safetensors"}),
+    "python train.py --config configs/directflow.py:denoising "
+    "--config.data.path=PHOTOGRAPHS": Case({"PHOTOGRAPHS": "FFHQ"}, **FULL),
+    "python -m elir_jax.interop.convert runs/directflow-denoising one_step.safetensors "
+    "--model": Case({"runs/directflow-denoising": RUN}),
+    "python benchmarks/distillation.py denoising FOLDER STUDENT": Case(**MEASURED),
     "python benchmarks/speed.py --repeats 3 --sizes 256": Case(**MEASURED),
     "python benchmarks/parts.py --repeats 3": Case(**MEASURED),
     "python benchmarks/layers.py --repeats 21": Case(**MEASURED),

@@ -8,7 +8,7 @@ import pytest
 from configs import directflow
 from elir_jax import compose
 from elir_jax.errors import UserError
-from elir_jax.inference.parts import run_parts
+from elir_jax.inference.one_program import run_parts
 from elir_jax.methods.method import untrained
 from elir_jax.types import Batch
 
@@ -68,3 +68,10 @@ def test_a_fresh_student_takes_its_step_and_its_adapters_learn(teacher):
 def test_they_have_no_conditioning(field, value):
     with pytest.raises(UserError, match=f"student.{field}={value}"):
         compose.build_method(small("pmrf", **{field: value, "weights": "runs/a"}))
+
+
+def test_a_posterior_mean_in_latents_is_no_teacher_yet():
+    config = small("latent_pmrf").unlock()
+    config.estimator.kind = "rrdb"
+    with pytest.raises(UserError, match="estimator.kind=rrdb"):
+        compose.build_method(config)

@@ -6,10 +6,11 @@ import jax
 from ml_collections import ConfigDict
 
 from elir_jax.compose.fields import choose, make, sizes
-from elir_jax.compose.latent_pmrf import LATENTS
+from elir_jax.compose.latent_pmrf import LATENTS, build_velocity
 from elir_jax.compose.pmrf import COLORS, init_velocity
 from elir_jax.compose.posterior_mean import build_estimator, check_size, init_estimator
 from elir_jax.compose.student import begin, check_unconditioned, init_student
+from elir_jax.errors import UserError
 from elir_jax.methods.directflow.networks import TEACHER, distilled_pmrf, student_params
 from elir_jax.methods.directflow.objective import distillation_objective
 from elir_jax.methods.method import Method
@@ -27,7 +28,6 @@ from elir_jax.networks.hdit import HDiT
 from elir_jax.networks.swinir import FACTOR
 from elir_jax.networks.taesd import CLAMP
 from elir_jax.networks.taesd import FACTOR as PIXELS
-from elir_jax.networks.transformer import LATENT
 
 
 def build_pmrf_student(config: ConfigDict) -> Method:
@@ -50,15 +50,22 @@ def build_pmrf_student(config: ConfigDict) -> Method:
 
 
 def build_latent_pmrf_student(config: ConfigDict) -> Method:
-    """A student of ``latent_pmrf``: estimator in pixels, velocity in an autoencoder's latents."""
+    """A student of ``latent_pmrf``: estimator in pixels, velocity in an autoencoder's latents.
+
+    Raises UserError for an estimator in latents.
+    """
     plan = begin(config)
     check_unconditioned(config)
+    if config.estimator.get("kind", "swinir") != "swinir":
+        raise UserError(
+            f"--config.estimator.kind={config.estimator.kind}: only a teacher whose posterior mean "
+            f"is an image can be distilled; use kind=swinir"
+        )
     estimator, estimate = build_estimator(config)
     kind = config.autoencoder.kind
-    autoencoder, encode, decode, reach = choose(LATENTS, "autoencoder.kind", kind)(config)
-    channels = autoencoder.latent_channels
-    fixed = {"patch": 1, "out_channels": channels, "style": LATENT, "dtype": estimator.dtype}
-    velocity = make(HDiT, "velocity", sizes(config.velocity), **fixed)
+    latents = choose(LATENTS, "autoencoder.kind", kind)(config)
+    autoencoder, encode, decode = latents.autoencoder, latents.encode, latents.decode
+    velocity = build_velocity(config)
     check_size(config, math.lcm(FACTOR, PIXELS * velocity.factor), PIXELS * velocity.least)
     networks = Networks(
         estimate,
@@ -72,7 +79,7 @@ def build_latent_pmrf_student(config: ConfigDict) -> Method:
         return (
             autoencoder.init(third)
             | init_estimator(first, estimator)
-            | init_velocity(second, velocity, channels)
+            | init_velocity(second, velocity, autoencoder.latent_channels)
         )
 
     limit = CLAMP if kind == "taesd" else math.inf
@@ -80,8 +87,8 @@ def build_latent_pmrf_student(config: ConfigDict) -> Method:
         networks, lambda frozen, z: decode(frozen["decoder"], z), plan.lora, (-limit, limit)
     )
     windows = window_of(config.data.size), window_of(config.data.size // PIXELS)
-    parts = latent_pmrf_parts(networks, encode, decode, flow, plan.sampler, *windows, reach)
-    return _method(config, plan, student, draw, parts, latent_target_part(encode, reach))
+    parts = latent_pmrf_parts(networks, encode, decode, flow, plan.sampler, *windows, latents.reach)
+    return _method(config, plan, student, draw, parts, latent_target_part(encode, latents.reach))
 
 
 def _method(config, plan, networks, draw, parts, target) -> Method:

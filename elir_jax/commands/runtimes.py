@@ -18,7 +18,7 @@ from elir_jax import assets
 from elir_jax.edge.file import Exported, is_exported, read_exported
 from elir_jax.edge.restorer import Restorer as EdgeRestorer
 from elir_jax.errors import UserError
-from elir_jax.files import whole_file
+from elir_jax.files import cache_folder, whole_file
 from elir_jax.inference.calling import AnyRestorer
 
 ACCELERATORS = ("jax-cuda", "jax-rocm", "libtpu", "jax-metal")  # packages that bring one to jax
@@ -87,11 +87,14 @@ def _exported_as(options: argparse.Namespace, file: Exported) -> AnyRestorer:
     return EdgeRestorer.of(file, steps=options.steps, noise=not options.no_noise)
 
 
-def _kept(path: Path) -> Path:
-    """The place of the graph of a file of weights."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def _kept(path: Path) -> Path | None:
+    """The place of the graph of a file of weights; None if there is no home for it."""
+    try:
+        folder = cache_folder() / "onnx"
+    except RuntimeError:
+        return None
     digest = hashlib.sha256(f"{elir_jax.__version__}\n".encode() + path.read_bytes()).hexdigest()
-    return cache / "elir_jax" / "onnx" / f"{digest[:24]}.onnx"
+    return folder / f"{digest[:24]}.onnx"
 
 
 def _suits(options: argparse.Namespace) -> bool:

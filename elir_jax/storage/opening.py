@@ -4,11 +4,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from etils import epath
-
 from elir_jax.errors import UserError
 from elir_jax.storage.disk import Disk
-from elir_jax.storage.objects import Objects
 from elir_jax.storage.place import Place, Storage
 
 SCHEMES = ("gs", "s3")
@@ -25,12 +22,18 @@ def place_of(name: str) -> Place:
     if scheme not in SCHEMES:
         raise UserError(f"{name}: this kind of storage is not supported; use gs:// or s3://")
     client_of(scheme)
+    from etils import epath  # here: elir_jax.edge restores without it
+
     return epath.Path(name.rstrip("/"))
 
 
 def storage_of(place: Place) -> Storage:
     """What works with files at ``place``."""
-    return Disk() if isinstance(place, Path) else Objects(client_of(str(place).partition("://")[0]))
+    if isinstance(place, Path):
+        return Disk()
+    from elir_jax.storage.objects import Objects  # here, as above
+
+    return Objects(client_of(str(place).partition("://")[0]))
 
 
 @functools.cache

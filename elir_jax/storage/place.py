@@ -9,9 +9,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from etils import epath
-
-Place = Path | epath.Path
+try:
+    from etils import epath
+except ImportError:  # the runner without JAX needs no object store, and none of its packages
+    Place = Path
+else:
+    Place = Path | epath.Path
 MARKER = "digests.json"  # the last file of a folder that is written whole
 
 

@@ -12,6 +12,7 @@ import pytest
 from elir_jax.edge import Restorer
 from elir_jax.edge.file import read_exported
 from elir_jax.errors import UserError
+from elir_jax.pictures.images import read_image, to_uint8, write_png
 from elir_jax.restorer import Restorer as Ours
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +80,7 @@ WITHOUT = """if True:
     sys.meta_path.insert(0, Missing())
 """
 REST = {"jax", "jaxlib", "flax", "jaxtyping", "cv2", "absl", "ml_collections", "onnx", "tqdm",
-        "safetensors", "skimage", "matplotlib", "orbax", "beartype"}  # fmt: skip
+        "safetensors", "skimage", "matplotlib", "orbax", "beartype", "etils", "fsspec"}  # fmt: skip
 
 
 def python(code, *arguments, missing=()):
@@ -100,6 +101,19 @@ def test_it_restores_where_only_numpy_pillow_and_onnxruntime_are(file, ours, tmp
     done = python(code, file, tmp_path / "image.npy", tmp_path / "out.npy", missing=REST)
     assert done.returncode == 0, done.stderr
     assert decibels(np.load(tmp_path / "out.npy"), ours(IMAGES[0])) > 90
+
+
+def test_its_command_needs_no_more(file, ours, tmp_path):
+    pixels = to_uint8(IMAGES[0])
+    write_png(tmp_path / "in" / "a.png", pixels)
+    code = """
+    from elir_jax.commands.edge import main
+    sys.exit(main(sys.argv[1:]))"""
+    words = (file, tmp_path / "in", "--output", tmp_path / "out")
+    done = python(code, *words, missing=REST)
+    assert done.returncode == 0, done.stderr
+    difference = read_image(tmp_path / "out" / "a.png").astype(int) - ours(pixels)
+    assert np.abs(difference).max() <= 1
 
 
 def test_importing_it_loads_no_jax():

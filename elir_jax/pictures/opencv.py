@@ -1,13 +1,15 @@
 """OpenCV, for the few things that Pillow cannot do; restoring without JAX can go without it."""
 
-import importlib.util
-
 from elir_jax.errors import UserError
 
 
 def installed() -> bool:
     """Whether OpenCV can be imported."""
-    return importlib.util.find_spec("cv2") is not None
+    try:
+        opencv("")
+    except UserError:
+        return False
+    return True
 
 
 def opencv(what: str):

@@ -26,63 +26,67 @@ TRANSFORMER = ("*/attention/*", "*/feed_forward/*")
 
 def get_config(variant: str = ""):
     if variant not in TEACHERS:
-        raise ValueError(
-            f"unknown variant {variant!r}; one of: {', '.join(filter(None, TEACHERS))}"
-        )
+        raise ValueError(f"unknown variant {variant!r}; one of: {', '.join([*TEACHERS][1:])}")
     base, weights = TEACHERS[variant]
     config = base.get_config().unlock()
+    for section in ("estimator", "velocity"):
+        del config[section].weights
+    if config.method == "elir":
+        del config.estimator.form, config.velocity.form
+        del config.autoencoder.trainable_encoder, config.autoencoder.linear
     config.teacher = ConfigDict()
     config.teacher.weights = weights  # a run, or a model
     config.teacher.method = config.method  # elir | pmrf | latent_pmrf
-    config.method = "directflow"
-    for section in ("estimator", "velocity"):
-        del config[section].weights
-    if config.teacher.method == "elir":
-        del config.estimator.form, config.velocity.form
-        del config.autoencoder.trainable_encoder, config.autoencoder.linear
     config.teacher.num_steps = 25  # M
     config.teacher.sigma_s = config.objective.sigma_s
     config.teacher.bridge = "latent"  # latent | pixel: its end is decoded, clipped and encoded
-    config.student = ConfigDict()
-    # What is trained beside the adapter; a: the spatial encoder | b: LoRA | full: a whole velocity
-    config.student.stage = "b"
-    config.student.weights = ""  # for b: the run of stage a, whose adapter and control it takes
-    config.student.input = "mmse"  # mmse: from the posterior mean | lq: from the degraded latent
-    config.student.share_noise = True  # start with the teacher's source noise
-    config.student.adapter = "none"  # zero | scalar (learns nothing) | none: the token
-    config.student.control = False  # the spatial encoder
-    config.student.rank = 32
-    config.student.alpha = 32.0
-    # Patterns of the modules with adapters
-    config.student.targets = UNET if config.teacher.method == "elir" else TRANSFORMER
-    config.objective = ConfigDict()
-    config.objective.latent = 1.0  # weights of the terms; 0 leaves one out
-    config.objective.l1 = 1.0
-    config.objective.perceptual = 1.0
-    config.objective.sgcl = 0.1
-    config.objective.band = (0.05, 0.2)
-    config.objective.sgcl_probability = 0.25
-    config.objective.sgcl_source = "start"  # start | fresh | noise
-    config.objective.sgcl_space = "latent"  # latent | pixel
-    config.objective.pixel_target = "teacher"  # teacher | hq
+    config.student = _student(UNET if config.method == "elir" else TRANSFORMER)
+    config.objective = _objective()
     config.sampler = ConfigDict({"num_steps": 1, "noise": True})
+    config.method = "directflow"
     config.optimizer.learning_rate = 1e-4
     config.optimizer.weight_decay = 5e-5
     config.optimizer.schedule = "cosine"
     if variant in ("denoising", "tiny"):
-        config.teacher.num_steps = 10
         config.num_steps = 1500
         config.data.size = 64
-        config.optimizer.learning_rate = 1e-3
-        config.optimizer.warmup_steps = 50
-        config.ema.decay = 0.99
-        config.ema.ramp_steps = 0.0
+        config.teacher.num_steps = 10
+        config.optimizer.update(learning_rate=1e-3, warmup_steps=50)
+        config.ema.update(decay=0.99, ramp_steps=0.0)
     if variant == "tiny":
-        config.num_steps = 20
-        config.batch_size = 4
-        config.log_every = 1
-        config.checkpoint_every = 10
+        config.update(num_steps=20, batch_size=4, log_every=1, checkpoint_every=10)
         config.data.held_out = 4
         config.evaluation.update(size=128, batch_size=2)
         config.optimizer.warmup_steps = 2
     return config.lock()
+
+
+def _student(targets: tuple[str, ...]) -> ConfigDict:
+    """Where it starts, what it sees and what is trained of it."""
+    student = ConfigDict()
+    # What is trained beside the adapter; a: the spatial encoder | b: LoRA | full: a whole velocity
+    student.stage = "b"
+    student.weights = ""  # for b: the run of stage a, whose adapter and control it takes
+    student.input = "mmse"  # mmse: from the posterior mean | lq: from the degraded latent
+    student.share_noise = True  # start with the teacher's source noise
+    student.adapter = "none"  # zero | scalar (learns nothing) | none: the token
+    student.control = False  # the spatial encoder
+    student.rank = 32  # of LoRA
+    student.alpha = 32.0
+    student.targets = targets  # patterns of the modules with LoRA
+    return student
+
+
+def _objective() -> ConfigDict:
+    """The loss: weights of its terms, of which 0 leaves one out, and how SGCL asks the teacher."""
+    objective = ConfigDict()
+    objective.latent = 1.0
+    objective.l1 = 1.0
+    objective.perceptual = 1.0
+    objective.sgcl = 0.1
+    objective.band = (0.05, 0.2)
+    objective.sgcl_probability = 0.25
+    objective.sgcl_source = "start"  # start | fresh | noise
+    objective.sgcl_space = "latent"  # latent | pixel
+    objective.pixel_target = "teacher"  # teacher | hq
+    return objective

@@ -5,8 +5,8 @@ The paper's velocity (patch size 1, 2 + 4 + 6 blocks; section 6.1) in the latent
 are those of PMRF's network, since the paper names none. The posterior mean is DifFace's SwinIR, as
 for configs/pmrf_bfr.py.
 
-latent_mean estimates the posterior mean in latents (option 1 of section 3.2): ELIR's estimator,
-trained beside the velocity.
+latent_mean estimates the posterior mean in latents (option 1 of section 3.2): ELIR's encoder and
+estimator, trained beside the velocity.
 
 tiny is a small one for denoising, in the latents of the embedded autoencoder, on the photographs
 that scikit-image ships, after configs/posterior_mean.py:tiny. tiny_latent_mean is both.

@@ -57,8 +57,8 @@ PARAMETERS = {
     ("directflow", "tiny"): (1_003_520,) * 2,  # of the shipped one's
     ("latent_pmrf_bfr", ""): (153_902_866,) * 2,
     ("latent_pmrf_bfr", "tiny"): (1_148_625,) * 2,
-    ("latent_pmrf_bfr", "latent_mean"): (159_401_506,) * 2,
-    ("latent_pmrf_bfr", "tiny_latent_mean"): (1_432_449,) * 2,
+    ("latent_pmrf_bfr", "latent_mean"): (160_630_962,) * 2,
+    ("latent_pmrf_bfr", "tiny_latent_mean"): (1_743_057,) * 2,
     ("pmrf", ""): (121_544_221,) * 2,  # PMRF's hdit_XL2
     ("pmrf", "tiny"): (3_273_233,) * 2,
     ("pmrf_bfr", ""): (160_460_210,) * 2,  # its hdit_ImageNet256Sp4

@@ -123,7 +123,7 @@ def test_an_estimator_of_latents_is_trained_beside_the_flow(latent_mean):
     names = ["input", "mean_decoded", "source", "step_1", "step_2", "restored", "reconstruction"]
     assert list(stages) == names
     found = read_newest(workdir / "checkpoints").tree
-    assert found["ema"].keys() == {"estimator", "velocity"}
+    assert found["ema"].keys() == {"encoder", "estimator", "velocity"}
     assert found["frozen"].keys() == {"encoder", "decoder", "constants"}
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     terms = {"latent_mmse", "flow_matching", "latent_std"}

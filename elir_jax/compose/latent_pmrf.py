@@ -61,7 +61,7 @@ class Estimation(NamedTuple):
     objective: Objective
     parts: tuple[Part, ...]
     draw: Callable[[jax.Array], Params]  # untrained ``{"estimator": ...}``
-    trained: bool  # beside the velocity
+    trained: bool  # beside the velocity, with an encoder of its own
 
 
 def _taesd(config: ConfigDict) -> Latents:
@@ -87,7 +87,7 @@ LATENTS = {"taesd": _taesd, "sim_vae": _sim_vae}
 
 
 def build_latent_pmrf(config: ConfigDict) -> Method:
-    """The velocity is trained, and an estimator in latents; all else is frozen."""
+    """The velocity is trained, and an estimator in latents with its encoder; the rest is frozen."""
     latents = choose(LATENTS, "autoencoder.kind", config.autoencoder.kind)(config)
     objective = make(RectifiedFlow, "objective", config.objective)
     velocity = build_velocity(config)
@@ -104,6 +104,8 @@ def build_latent_pmrf(config: ConfigDict) -> Method:
         if objective.given == "mean":
             estimator = start("estimator", lambda: found.draw(first))
             (params if found.trained else frozen).update(estimator)
+        if found.trained:
+            params["encoder"] = jax.tree.map(jnp.copy, frozen["encoder"])
         flow = start("velocity", lambda: init_velocity(second, velocity, seen))
         return params | {"velocity": flow["velocity"]}, frozen | {CONSTANTS: flow[CONSTANTS]}
 
@@ -169,7 +171,7 @@ def _in_latents(
     velocity: HDiT,
     sampler: Sampler,
 ) -> Estimation:
-    """Option 1 of section 3.2, as ELIR: an estimator of latents that is trained beside."""
+    """Option 1 of section 3.2, as ELIR: an encoder and an estimator that are trained beside."""
     if objective.sample_latents or (objective.source, objective.condition) != ("mean", "none"):
         raise UserError(
             "--config.estimator.kind=rrdb: estimates the mean of latents, which are not sampled; "

@@ -1,8 +1,8 @@
 """The posterior mean estimated in latents: option 1 of Latent-PMRF's section 3.2, and ELIR's way.
 
-``z_0 = g(E(y)) + sigma_s eps``: the estimator ``g`` is trained beside the velocity, on
-``mean (g(E(y)) - E(x))^2``, so its minimum is ``E[E(X) | Y]``. Option 2, the method's own, is
-``E(E[X | Y])``. The flow's gradients stop at the estimate.
+``z_0 = g(E_w(y)) + sigma_s eps``: the estimator ``g`` and a copy ``E_w`` of the encoder are trained
+beside the velocity, on ``mean (g(E_w(y)) - E(x))^2``, whose minimum is ``E[E(X) | Y]``. Option 2,
+the method's own, is ``E(E[X | Y])``. The flow's gradients stop at the estimate.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from elir_jax.losses.latent_mmse import latent_mmse
 from elir_jax.methods.autoencoder.parts import decode_part, encode_part
 from elir_jax.methods.pmrf.networks import Networks
 from elir_jax.methods.pmrf.objective import RectifiedFlow, draw, flow_loss
-from elir_jax.methods.pmrf.parts import DECODED, decoder_of, encoder_of, flow_part
+from elir_jax.methods.pmrf.parts import DECODED, decoder_of, flow_part
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step
 
 Estimate = Callable[[Params, Latent], Latent]
@@ -26,17 +26,15 @@ def latent_mean_objective(
 ):
     """The objective as the train step calls it; ``batch_size`` is the global one.
 
-    ``params`` holds ``velocity`` and ``estimator``.
+    ``params`` holds ``velocity``, ``estimator`` and the ``encoder`` of degraded pictures.
     """
 
     def loss_fn(
         params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys, step: Step
     ) -> tuple[Scalar, dict[str, Scalar]]:
         noise = draw(networks, objective, frozen, batch, keys, batch_size)
-        z_lq, z_hq = (
-            jax.lax.stop_gradient(networks.encode(frozen, x)) for x in (batch.x_lq, batch.x_hq)
-        )
-        z_mean = estimate(params["estimator"], z_lq)
+        z_hq = jax.lax.stop_gradient(networks.encode(frozen, batch.x_hq))
+        z_mean = estimate(params["estimator"], networks.encode(params, batch.x_lq))
         mmse = latent_mmse(z_mean, z_hq)
         loss, terms = flow_loss(networks, objective, params, frozen, z_mean, z_hq, noise)
         return mmse + loss, {"latent_mmse": mmse} | terms
@@ -61,7 +59,7 @@ def latent_mean_parts(
         return [estimate(params["estimator"], z)]
 
     return (
-        encode_part(encode, encoder_of, reach=reach),
+        encode_part(encode, lambda params, frozen: params["encoder"], reach=reach),
         Part("posterior_mean", posterior_mean, whole, shows=("mean_decoded",), through=DECODED),
         flow_part(networks, objective, sampler, latent_window, DECODED),
         decode_part(decode, decoder_of, reach),

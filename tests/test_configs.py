@@ -156,7 +156,8 @@ def test_bfr_is_the_papers_table_5():
     assert not degrade.eight_bit
     assert config.optimizer.to_dict() == {
         "learning_rate": 1e-4, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.02,
-        "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0, "groups": {},
+        "schedule": "constant", "warmup_steps": 0, "warmup_from": 0.0, "final_share": 0.0,
+        "decay_steps": 0, "clip_norm": 0.0, "groups": {},
     }  # fmt: skip
     assert (config.ema.decay, config.objective.sigma_s, config.objective.sigma_min) == (
         0.999, 0.1, 1e-5,
@@ -218,7 +219,8 @@ def test_tasks_of_faces_are_the_papers_table_5(name):
     assert config.num_steps == round(300 * 70_000 / 128, -3)
     assert config.optimizer.to_dict() == {
         "learning_rate": 2e-4, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.02,
-        "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0, "groups": {},
+        "schedule": "constant", "warmup_steps": 0, "warmup_from": 0.0, "final_share": 0.0,
+        "decay_steps": 0, "clip_norm": 0.0, "groups": {},
     }  # fmt: skip
     assert config.ema.decay == 0.999
 

@@ -20,7 +20,7 @@ def test_pmrf_trains_as_its_paper_does(task):
     assert load("pmrf_bfr") == config or not bfr
     assert config.objective.to_dict() == {
         "source": "mean", "condition": "none", "sigma_s": SOURCE_NOISE.get(task, 0.1),
-        "time": "stratified",
+        "time": "stratified", "grid": 0,
     }  # fmt: skip
     assert (config.batch_size, config.data.size) == (256, 512 if bfr else 256)
     assert config.num_steps == (3850 if bfr else 1000) * 273

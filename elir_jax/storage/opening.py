@@ -1,6 +1,7 @@
 """From a name to a place, and from a place to its storage."""
 
 import functools
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from elir_jax.storage.disk import Disk
 from elir_jax.storage.place import Place, Storage
 
 SCHEMES = ("gs", "s3")
+# They log each failed try with a traceback; what matters is in the error that they raise at last.
+TALKATIVE = ("gcsfs", "google", "s3fs", "aiobotocore", "botocore", "fsspec")
 
 
 def place_of(name: str) -> Place:
@@ -42,6 +45,8 @@ def client_of(scheme: str) -> Any:
 
     It finds account and server as its library does, in variables, files or the machine's role.
     """
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         import fsspec
 

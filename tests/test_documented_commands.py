@@ -151,7 +151,7 @@ TABLE = {
     **{
         f"python train.py --config configs/shipped_{name}.py --config.data.path=PHOTOGRAPHS "
         f"--config.num_steps={steps}": Case({"PHOTOGRAPHS": "FFHQ"}, **FULL)
-        for name, steps in {"denoising": 1310, "photo": 1160}.items()
+        for name, steps in {"denoising": 1310, "photo": 2340}.items()
     },
     **{
         f"python -m elir_jax.interop.convert runs/shipped_{name} {name}.safetensors --model": Case(

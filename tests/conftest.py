@@ -31,7 +31,8 @@ from elir_jax.running import starting  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
 
-LONG = ("test_hosts.py", "test_command_lines.py", "test_step.py")  # first, that none is left alone
+# They come first, so that none is left alone.
+LONG = ("test_hosts.py", "test_command_lines.py", "test_faults.py", "test_step.py")
 
 
 def pytest_collection_modifyitems(items):

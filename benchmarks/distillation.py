@@ -18,8 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.models import Images, frozen_encoder, gradient, pairs  # noqa: E402
-from elir_jax.metrics.frechet import describe, frechet_distance  # noqa: E402
+from benchmarks.models import Images, figures_beside, pairs  # noqa: E402
 from elir_jax.metrics.psnr import psnr  # noqa: E402
 from elir_jax.restorer import Restorer  # noqa: E402
 
@@ -60,8 +59,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="pictures of FOLDER (default: all)")
     options = parser.parse_args()
     x_hq, x_lq = pairs("denoising", options.folder, options.most)
-    features = frozen_encoder()
-    wanted = describe(features(x_hq))
+    figures = figures_beside(x_hq)
     rows = [
         (f"teacher, {steps} step{'s' * (steps > 1)}", Restorer.load(options.teacher, steps=steps))
         for steps in STEPS
@@ -76,10 +74,10 @@ def main() -> None:
         x, ms = restored(restorer, x_lq)
         target = x if target is None else target
         near = "" if x is target else f"{np.mean(psnr(x, target)):.2f}"
-        distance = frechet_distance(describe(features(x)), wanted)
+        found = figures(x)
         print(
-            f"{Path(name).name:<24}{np.mean(psnr(x, x_hq)):>7.2f}{near:>8}"
-            f"{gradient(x) / gradient(x_hq):>7.3f}{distance:>9.4f}{left(name):>6}{ms:>7.0f}",
+            f"{Path(name).name:<24}{found.psnr:>7.2f}{near:>8}"
+            f"{found.sharpness:>7.3f}{found.frechet:>9.4f}{left(name):>6}{ms:>7.0f}",
             flush=True,
         )
 

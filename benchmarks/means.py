@@ -15,9 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.models import frozen_encoder, gradient, pairs  # noqa: E402
-from elir_jax.metrics.frechet import describe, frechet_distance  # noqa: E402
-from elir_jax.metrics.psnr import psnr  # noqa: E402
+from benchmarks.models import figures_beside, pairs  # noqa: E402
 from elir_jax.restorer import Restorer  # noqa: E402
 
 SHOWN = ("mean_decoded", "restored")
@@ -34,14 +32,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="pictures of FOLDER (default: all)")
     options = parser.parse_args()
     x_hq, x_lq = pairs("denoising", options.folder, options.most)
-    features = frozen_encoder()
-    wanted = describe(features(x_hq))
-
-    def figures(x: np.ndarray) -> tuple[float, float, float]:
-        x = np.clip(x, 0, 1)
-        distance = frechet_distance(describe(features(x)), wanted)
-        return float(np.mean(psnr(x, x_hq))), gradient(x) / gradient(x_hq), distance
-
+    figures = figures_beside(x_hq)
     print(f"{len(x_hq)} pictures; {'':<20}" + "".join(f"{name:>18}" for name in COLUMNS))
     for named in options.runs:
         name, _, runs = named.partition("=")
@@ -61,7 +52,7 @@ def _stages(run: Path, x_lq: np.ndarray, figures) -> list:
     ]
     names = list(restorer.stage_names)
     places = names.index(SHOWN[0]), len(names) - 1
-    return [figures(np.stack([stages[place] for stages in found])) for place in places]
+    return [figures(np.clip([stages[place] for stages in found], 0, 1)) for place in places]
 
 
 if __name__ == "__main__":

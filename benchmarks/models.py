@@ -13,6 +13,7 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import jax
@@ -121,6 +122,26 @@ def frozen_encoder():
     return features
 
 
+class Figures(NamedTuple):
+    """What images are beside their originals; means over the images."""
+
+    psnr: float
+    sharpness: float
+    frechet: float
+
+
+def figures_beside(x_hq: Images) -> Callable[[Images], Figures]:
+    """A function from restorations, clipped to [0, 1], to their figures."""
+    features = frozen_encoder()
+    wanted, sharp = describe(features(x_hq)), gradient(x_hq)
+
+    def figures(x: Images) -> Figures:
+        distance = frechet_distance(describe(features(x)), wanted)
+        return Figures(float(np.mean(psnr(x, x_hq))), gradient(x) / sharp, distance)
+
+    return figures
+
+
 def main() -> None:
     """Print one line for each stage and filter."""
     parser = argparse.ArgumentParser(
@@ -137,16 +158,16 @@ def main() -> None:
     options = parser.parse_args()
     x_hq, x_lq = pairs(options.model, options.folder, options.most)
     restorer = Restorer.load(options.checkpoint or options.model, steps=options.steps)
-    features = frozen_encoder()
-    wanted = describe(features(x_hq))
+    figures = figures_beside(x_hq)
 
     def show(name: str, x: Images) -> None:
         x = np.clip(x, 0, 1)
+        found = figures(x)
         cast = 255 * (x - x_hq).mean((0, 1, 2))
         print(
-            f"{name:<18} {np.mean(psnr(x, x_hq)):6.2f} dB  SSIM {np.mean(ssim(x, x_hq)):.3f}  "
-            f"sharpness {gradient(x) / gradient(x_hq):.2f}  "
-            f"Fréchet {frechet_distance(describe(features(x)), wanted):7.3f}  "
+            f"{name:<18} {found.psnr:6.2f} dB  SSIM {np.mean(ssim(x, x_hq)):.3f}  "
+            f"sharpness {found.sharpness:.2f}  "
+            f"Fréchet {found.frechet:7.3f}  "
             f"cast {' '.join(f'{value:+.2f}' for value in cast)}",
             flush=True,
         )

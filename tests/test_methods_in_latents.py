@@ -92,6 +92,11 @@ def test_its_networks_go_to_their_authors_names_and_back(autoencoder, flow, tmp_
     assert convert([str(flow), str(velocity)]) == 0
     assert convert([str(velocity), str(tmp_path / "velocity")]) == 0
     assert "--config.velocity.head_dim=16" in capsys.readouterr().out
+    for run_folder in (autoencoder, flow):
+        assert convert([str(run_folder), str(tmp_path / "its.ckpt")]) == 2
+        assert "only PMRF's networks go into .ckpt" in capsys.readouterr().err
+    assert convert([str(tmp_path / "velocity"), str(tmp_path / "again.safetensors")]) == 2
+    assert "name the run's folder" in capsys.readouterr().err
     saved = read_newest(flow / "checkpoints").tree
     both = saved["ema"] | saved["frozen"]
     for folder, names in (("vae", ("encoder", "decoder")), ("velocity", ("velocity", "constants"))):

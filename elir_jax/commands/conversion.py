@@ -2,51 +2,58 @@
 
 import shlex
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
+from elir_jax.compose.finding import Found, find_weights
 from elir_jax.compose.latent_pmrf import build_velocity
 from elir_jax.compose.packing import pack
-from elir_jax.compose.restoration import find_weights
 from elir_jax.errors import UserError
 from elir_jax.methods.directflow.networks import TEACHER
 from elir_jax.running.records.best import checkpoint_named
-from elir_jax.running.records.checkpoint import is_checkpoint, read_averaged, read_chosen
+from elir_jax.running.records.checkpoint import is_checkpoint
+from elir_jax.running.records.writers import FOLDER
 from elir_jax.types import Params
 from elir_jax.weights.files import SAFETENSORS, SUFFIXES, Tensors, write_tensors
 from elir_jax.weights.hdit import hdit_tensors
 from elir_jax.weights.layouts import PARTS
-from elir_jax.weights.models import is_model, read_model, write_model
+from elir_jax.weights.models import is_model, write_model
 from elir_jax.weights.opening import open_weights
 from elir_jax.weights.own import FILE, has_weights, read_weights, write_weights
 from elir_jax.weights.pmrf import HUB_FILE, write_pmrf
 from elir_jax.weights.release import to_release
-from elir_jax.weights.shaping import is_of_pmrf, pmrf_of
+from elir_jax.weights.shaping import is_of_latent_pmrf, is_of_pmrf, pmrf_of
 from elir_jax.weights.sim_vae import is_of_sim_vae, sim_vae_tensors
 
 LIGHTNING = ".ckpt"
 
 
-def load(source: Path) -> tuple[str, Params, list[str]]:
-    """(description, parameters, the options that select these networks) of any source."""
+class Loaded(NamedTuple):
+    """What a source holds."""
+
+    title: str
+    params: Params
+    options: list[str]  # those that select these networks
+    found: Found | None = None  # with its configuration, if it brings one
+
+
+def load(source: Path) -> Loaded:
+    """Weights of any source."""
     source = checkpoint_named(source)
-    if is_checkpoint(source):
-        saved = read_chosen(source)
-        averaged, frozen = saved.tree["ema"], saved.tree["frozen"]
-        return f"averaged weights of step {saved.step}", frozen | averaged, []
+    if is_checkpoint(source) or (source / FOLDER).is_dir():
+        found = find_weights(source)
+        return Loaded(f"averaged weights of {found.title}", found.given, [], found)
     if not source.exists():
         raise UserError(f"{source}: no such file or folder")
-    if source.is_dir() and (source / "checkpoints").is_dir():
-        step, averaged, frozen = read_averaged(source / "checkpoints")
-        return f"averaged weights of step {step}", frozen | averaged, []
     if source.is_dir() and has_weights(source):
-        return "converted weights", read_weights(source), []
+        return Loaded("converted weights", read_weights(source), [])
     if is_model(source):
-        model = read_model(source)
-        return f"the model of {model.title}", model.params, []
+        found = find_weights(source)
+        return Loaded(f"the model of {found.title}", found.given, [], found)
     opened = open_weights(source)
     options = [f"--config.{name}={v}".replace(" ", "") for name, v in opened.options.items()]
-    return opened.title, opened.params, options
+    return Loaded(opened.title, opened.params, options)
 
 
 def convert(
@@ -71,7 +78,7 @@ def convert(
         write_model(target, model)
         print(f"wrote {target}, {target.stat().st_size / 1e6:.1f} MB: {model.title}")
         return
-    title, params, options = load(source)
+    title, params, options, found = load(source)
     counts = {
         part: sum(leaf.size for leaf in jax.tree.leaves(params[part]))
         for part in PARTS.values()
@@ -79,7 +86,7 @@ def convert(
     }
     print(f"{source}: {title}; parameters: {', '.join(f'{k} {v:,}' for k, v in counts.items())}")
     if to_file:
-        print(f"wrote {target}, in {_write(source, target, params)}")
+        print(f"wrote {target}, in {_write(target, params, found)}")
         return
     print(f"wrote {write_weights(target, params)}")
     if options:
@@ -87,7 +94,7 @@ def convert(
         print("use it with:", shlex.join([f"{place}{target}", *options]))
 
 
-def _write(source: Path, target: Path, params: Params) -> str:
+def _write(target: Path, params: Params, found: Found | None) -> str:
     """Write a file of another project; returns whose layout it has."""
     if TEACHER in params:
         raise UserError(
@@ -95,15 +102,19 @@ def _write(source: Path, target: Path, params: Params) -> str:
             f"--model, and convert that"
         )
     lightning, hub = target.suffix.lower() == LIGHTNING, target.name == HUB_FILE
+    latent = is_of_latent_pmrf(params)
+    if lightning and (latent or not is_of_pmrf(params)):
+        raise UserError(
+            f"{target}: only PMRF's networks go into {LIGHTNING}; choose another ending, as "
+            f"{SAFETENSORS}"
+        )
     if is_of_sim_vae(params):
         write_tensors(target, sim_vae_tensors(params))
         return "Sim-VAE's layout"
-    if "constants" in params and "decoder" in params:
-        write_tensors(target, _latent_velocity(source, params))
+    if latent:
+        write_tensors(target, _latent_velocity(target, params, found))
         return "the layout of Latent-PMRF's velocity, which is all that it holds"
     if not is_of_pmrf(params):
-        if lightning:
-            raise UserError(f"{target}: only PMRF's networks go into {LIGHTNING}; choose .pth")
         write_tensors(target, to_release(params))
         return "the release's layout"
     if not lightning and not hub:
@@ -116,8 +127,10 @@ def _write(source: Path, target: Path, params: Params) -> str:
     return "PMRF's layout"
 
 
-def _latent_velocity(source: Path, params: Params) -> Tensors:
+def _latent_velocity(target: Path, params: Params, found: Found | None) -> Tensors:
     """The velocity of a run of latent_pmrf, whose configuration has what no array's shape tells."""
-    module = build_velocity(find_weights(source).config)
+    if found is None:
+        raise UserError(f"{target}: sizes of the velocity are in its run; name the run's folder")
+    module = build_velocity(found.config)
     variables = {"params": params["velocity"], "constants": params["constants"]}
     return hdit_tensors(module, variables)

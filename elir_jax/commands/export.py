@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     asked.add_argument("--check", metavar="FILE", type=Path, help="a file to compare")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="(default: float32)")
     parser.add_argument("--config", metavar="configs/NAME.py", help="for weights without one")
-    parser.add_argument("--steps", type=_positive, help="Euler steps (default: as configured)")
+    parser.add_argument("--steps", type=frame.positive, help="Euler steps (default: as configured)")
     parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
     parser.add_argument("--shape", type=_shape, metavar="BxHxW",
                         help="fix batch, height and width, for runtimes that need it")  # fmt: skip
@@ -42,7 +42,9 @@ def main(argv: list[str] | None = None) -> int:
                         "(default: MIT for models that ship, otherwise not stated)")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     parser.add_argument("--pictures", metavar="DIR", type=Path, help="for --check: originals")
-    parser.add_argument("--most", metavar="N", type=_positive, help="of the pictures, the first N")
+    parser.add_argument(
+        "--most", metavar="N", type=frame.positive, help="of the pictures, the first N"
+    )
     options = parser.parse_args(argv)
 
     def command() -> int:
@@ -57,13 +59,6 @@ def main(argv: list[str] | None = None) -> int:
         return check(options)
 
     return frame.exit_code_of(command, argv)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ Exit codes: 0 success; 2 a user error (one line explains it); 130 after Ctrl-C, 
 (training saves first); 141 if the reader of standard output has gone.
 """
 
+import argparse
 import difflib
 import hashlib
 import itertools
@@ -106,6 +107,14 @@ def _define_training() -> None:
         "compile-for", "", "CHIP:SHAPE, as v5e:2x2: compile for this TPU slice, and stop"
     )
     flags.DEFINE_string("profile", "", "FIRST:LAST: trace these steps into WORKDIR/tensorboard")
+
+
+def positive(text: str) -> int:
+    """The number of an option that must be at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
 
 
 def say(*words: object) -> None:

@@ -40,16 +40,18 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     weights.add_argument("--checkpoint", metavar="WORKDIR|FILE", type=Path,
                          help="weights of your own instead of a model")  # fmt: skip
     parser.add_argument("--config", metavar="configs/NAME.py", help="for weights without one")
-    parser.add_argument("--steps", type=_positive, help="Euler steps (default: as configured)")
+    parser.add_argument("--steps", type=frame.positive, help="Euler steps (default: as configured)")
     parser.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default 0)")
     parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
-    parser.add_argument("--batch", type=_positive, default=8, help="pictures at once (default: 8)")
+    parser.add_argument(
+        "--batch", type=frame.positive, default=8, help="pictures at once (default: 8)"
+    )
     parser.add_argument("--runtime", choices=RUNTIMES, help="what computes: xla (the default), "
                         "onnx (onnxruntime), or auto: onnx on a CPU that has it")  # fmt: skip
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="(default: as configured)")
-    parser.add_argument("--upscale", type=_positive, default=1, metavar="N",
+    parser.add_argument("--upscale", type=frame.positive, default=1, metavar="N",
                         help="enlarge N times first; 4 for blind super-resolution")  # fmt: skip
-    parser.add_argument("--max-pixels", type=_positive, default=MAX_PIXELS, metavar="N",
+    parser.add_argument("--max-pixels", type=frame.positive, default=MAX_PIXELS, metavar="N",
                         help="leave out larger results (default 2^28)")  # fmt: skip
     parser.add_argument(
         "--compare", action="store_true", help="also write NAME.compare.png: before and after"
@@ -72,13 +74,6 @@ def main(argv: list[str] | None = None) -> int:
         return restore_all(options)
 
     return frame.exit_code_of(command, argv)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
 
 
 def _seed(text: str) -> int:

@@ -55,6 +55,24 @@ class Latents(NamedTuple):
     encode_spread: Callable[[Params, Image], Latent] | None = None
 
 
+class Pieces(NamedTuple):
+    """What both options are built of."""
+
+    config: ConfigDict
+    latents: Latents
+    objective: RectifiedFlow
+    velocity: HDiT
+    sampler: Sampler
+
+    def networks(self, encode: Callable[[Params, Image], Latent], estimate: Callable) -> Networks:
+        """The networks, with this encoder of the frozen parameters and this estimator."""
+        return Networks(
+            estimate,
+            variables_fn(self.velocity, self.velocity.dtype),
+            lambda frozen, x: encode(frozen["encoder"], x),
+        )
+
+
 class Estimation(NamedTuple):
     """How the posterior mean is estimated: the objective, the parts, and what they start from."""
 
@@ -93,9 +111,8 @@ def build_latent_pmrf(config: ConfigDict) -> Method:
     velocity = build_velocity(config)
     sampler = build_sampler(config, objective)
     kind = config.estimator.get("kind", "swinir")
-    found = choose(ESTIMATORS, "estimator.kind", kind)(
-        config, latents, objective, velocity, sampler
-    )
+    pieces = Pieces(config, latents, objective, velocity, sampler)
+    found = choose(ESTIMATORS, "estimator.kind", kind)(pieces)
     seen = latents.autoencoder.latent_channels * (2 if objective.conditional else 1)
 
     def init(key, start):
@@ -134,14 +151,9 @@ def build_velocity(config: ConfigDict) -> HDiT:
     )
 
 
-def _in_pixels(
-    config: ConfigDict,
-    latents: Latents,
-    objective: RectifiedFlow,
-    velocity: HDiT,
-    sampler: Sampler,
-) -> Estimation:
+def _in_pixels(pieces: Pieces) -> Estimation:
     """Option 2 of section 3.2, the method's own: a frozen estimator of images."""
+    config, latents, objective, velocity, sampler = pieces
     module, estimate = build_estimator(config)
     check_size(config, math.lcm(FACTOR, PIXELS * velocity.factor), PIXELS * velocity.least)
     encode, decode = latents.encode, latents.decode
@@ -154,7 +166,7 @@ def _in_pixels(
         channels = latents.autoencoder.latent_channels
         encode = latents.encode_spread
         decode = lambda params, z: latents.decode(params, z[..., :channels])  # noqa: E731
-    networks = _networks(velocity, encode, estimate)
+    networks = pieces.networks(encode, estimate)
     windows = window_of(config.data.size), window_of(config.data.size // PIXELS)
     return Estimation(
         rectified_flow_objective(networks, objective, config.batch_size),
@@ -164,14 +176,9 @@ def _in_pixels(
     )
 
 
-def _in_latents(
-    config: ConfigDict,
-    latents: Latents,
-    objective: RectifiedFlow,
-    velocity: HDiT,
-    sampler: Sampler,
-) -> Estimation:
+def _in_latents(pieces: Pieces) -> Estimation:
     """Option 1 of section 3.2, as ELIR: an encoder and an estimator that are trained beside."""
+    config, latents, objective, velocity, sampler = pieces
     if objective.sample_latents or (objective.source, objective.condition) != ("mean", "none"):
         raise UserError(
             "--config.estimator.kind=rrdb: estimates the mean of latents, which are not sampled; "
@@ -180,13 +187,12 @@ def _in_latents(
     module = make(RRDBNet, "estimator", sizes(config.estimator), dtype=velocity.dtype)
     estimate = apply_fn(module, velocity.dtype)
     check_size(config, PIXELS * velocity.factor, PIXELS * velocity.least)
-    networks = _networks(velocity, latents.encode)
+    networks = pieces.networks(latents.encode, lambda params, z, keys: estimate(params, z))
     channels = latents.autoencoder.latent_channels
     return Estimation(
-        latent_mean_objective(networks, estimate, objective, config.batch_size),
+        latent_mean_objective(networks, objective, config.batch_size),
         latent_mean_parts(
             networks,
-            estimate,
             latents.encode,
             latents.decode,
             objective,
@@ -201,12 +207,3 @@ def _in_latents(
 
 
 ESTIMATORS = {"swinir": _in_pixels, "rrdb": _in_latents}
-
-
-def _networks(velocity: HDiT, encode, estimate=lambda params, x, keys: x) -> Networks:
-    """The networks; the default estimate is never asked for."""
-    return Networks(
-        estimate,
-        variables_fn(velocity, velocity.dtype),
-        lambda frozen, x: encode(frozen["encoder"], x),
-    )

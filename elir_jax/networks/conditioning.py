@@ -48,19 +48,12 @@ class Adapter(nn.Module):
         return token
 
 
-class SpatialEncoder(nn.Module):
+class SpatialEncoder(UNet):
     """Latent of the degraded picture -> residuals for the U-Net's skips and its middle.
 
     The velocity's way down, of the same fields, at t = 0, and a 1x1 convolution of zeros for each
     residual (as ControlNet; Zhang et al., 2023).
     """
-
-    hidden: int = 128
-    channel_multipliers: tuple[int, ...] = (1, 2, 1, 2)
-    num_mid_blocks: int = 3
-    time_dim: int = 160
-    form: str = "plain"
-    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: Latent, token: Float[Array, "b d"] | None = None):

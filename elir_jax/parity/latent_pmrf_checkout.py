@@ -8,21 +8,19 @@ PMRF's (:mod:`elir_jax.parity.pmrf_checkout`).
 import math
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from elir_jax.errors import UserError
 from elir_jax.networks.hdit import HDiT
 from elir_jax.networks.sim_vae import SimVae
 from elir_jax.parity.pmrf_checkout import na2d
+from elir_jax.parity.public_code import PublicCode, replace_module
 from elir_jax.weights.files import Tensors
 
-PACKAGE = "latent_pmrf"
 
-
-class LatentPmrfCheckout:
+class LatentPmrfCheckout(PublicCode):
     """The public networks of our sizes, with these tensors under their own names.
 
     Importing the checkout replaces modules of this process. Raises UserError if torch or the
@@ -30,17 +28,9 @@ class LatentPmrfCheckout:
     """
 
     def __init__(self, repository: Path, vae: tuple[SimVae, Tensors], hdit: tuple[HDiT, Tensors]):
-        if not (repository / PACKAGE).is_dir():
-            raise UserError(
-                f"{repository}: has no folder {PACKAGE}; name a checkout of Latent-PMRF's code"
-            )
-        try:
-            import torch
-        except ImportError as error:
-            raise UserError("comparing with a checkout needs torch; pip install torch") from error
-        self.torch = torch
+        super().__init__(repository, "latent_pmrf", "Latent-PMRF's code")
         _replace_modules(repository.resolve())
-        try:
+        with self.building():
             self.encoder, self.decoder, self.model = _networks(vae[0], hdit[0])
             both = {"encoder": self.encoder, "decoder": self.decoder}
             for name, network in both.items():
@@ -50,27 +40,21 @@ class LatentPmrfCheckout:
                     {n.removeprefix(prefix): a for n, a in vae[1].items() if n.startswith(prefix)},
                 )
             self._load(self.model, hdit[1])
-        except ImportError as error:
-            raise UserError(
-                f"{repository}: cannot be imported ({error}); install its requirements"
-            ) from error
-        except (AttributeError, TypeError, RuntimeError) as error:
-            raise UserError(f"{repository}: its networks cannot be built: {error}") from error
 
     def moments(self, x: np.ndarray) -> np.ndarray:
         """Mean and log variance (b, h/8, w/8, 2 c) of images (b, h, w, 3) in [0, 1]."""
         with self.torch.no_grad():
-            return self._array(self.encoder(self._tensor(2 * x - 1)))
+            return self.array(self.encoder(self.tensor(2 * x - 1)))
 
     def decoded(self, z: np.ndarray) -> np.ndarray:
         """The images of latents, about [0, 1]."""
         with self.torch.no_grad():
-            return self._array(self.decoder(self._tensor(z))) / 2 + 0.5
+            return self.array(self.decoder(self.tensor(z))) / 2 + 0.5
 
     def velocity(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
         """The network's output for ``sigma = t``; it has no sign or time of its own."""
         with self.torch.no_grad():
-            return self._array(self.model(self._tensor(z), self.torch.from_numpy(t)))
+            return self.array(self.model(self.tensor(z), self.torch.from_numpy(t)))
 
     def _load(self, network, tensors: Tensors) -> None:
         """Weights; buffers that the network does not store are left as they are."""
@@ -79,22 +63,10 @@ class LatentPmrfCheckout:
         if missing or unknown:
             raise RuntimeError(f"missing {missing}, unknown {unknown}")
 
-    def _tensor(self, array: np.ndarray):
-        """NHWC -> NCHW."""
-        return self.torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
-
-    def _array(self, value) -> np.ndarray:
-        """NCHW -> NHWC."""
-        return value.numpy().transpose(0, 2, 3, 1)
-
 
 def _replace_modules(repository: Path) -> None:
     """Make the checkout importable."""
     import torch
-
-    def module(name, **members):
-        sys.modules[name] = ModuleType(name)
-        vars(sys.modules[name]).update(members)
 
     class Projection(torch.nn.Module):
         """diffusers' GaussianFourierProjection as this network asks for it: cosines first."""
@@ -107,17 +79,17 @@ def _replace_modules(repository: Path) -> None:
             phase = 2 * math.pi * x[:, None] * self.weight[None]
             return torch.cat([phase.cos(), phase.sin()], dim=-1)
 
-    module("natten", has_fused_na=lambda: True, functional=SimpleNamespace(na2d=na2d))
-    module("diffusers")
-    module(
+    replace_module("natten", has_fused_na=lambda: True, functional=SimpleNamespace(na2d=na2d))
+    replace_module("diffusers")
+    replace_module(
         "diffusers.configuration_utils",
         ConfigMixin=type("ConfigMixin", (), {}),
         register_to_config=lambda init: init,
     )
-    module("diffusers.models")
-    module("diffusers.models.modeling_utils", ModelMixin=torch.nn.Module)
-    module("diffusers.models.embeddings", GaussianFourierProjection=Projection)
-    module(
+    replace_module("diffusers.models")
+    replace_module("diffusers.models.modeling_utils", ModelMixin=torch.nn.Module)
+    replace_module("diffusers.models.embeddings", GaussianFourierProjection=Projection)
+    replace_module(
         "diffusers.utils", BaseOutput=type("BaseOutput", (), {}), is_torch_version=lambda *_: True
     )
     sys.path.insert(0, str(repository))

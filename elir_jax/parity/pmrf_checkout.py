@@ -9,24 +9,24 @@ the hub.
 import os
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
-from elir_jax.errors import UserError
 from elir_jax.networks.hdit import HDiT
 from elir_jax.networks.swinir import SwinIR
 from elir_jax.parity.arrays import Arrays
 from elir_jax.parity.probes import probes
+from elir_jax.parity.public_code import PublicCode, replace_module
 from elir_jax.weights.files import Tensors
 
 ROWS = 8  # of tokens whose windows are gathered at once
 EMA_DECAY = 0.9999  # PMRF's
 
 
-class PmrfCheckout:
+class PmrfCheckout(PublicCode):
     """PMRF's networks, of our sizes, in its Lightning module of the stage ``flow``.
 
     Without tensors, its own initialisation stays. Importing the checkout replaces modules of this
@@ -40,54 +40,40 @@ class PmrfCheckout:
         swinir: tuple[SwinIR, Tensors | None],
         sigma_s: float = 0.1,
     ):
-        if not (repository / "lightning_models").is_dir():
-            raise UserError(
-                f"{repository}: has no folder lightning_models; name a checkout of ohayonguy/PMRF"
-            )
-        try:
-            import torch
-        except ImportError as error:
-            raise UserError("comparing with a checkout needs torch; pip install torch") from error
-        self.torch = torch
+        super().__init__(repository, "lightning_models", "ohayonguy/PMRF")
         _replace_modules(repository.resolve())
-        try:
+        with self.building():
             self.model, self.estimator = _networks(hdit[0], swinir[0])
             for network, tensors in ((self.model, hdit[1]), (self.estimator, swinir[1])):
                 if tensors is not None:
                     network.load_state_dict(
-                        {name: torch.from_numpy(np.array(a)) for name, a in tensors.items()}
+                        {name: self.torch.from_numpy(np.array(a)) for name, a in tensors.items()}
                     )
             self.flow = _flow(self.model, self.estimator, sigma_s)
-        except ImportError as error:
-            raise UserError(
-                f"{repository}: cannot be imported ({error}); install its requirements"
-            ) from error
-        except (AttributeError, TypeError, RuntimeError) as error:
-            raise UserError(f"{repository}: its networks cannot be built: {error}") from error
 
     def mean(self, y: np.ndarray) -> np.ndarray:
         """The posterior mean of ``y`` (b, h, w, 3), clipped to [0, 1]."""
         with self.torch.no_grad():
-            return self._array(self.estimator(self._tensor(y)).clip(0, 1))
+            return self.array(self.estimator(self.tensor(y)).clip(0, 1))
 
     def step(self, y: np.ndarray) -> np.ndarray:
         """The restoration of ``y`` as the flow's source, in one step."""
-        given = self._tensor(y)
+        given = self.tensor(y)
         with self.torch.no_grad():
             restored, *_ = self.flow.generate_reconstructions(
                 given, given, given, 1, self.torch.device("cpu")
             )
-        return self._array(restored)
+        return self.array(restored)
 
     def restoration(self, y: np.ndarray, eps: np.ndarray, num_steps: int) -> Arrays:
         """``mean``, the source ``z0``, the Euler states ``z1``... and ``restored``."""
-        given = self._tensor(y)
+        given = self.tensor(y)
         with self.torch.no_grad(), self._draws(eps=eps):
             restored, states, _ = self.flow.generate_reconstructions(
                 given, given, None, num_steps, self.torch.device("cpu")
             )
-        arrays = {f"z{k}": self._array(state) for k, state in enumerate(states)}
-        return arrays | {"mean": self.mean(y), "restored": self._array(restored)}
+        arrays = {f"z{k}": self.array(state) for k, state in enumerate(states)}
+        return arrays | {"mean": self.mean(y), "restored": self.array(restored)}
 
     def training(self, x: np.ndarray, y: np.ndarray, u: np.ndarray, eps: np.ndarray) -> Arrays:
         """An update for each row, in Lightning's order, the average after each.
@@ -107,7 +93,7 @@ class PmrfCheckout:
         arrays, losses = {}, []
         for x_hq, x_lq, uniform, noise in zip(x, y, u, eps, strict=True):
             optimizer.zero_grad()
-            batch = {"x": self._tensor(x_hq), "y": self._tensor(x_lq)}
+            batch = {"x": self.tensor(x_hq), "y": self.tensor(x_lq)}
             with self._draws(uniform, noise):
                 loss = self.flow.training_step(batch, 0)
             loss.backward()
@@ -135,16 +121,8 @@ class PmrfCheckout:
         return mock.patch.multiple(
             self.torch,
             rand=lambda *_, **__: self.torch.from_numpy(u),
-            randn_like=lambda *_, **__: self._tensor(eps),
+            randn_like=lambda *_, **__: self.tensor(eps),
         )
-
-    def _tensor(self, array: np.ndarray):
-        """NHWC -> NCHW."""
-        return self.torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
-
-    def _array(self, value) -> np.ndarray:
-        """NCHW -> NHWC."""
-        return value.detach().numpy().transpose(0, 2, 3, 1)
 
 
 def na2d(q, k, v, kernel: int, scale: float):
@@ -174,10 +152,6 @@ def _replace_modules(repository: Path) -> None:
 
     os.environ["K_DIFFUSION_USE_COMPILE"] = "0"
 
-    def module(name, **members):
-        sys.modules[name] = ModuleType(name)
-        vars(sys.modules[name]).update(members)
-
     class Module(torch.nn.Module):
         """LightningModule without a trainer."""
 
@@ -185,26 +159,26 @@ def _replace_modules(repository: Path) -> None:
             pass
 
     mixin = type("Mixin", (), {"__init_subclass__": lambda **settings: None})
-    module("natten", has_fused_na=lambda: True, functional=SimpleNamespace(na2d=na2d))
-    module("timm")
-    module("timm.models")
-    module(
+    replace_module("natten", has_fused_na=lambda: True, functional=SimpleNamespace(na2d=na2d))
+    replace_module("timm")
+    replace_module("timm.models")
+    replace_module(
         "timm.models.layers",
         DropPath=lambda rate: torch.nn.Identity(),
         to_2tuple=lambda x: x if isinstance(x, tuple) else (x, x),
         trunc_normal_=torch.nn.init.trunc_normal_,
     )
-    module("wandb")
-    module("pytorch_lightning", LightningModule=Module)
-    module("torchmetrics")
-    module("torchmetrics.image", FrechetInceptionDistance=None, InceptionScore=None)
-    module("torchvision")
-    module("torchvision.transforms")
-    module("torchvision.transforms.functional", to_pil_image=None)
-    module("torchvision.utils", save_image=None)
-    module("huggingface_hub", PyTorchModelHubMixin=mixin)
+    replace_module("wandb")
+    replace_module("pytorch_lightning", LightningModule=Module)
+    replace_module("torchmetrics")
+    replace_module("torchmetrics.image", FrechetInceptionDistance=None, InceptionScore=None)
+    replace_module("torchvision")
+    replace_module("torchvision.transforms")
+    replace_module("torchvision.transforms.functional", to_pil_image=None)
+    replace_module("torchvision.utils", save_image=None)
+    replace_module("huggingface_hub", PyTorchModelHubMixin=mixin)
     sys.path.insert(0, str(repository))
-    module("utils.img_utils", create_grid=None)
+    replace_module("utils.img_utils", create_grid=None)
 
 
 def _networks(hdit: HDiT, swinir: SwinIR) -> tuple[Any, Any]:

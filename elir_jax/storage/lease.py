@@ -60,7 +60,7 @@ def give_back(workdir: str) -> None:
 def check(place: str) -> None:
     """Raise OSError if ``place`` is in a folder whose lock this process has lost."""
     for workdir, lease in _held.items():
-        if lease.lost and place.startswith(workdir):
+        if lease.lost and f"{place}/".startswith(f"{workdir}/"):
             raise OSError(f"another run took {workdir} while this one did not answer")
 
 

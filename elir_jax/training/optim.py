@@ -60,9 +60,10 @@ class AdamW:
         """The learning rate, a function of the update's number from 0 unless it is constant."""
         first = self.warmup_from * self.learning_rate
         if self.schedule == "cosine":
-            steps, name = (self.decay_steps, "decay") if self.decay_steps else (num_steps, "num")
+            field = "decay_steps" if self.decay_steps else "num_steps"
+            steps = self.decay_steps or num_steps
             if self.warmup_steps >= steps:
-                raise ValueError(f"warmup_steps={self.warmup_steps}: must be below {name}_steps")
+                raise ValueError(f"warmup_steps={self.warmup_steps}: must be below {field}")
             last = self.final_share * self.learning_rate
             return optax.warmup_cosine_decay_schedule(
                 first, self.learning_rate, self.warmup_steps, steps, last

@@ -11,11 +11,16 @@ from elir_jax.weights.hdit import read_hdit
 from elir_jax.weights.layouts import Source, open_source
 from elir_jax.weights.pmrf import HUB_FILE, Trained, read_estimator, read_pmrf
 from elir_jax.weights.release import from_release
-from elir_jax.weights.sim_vae import is_sim_vae, open_sim_vae, sim_vae_options
+from elir_jax.weights.sim_vae import FILE as SIM_VAE_FILE
+from elir_jax.weights.sim_vae import MARK, open_sim_vae, sim_vae_options
 from elir_jax.weights.sizes import read_sizes
 
-# A tensor that each has.
-_FLOW, _LATENT, _ESTIMATOR = "patch_in.proj.weight", "proj_in.proj.weight", "conv_first.1.weight"
+_MARKS = (  # kind, a tensor that it has
+    ("sim_vae", MARK),
+    ("flow", "patch_in.proj.weight"),
+    ("latent flow", "proj_in.proj.weight"),
+    ("estimator", "conv_first.1.weight"),
+)
 _WIDTHS = ("widths", "depths", "kernels", "head_dim", "mapping_width", "mapping_depth")
 _SIZES = {
     "estimator": (SwinIR, ("width", "depths", "heads", "features")),
@@ -38,10 +43,10 @@ def open_weights(path: Path) -> Opened:
     Folders are TAESD's pair or PMRF's of the hub. Raises UserError, naming it, for what is none of
     these and for a tensor that is missing, not known or of another shape.
     """
-    if is_sim_vae(path):
+    kind = _kind(path)
+    if kind == "sim_vae":
         vae, params = open_sim_vae(path)
         return Opened("Sim-VAE", params, sim_vae_options(vae))
-    kind = _kind(path)
     if kind == "flow":
         return _open_flow(path)
     if kind == "latent flow":
@@ -64,17 +69,14 @@ def is_pmrf(path: Path) -> bool:
 
 def is_of_transformers(path: Path) -> bool:
     """Whether the file or folder is PMRF's, Latent-PMRF's or Sim-VAE's; others are ELIR's kin."""
-    return is_sim_vae(path) or bool(_kind(path))
+    return bool(_kind(path))
 
 
 def _kind(path: Path) -> str:
-    """``flow``, ``latent flow``, ``estimator`` or nothing, by the names of the tensors."""
-    file = path / HUB_FILE if path.is_dir() else path
-    if path.is_dir() and not file.is_file():
-        return ""
-    names = read_names(file)
-    kinds = (("flow", _FLOW), ("latent flow", _LATENT), ("estimator", _ESTIMATOR))
-    return next((kind for kind, mark in kinds if any(n.endswith(mark) for n in names)), "")
+    """``sim_vae``, ``flow``, ``latent flow``, ``estimator`` or nothing, by tensors' names."""
+    files = [path / name for name in (HUB_FILE, SIM_VAE_FILE)] if path.is_dir() else [path]
+    names = [name for file in files if file.is_file() for name in read_names(file)]
+    return next((kind for kind, mark in _MARKS if any(n.endswith(mark) for n in names)), "")
 
 
 def _open_flow(path: Path) -> Opened:

@@ -15,6 +15,11 @@ def is_of_pmrf(params: Params) -> bool:
     return "constants" in params or "conv_first" in params.get("estimator", {})
 
 
+def is_of_latent_pmrf(params: Params) -> bool:
+    """Whether the velocity is Latent-PMRF's, which begins with a convolution."""
+    return "constants" in params and params["velocity"]["enter"]["kernel"].ndim == 4
+
+
 def pmrf_of(params: Params) -> Pmrf:
     """The method's networks, or a posterior mean alone, as :func:`write_pmrf` takes them."""
     estimator = None

@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 from elir_jax.networks.sim_vae import SimVae
 from elir_jax.types import Params
 from elir_jax.weights.buffers import count_of, shape_of
-from elir_jax.weights.files import Tensors, read_names, read_tensors
+from elir_jax.weights.files import Tensors, read_tensors
 from elir_jax.weights.layouts import Source
 from elir_jax.weights.release import CONV, SAME, Order, from_release, to_release
 
@@ -21,8 +21,8 @@ _MODULES = [  # ours, theirs
     (r"decoder/stage(\d)_block(\d)/(\w+)", r"decoder.up_blocks.\1.resnets.\2.\3"),
     (r"(encoder|decoder)/mid_block(\d)/(\w+)", r"\1.mid_block.resnets.\2.\3"),
 ]
-_MARK = "encoder.mid_block.resnets.0.conv1.weight"  # a tensor that other autoencoders lack
-_FILE = "diffusion_pytorch_model.safetensors"  # in a folder of the hub
+MARK = "encoder.mid_block.resnets.0.conv1.weight"  # a tensor that other networks lack
+FILE = "diffusion_pytorch_model.safetensors"  # in a folder of the hub
 _KIND = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 
 
@@ -33,12 +33,6 @@ def sim_vae_name(path: str) -> tuple[str, Order]:
         if match := re.fullmatch(pattern, module):
             return f"{match.expand(name)}.{_KIND[kind]}", CONV if kind == "kernel" else SAME
     raise KeyError(path)
-
-
-def is_sim_vae(path: Path) -> bool:
-    """Whether a file, or a folder of the hub, is Sim-VAE's. Raises UserError for a damaged file."""
-    file = _file(path)
-    return file.is_file() and _MARK in read_names(file)
 
 
 def is_of_sim_vae(params: Params) -> bool:
@@ -54,11 +48,9 @@ def sim_vae_options(vae: SimVae) -> dict[str, object]:
 
 def open_sim_vae(path: Path) -> tuple[SimVae, Params]:
     """:func:`read_sim_vae` of a file or a folder of the hub."""
-    return read_sim_vae(Source(path, "Sim-VAE", read_tensors(_file(path)), str))
-
-
-def _file(path: Path) -> Path:
-    return path / _FILE if path.is_dir() else path
+    return read_sim_vae(
+        Source(path, "Sim-VAE", read_tensors(path / FILE if path.is_dir() else path), str)
+    )
 
 
 def read_sim_vae(source: Source) -> tuple[SimVae, Params]:

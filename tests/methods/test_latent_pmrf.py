@@ -137,7 +137,8 @@ def test_times_are_those_of_the_grid():
 def test_the_mean_in_latents_learns_from_its_own_term_alone():
     """Option 1: the estimator's gradient is that of the squared error, the flow's stops there."""
     objective = RectifiedFlow()
-    loss_fn = latent_mean_objective(SIMPLE, lambda w, z: w * z, objective, 2)
+    networks = SIMPLE._replace(estimate=lambda w, z, keys: w * z)
+    loss_fn = latent_mean_objective(networks, objective, 2)
     batch = Batch(Z_HQ, Z_LQ, jnp.arange(2), jnp.arange(2))
     keys = jax.random.split(jax.random.key(0), 2)
     params = TREES[0] | {"estimator": jnp.float32(0.4)}

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from running import new_state
+from running import new_state, save
 
 from elir_jax.errors import UserError
 from elir_jax.running.records import checkpoint
@@ -24,14 +24,6 @@ from elir_jax.running.records.keeping import Checkpoints
 
 def saved_steps(folder):
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal())
-
-
-def save(folder, *steps, **options):
-    checkpoints = Checkpoints(folder, **options)
-    for step in steps:
-        checkpoints.save(new_state().replace(step=np.int32(step)), {"samples": step}, {"a": 1})
-    checkpoints.wait()
-    checkpoints.close()
 
 
 @pytest.fixture

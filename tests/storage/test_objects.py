@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from clouds import needed
 from judging import Judge, go
-from running import Workdir, new_state
+from running import Workdir, new_state, save
 
 from elir_jax.errors import UserError
 from elir_jax.running.failure import NotFinite, keep_for_inspection
@@ -28,14 +28,6 @@ from elir_jax.storage.opening import storage_of
 ROOT = Path(__file__).resolve().parents[2]
 PSNR = "restored.psnr"
 S3 = pytest.mark.parametrize("bucket", [pytest.param("s3", marks=needed("s3"))], indirect=True)
-
-
-def save(folder, *steps, **options):
-    checkpoints = Checkpoints(folder, **options)
-    for step in steps:
-        checkpoints.save(new_state().replace(step=np.int32(step)), {"samples": step}, {"a": 1})
-    checkpoints.wait()
-    checkpoints.close()
 
 
 def put(place, data):

@@ -9,6 +9,7 @@ import numpy as np
 from elir_jax.devices.mesh import replicate
 from elir_jax.running.loop import Plan, fit
 from elir_jax.running.records.checkpoint import arrange, read_newest
+from elir_jax.running.records.keeping import Checkpoints
 from elir_jax.running.records.writers import FOLDER, open_writers
 from elir_jax.running.stopping import StopRequest
 from elir_jax.training.optim import AdamW
@@ -95,3 +96,12 @@ class Workdir:
 
     def saved(self):
         return read_newest(self.checkpoints).step
+
+
+def save(folder, *steps, **options):
+    """Save a new state under each of the steps."""
+    checkpoints = Checkpoints(folder, **options)
+    for step in steps:
+        checkpoints.save(new_state().replace(step=np.int32(step)), {"samples": step}, {"a": 1})
+    checkpoints.wait()
+    checkpoints.close()

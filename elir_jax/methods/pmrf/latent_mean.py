@@ -18,12 +18,8 @@ from elir_jax.methods.pmrf.objective import RectifiedFlow, draw, flow_loss
 from elir_jax.methods.pmrf.parts import DECODED, decoder_of, flow_part
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step
 
-Estimate = Callable[[Params, Latent], Latent]
 
-
-def latent_mean_objective(
-    networks: Networks, estimate: Estimate, objective: RectifiedFlow, batch_size: int
-):
+def latent_mean_objective(networks: Networks, objective: RectifiedFlow, batch_size: int):
     """The objective as the train step calls it; ``batch_size`` is the global one.
 
     ``params`` holds ``velocity``, ``estimator`` and the ``encoder`` of degraded pictures.
@@ -34,7 +30,7 @@ def latent_mean_objective(
     ) -> tuple[Scalar, dict[str, Scalar]]:
         noise = draw(networks, objective, frozen, batch, keys, batch_size)
         z_hq = jax.lax.stop_gradient(networks.encode(frozen, batch.x_hq))
-        z_mean = estimate(params["estimator"], networks.encode(params, batch.x_lq))
+        z_mean = networks.estimate(params["estimator"], networks.encode(params, batch.x_lq), None)
         mmse = latent_mmse(z_mean, z_hq)
         loss, terms = flow_loss(networks, objective, params, frozen, z_mean, z_hq, noise)
         return mmse + loss, {"latent_mmse": mmse} | terms
@@ -44,7 +40,6 @@ def latent_mean_objective(
 
 def latent_mean_parts(
     networks: Networks,
-    estimate: Estimate,
     encode: Callable[[Params, Image], Latent],
     decode: Callable[[Params, Latent], Image],
     objective: RectifiedFlow,
@@ -56,7 +51,7 @@ def latent_mean_parts(
     """Encode, posterior mean in latents, flow, decode; the estimator sees the ``whole`` picture."""
 
     def posterior_mean(params, frozen, z, eps):
-        return [estimate(params["estimator"], z)]
+        return [networks.estimate(params["estimator"], z, None)]
 
     return (
         encode_part(encode, lambda params, frozen: params["encoder"], reach=reach),

@@ -17,7 +17,7 @@ class Networks(NamedTuple):
     """The networks; ``encode`` takes the frozen parameters, the velocity all its variables.
 
     If latents are sampled, ``encode`` gives their means and, behind these, as many channels of
-    standard deviations.
+    standard deviations. An estimator that is trained beside the velocity works on latents.
     """
 
     estimate: Estimate

@@ -59,6 +59,13 @@ def test_a_run_there_is_the_run_on_a_disk(run_folder, tmp_path):
     assert json.loads(storage_of(run_folder).read(run_folder / "ledger.json"))["starts"] == 2
 
 
+@pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n", b"\0", b"\xff"])
+def test_a_file_arrives_byte_for_byte(run_folder, end):
+    content = bytes(range(256)) + end
+    put(run_folder / "file", content)
+    assert storage_of(run_folder).read(run_folder / "file") == content
+
+
 def test_the_marker_is_sent_last_and_deleted_first(run_folder, monkeypatch):
     folder, client, done = run_folder, storage_of(run_folder)._client, []
     put_all, rm_file, rm = client.put, client.rm_file, client.rm

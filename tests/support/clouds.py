@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,11 +42,14 @@ def serving(scheme):
     if scheme == "s3":
         line, variable = ["moto.server", "-p", str(port)], "AWS_ENDPOINT_URL"
     else:
-        line = ["gcp_storage_emulator", "start", "--port", str(port), "-M", "-q",
+        line = ["gcs_emulator", "start", "--port", str(port), "-M", "-q",
                 "--default-bucket", BUCKET]  # fmt: skip
         variable = "STORAGE_EMULATOR_HOST"
     server = subprocess.Popen(
-        [sys.executable, "-m", *line], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", *line],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         _wait(port, server)

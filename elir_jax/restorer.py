@@ -16,7 +16,8 @@ class Restorer(AnyRestorer):
     def __init__(self, restoration: Restoration):
         self.method = restoration.method
         weights = replicate((restoration.params, restoration.frozen))
-        super().__init__(restoration.title, whole_pictures(self.method.parts), weights)
+        pictures = whole_pictures(self.method.parts)
+        super().__init__(restoration.title, pictures, weights, restoration.task)
 
     @classmethod
     def load(

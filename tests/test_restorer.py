@@ -6,6 +6,8 @@ from identity import CONFIG, write_identity
 
 import elir_jax
 from elir_jax.errors import UserError
+from elir_jax.inference.color import with_colors_of
+from elir_jax.pictures.images import to_uint16
 from elir_jax.restorer import Restorer
 
 
@@ -71,3 +73,20 @@ def test_weights_want_a_configuration_and_a_network_of_their_own(folder):
         Restorer.load(folder)
     with pytest.raises(UserError, match="weights of another network"):
         Restorer.load(folder, "configs/bfr.py")
+
+
+def test_colours_are_taken_from_the_input_if_asked(restorer):
+    image = np.float32(images((32, 48))[0] / 255)
+    plain, fixed = restorer(image), restorer(image, color_fix=True)
+    (loose,) = restorer.stages([image], 0)[0]
+    np.testing.assert_allclose(fixed, np.clip(with_colors_of(image, loose), 0, 1), atol=1e-6)
+    assert np.abs(fixed - plain).max() > 1e-3
+    deep = to_uint16(image)
+    *_, last = restorer.stages([deep], 0, every=True, color_fix=True)[0]
+    np.testing.assert_allclose(np.clip(last, 0, 1), fixed, atol=1e-3)
+
+
+def test_a_model_that_adds_colours_takes_none_from_its_input(restorer, monkeypatch):
+    monkeypatch.setattr(restorer, "task", "colorization")
+    with pytest.raises(UserError, match="colorization cannot take colours"):
+        restorer(*images((32, 32)), color_fix=True)

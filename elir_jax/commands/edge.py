@@ -28,6 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="Euler steps (default: the file's)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
     parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
+    parser.add_argument("--color-fix", action="store_true",
+                        help="take low frequencies, and so colours, from the input")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     options = parser.parse_args(argv)
     try:
@@ -56,7 +58,9 @@ def _restore(options: argparse.Namespace) -> int:
             continue
         try:
             picture = read_picture(job.source)
-            write_picture(job.target, restorer(picture.rgb, options.seed), picture)
+            write_picture(
+                job.target, restorer(picture.rgb, options.seed, options.color_fix), picture
+            )
         except UserError as error:
             print(f"left out: {' '.join(str(error).split())}", file=sys.stderr)
             failed += 1

@@ -43,6 +43,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=frame.positive, help="Euler steps (default: as configured)")
     parser.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default 0)")
     parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
+    parser.add_argument("--color-fix", action="store_true",
+                        help="take low frequencies, and so colours, from the input")  # fmt: skip
     parser.add_argument(
         "--batch", type=frame.positive, default=8, help="pictures at once (default: 8)"
     )

@@ -123,6 +123,7 @@ def _restored(restorer: AnyRestorer, good: list[Loaded], batch: int, options):
             options.seed,
             batch,
             every=options.intermediate,
+            color_fix=options.color_fix,
         )
     except Exception as error:
         if not _of_memory(error):

@@ -23,6 +23,7 @@ class Restoration(NamedTuple):
     method: Method
     params: Params
     frozen: Params
+    task: str  # the degradation that it was trained for
 
 
 def build_restoration(
@@ -34,7 +35,8 @@ def build_restoration(
     """
     found = find_weights(path, config)
     method = changed_method(found.config, found.changes | (changes or {}))
-    return Restoration(found.title, method, *for_inference(method, found.given, found.place))
+    params, frozen = for_inference(method, found.given, found.place)
+    return Restoration(found.title, method, params, frozen, found.config.degradation.name)
 
 
 def read_config(path: str) -> ConfigDict:

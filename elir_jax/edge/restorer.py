@@ -33,7 +33,8 @@ class Restorer(AnyRestorer):
     def __init__(self, file: Exported, flow: Flow):
         self.about = file.about
         pictures = WholePictures(edge_parts(file, flow), _here, 1, unit_noise)
-        super().__init__(file.about["title"], pictures, (None, None))
+        task = file.about["config"]["degradation"]["name"]
+        super().__init__(file.about["title"], pictures, (None, None), task)
 
     @classmethod
     def load(cls, path: str | Path, *, steps: int | None = None, noise: bool = True) -> "Restorer":

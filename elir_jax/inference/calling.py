@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from elir_jax.errors import UserError
+from elir_jax.inference.color import with_colors_of
 from elir_jax.inference.grouping import Group, group
 from elir_jax.inference.whole_pictures import WholePictures
 from elir_jax.inference.windows import Stored
-from elir_jax.pictures.images import AnyPixels, to_uint8
+from elir_jax.pictures.images import AnyPixels, to_float, to_uint8
 
 
 class AnyRestorer:
@@ -18,25 +20,28 @@ class AnyRestorer:
     pictures, the batch or the number of devices.
     """
 
-    def __init__(self, title: str, pictures: WholePictures, weights: Any):
-        self.title, self.pictures, self.weights = title, pictures, weights
+    def __init__(self, title: str, pictures: WholePictures, weights: Any, task: str):
+        self.title, self.pictures, self.weights, self.task = title, pictures, weights, task
 
-    def __call__(self, images, seed: int = 0):
+    def __call__(self, images, seed: int = 0, color_fix: bool = False):
         """Restore images; returns them in the form in which they are given.
 
         ``images``: (h, w, 3), (b, h, w, 3), or a list of (h, w, 3) of any sizes; uint8, or floats
-        in [0, 1], which come back as float32 in [0, 1]. Raises ValueError for anything else.
+        in [0, 1], which come back as float32 in [0, 1]. If ``color_fix``, low frequencies are those
+        of the input (:mod:`elir_jax.inference.color`). Raises ValueError for anything else.
         """
         if not 0 <= seed < 2**32:
             raise ValueError(f"seed must lie in [0, 2^32), got {seed}")
         if not isinstance(images, (list, tuple)):
             array = np.asarray(images)
-            restored = self([array] if array.ndim == 3 else list(array), seed)
+            restored = self([array] if array.ndim == 3 else list(array), seed, color_fix)
             return restored[0] if array.ndim == 3 else np.stack(restored)
         given = [_checked(np.asarray(image)) for image in images]
         results: list = [None] * len(given)
         for some in self.groups([image.shape[:2] for image in given], len(given)):
-            results_of = self.stages([given[i] for i in some.numbers], seed, some.batch)
+            results_of = self.stages(
+                [given[i] for i in some.numbers], seed, some.batch, color_fix=color_fix
+            )
             for i, (restored,) in zip(some.numbers, results_of, strict=True):
                 as_given = given[i].dtype == np.uint8
                 results[i] = to_uint8(restored) if as_given else np.clip(restored, 0, 1)
@@ -47,14 +52,27 @@ class AnyRestorer:
         return group(sizes, most, self.pictures.padded_side)
 
     def stages(
-        self, images: Sequence[Stored], seed: int, batch: int | None = None, every=False
+        self,
+        images: Sequence[Stored],
+        seed: int,
+        batch: int | None = None,
+        every: bool = False,
+        color_fix: bool = False,
     ) -> list[list[AnyPixels]]:
         """Each image's restoration, not clipped; if ``every``, all its ``stage_names``.
 
-        ``images`` have one padded size; the programs are compiled for ``batch`` of them.
+        ``images`` have one padded size; the programs are compiled for ``batch`` of them. Raises
+        UserError if ``color_fix`` is asked of a model that adds colours.
         """
+        if color_fix and self.task == "colorization":
+            raise UserError("a model for colorization cannot take colours from its input")
         found = self.pictures.restore(self.weights, images, seed, batch or len(images), every)
-        return [list(one.stages) if every else [one.restored] for one in found]
+        results = [list(one.stages) if every else [one.restored] for one in found]
+        if color_fix:
+            for image, (*_, restored), stages in zip(images, results, results, strict=True):
+                sharp = to_float(image) if np.issubdtype(image.dtype, np.integer) else image
+                stages[-1] = with_colors_of(sharp, restored)
+        return results
 
     @property
     def stage_names(self) -> tuple[str, ...]:

@@ -217,7 +217,10 @@ def test_two_pictures_of_one_name_keep_their_extensions(identity, tmp_path):
 def test_every_step_is_drawn_and_four_times_the_pixels(identity, tmp_path):
     Image.fromarray(photograph(20, 12)).save(tmp_path / "a.png")
     call = options(identity, tmp_path / "a.png", output=tmp_path / "out")
-    assert restore.main([*call, "--intermediate", "--steps", "2", "--upscale", "4"]) == 0
+    assert (
+        restore.main([*call, "--intermediate", "--steps", "2", "--upscale", "4", "--color-fix"])
+        == 0
+    )
     with Image.open(tmp_path / "out" / "a.png") as picture:
         assert picture.size == (48, 80)
     with Image.open(tmp_path / "out" / "a.steps.png") as strip:

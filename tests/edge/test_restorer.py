@@ -51,6 +51,13 @@ def test_every_stage_is_that_of_the_restorer(file, ours):
         assert decibels(one, other) > 90
 
 
+def test_colours_are_taken_from_the_input_as_by_the_restorer(file, ours):
+    runner = Restorer.load(file)
+    assert runner.task == ours.task == "denoising"
+    one, other = (r(IMAGES[0], color_fix=True) for r in (runner, ours))
+    assert decibels(one, other) > 90 and decibels(one, runner(IMAGES[0])) < 60
+
+
 @pytest.mark.parametrize("steps, noise", [(1, True), (3, False)])
 def test_steps_and_noise_are_chosen_when_it_runs(file, steps, noise):
     other = Ours.load(exported.folder(), exported.config(), steps=steps, noise=noise)

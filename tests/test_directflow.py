@@ -1,6 +1,7 @@
 """A student of a run, as the commands train it: killed, resumed, packed; and stage b after a."""
 
 import shutil
+from pathlib import Path
 
 import chaining
 import jax
@@ -16,17 +17,22 @@ from elir_jax.commands.conversion import convert
 from elir_jax.compose.elir import build_networks
 from elir_jax.compose.finding import find_weights
 from elir_jax.compose.packing import pack
+from elir_jax.compose.restoration import build_restoration
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.errors import UserError
 from elir_jax.flow.sampler import Sampler
 from elir_jax.inference.one_program import run_parts
 from elir_jax.methods.elir.parts import elir_parts
+from elir_jax.parity.checkout import Checkout, default_settings
 from elir_jax.restorer import Restorer
 from elir_jax.running.records import checkpoint
 from elir_jax.running.records.checkpoint import read_newest
 from elir_jax.running.records.writers import FOLDER
+from elir_jax.weights.layouts import open_source
 from elir_jax.weights.models import write_model
+from elir_jax.weights.sizes import read_sizes
 
+TORCH = Path(__file__).resolve().parent / "torch_reference"
 SIZES = {
     "estimator": {"hidden": 8, "num_blocks": 1},
     "velocity": {"hidden": 32, "channel_multipliers": (1, 2), "num_mid_blocks": 1, "time_dim": 8},
@@ -119,6 +125,24 @@ def test_the_packed_student_is_an_elir_of_one_step_that_restores_the_same(traine
         assert restorer.stage_names[-1] == "step_1"
         error = np.abs(restored(restorer) - wanted).max()
         assert error < 5e-3 * np.abs(wanted).max()  # the weights have 16 bits
+
+
+def test_the_release_restores_the_same_with_its_converted_file(tmp_path):
+    """In one step, with tests/torch_reference in the place of the release's checkout."""
+    pytest.importorskip("torch", reason="the release's code needs torch")
+    # As wide as the release's autoencoder.
+    config = student(tmp_path, autoencoder={"weights": "untrained", "width": 64})
+    run_folder = as_trained(config, tmp_path / "run")
+    write_model(tmp_path / "student.safetensors", pack(run_folder))
+    convert(tmp_path / "student.safetensors", tmp_path / "student.pth", False)
+    source = open_source(tmp_path / "student.pth")
+    release = Checkout(TORCH, source, read_sizes(source), default_settings(1, 0.1))
+    key = jax.random.key(1)
+    eps = np.asarray(jax.random.normal(key, (2, 8, 8, 16)))
+    theirs = release.restoration(PAIR, eps)[f"decoded_{release.kind}"]
+    _, method, *weights, _ = build_restoration(run_folder)
+    ours = run_parts(method.parts, *weights, jnp.asarray(PAIR), key)
+    assert np.abs(ours - theirs).max() < 5e-3 * np.abs(theirs).max()  # the model has 16 bits
 
 
 def test_winograds_kernels_of_the_merged_student_restore_the_same(trained):

@@ -98,8 +98,10 @@ class Checkout:
             tensors = {n: torch.from_numpy(np.array(a)) for n, a in source.tensors.items()}
             model.load_state_dict(tensors)
         except (AttributeError, TypeError, RuntimeError) as error:
+            said = " ".join(str(error).split()).split(". ")  # torch names each tensor that misfits
+            more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
             raise UserError(
-                f"{repository}: its networks cannot load {source.path}: {error}"
+                f"{repository}: its networks cannot load {source.path}: {said[0].rstrip('.')}{more}"
             ) from error
         self.model, self.losses, self.average = model, losses, averages.ModelEMA
 

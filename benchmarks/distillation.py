@@ -22,7 +22,7 @@ from benchmarks.models import Images, figures_beside, pairs  # noqa: E402
 from elir_jax.metrics.psnr import psnr  # noqa: E402
 from elir_jax.restorer import Restorer  # noqa: E402
 
-STEPS = (25, 1, 5, 10)  # of the teacher; the first is what students learn
+STEPS = (25, 1, 2, 5, 10)  # of the teacher; the first is what students learn
 BATCH = 10
 LAST = 5  # rows of a run's metrics
 

@@ -32,6 +32,7 @@ from elir_jax import compose  # noqa: E402
 from elir_jax.compose.elir import inference_form  # noqa: E402
 from elir_jax.compose.fields import sizes  # noqa: E402
 from elir_jax.compose.restoration import read_config  # noqa: E402
+from elir_jax.compose.restoring import whole_pictures  # noqa: E402
 from elir_jax.devices.mesh import parallel_step, replicate  # noqa: E402
 from elir_jax.inference.one_program import run_parts  # noqa: E402
 from elir_jax.methods.method import untrained  # noqa: E402
@@ -101,7 +102,7 @@ class Bench:
         return found
 
     def restoration(self, size: int, rows: int) -> tuple[Callable, float]:
-        """(a call that restores ``rows`` images with collapsed weights, its operations)."""
+        """(a call that restores ``rows`` images as ``Restorer`` does, its operations)."""
         params = jax.block_until_ready(jax.jit(self.method.for_inference)(self.params, self.frozen))
         key, x = jax.random.key(1), images(rows, size)
         program = jax.jit(functools.partial(run_parts, self.method.parts))
@@ -113,7 +114,9 @@ class Bench:
         one = operations(
             jax.jit(UNet(**velocity).apply), {"params": params["velocity"]}, z, jnp.zeros(rows)
         )
-        return lambda: program(params, self.frozen, x, key), flops + (self.steps - 1) * one
+        pictures, weights = whole_pictures(self.method.parts), replicate((params, self.frozen))
+        call = functools.partial(pictures.restore, weights, list(x), 0, rows)
+        return call, flops + (self.steps - 1) * one
 
     def training(self, size: int, rows: int) -> tuple[Callable, float]:
         """(a call that makes one update with ``rows`` pairs, its operations)."""

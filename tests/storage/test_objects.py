@@ -56,6 +56,7 @@ def test_a_run_there_is_the_run_on_a_disk(run_folder, tmp_path):
     assert rows[0] == rows[1] and len(rows[0]) == 10
     names = storage_of(run_folder).names(run_folder)
     assert sum(name.startswith("tensorboard/events") for name in names) == 2
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2
     assert json.loads(storage_of(run_folder).read(run_folder / "ledger.json"))["starts"] == 2
 
 

@@ -37,7 +37,9 @@ class Report:
         board = workdir / "tensorboard"
         board.mkdir(exist_ok=True)
         # Without the package's own queue and thread, which would block forever on a full disk.
-        self._board = EventsWriter(str(board / "events"))
+        # Its name has the second of the start; two starts in one second need more.
+        nanoseconds = f".{time.time_ns() % 10**9:09d}"
+        self._board = EventsWriter(str(board / "events"), filename_suffix=nanoseconds)
         again = SessionLog(status=SessionLog.START)  # hides earlier rows from this step on
         self._board.write_event(Event(step=start + 1, wall_time=time.time(), session_log=again))
         self._bar: tqdm.tqdm | None = None

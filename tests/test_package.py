@@ -61,7 +61,8 @@ def test_every_file_of_the_package_is_carried():
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["elir_jax"]
     found = (path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.is_file())
     others = [p.as_posix() for p in found if p.suffix != ".py" and "__pycache__" not in p.parts]
-    assert {"assets/autoencoder.safetensors", "evaluation/page.html"} <= set(others)
+    ours = {f"evaluation/{name}" for name in ("page.html", "compare.css", "compare.js")}
+    assert {"assets/autoencoder.safetensors"} | ours <= set(others)
     for path in others:
         assert any(fnmatch.fnmatch(path, pattern) for pattern in patterns), path
     for path in PACKAGE.rglob("*.py"):

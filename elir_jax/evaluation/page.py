@@ -2,7 +2,8 @@
 
 The file needs no other file, and its content policy forbids it to load anything. Pictures are
 embedded as PNG, without loss, each once. ``page.html`` has the style, the script and the markup
-around the parts that are filled in here.
+around the parts that are filled in here; ``compare.css`` and ``compare.js`` have those of a
+comparison of two pictures.
 """
 
 import base64
@@ -27,7 +28,7 @@ from elir_jax.evaluation.plots import Plot, plot_course, plot_figures, plot_traj
 from elir_jax.files import whole_file
 from elir_jax.pictures.images import to_uint8
 
-TEMPLATE = Path(__file__).with_name("page.html")
+TEMPLATE, STYLE, SCRIPT = map(Path(__file__).with_name, ("page.html", "compare.css", "compare.js"))
 COMFORTABLE = 640  # pixels; small pictures are enlarged by the largest whole factor within this
 ARROWS = {1: "↑", -1: "↓"}
 
@@ -65,6 +66,8 @@ def format_page(
         plots.append(plot_trajectories(evaluation.trajectories))
     samples = [_sample(number, sample) for number, sample in enumerate(evaluation.samples, 1)]
     return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        compare_style=STYLE.read_text(encoding="utf-8"),
+        compare_script=SCRIPT.read_text(encoding="utf-8"),
         title=html.escape(title),
         notes="\n".join(f"<p>{html.escape(note)}</p>" for note in notes),
         table=_table(evaluation.figures),

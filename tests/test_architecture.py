@@ -14,6 +14,7 @@ PROGRAMS = [
     *FILES,
     *sorted((ROOT / "configs").rglob("*.py")),
     *sorted((ROOT / "benchmarks").rglob("*.py")),
+    *sorted((ROOT / "docs").rglob("*.py")),
     *SCRIPTS,
 ]
 

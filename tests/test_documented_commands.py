@@ -234,12 +234,17 @@ TABLE = {
     "python -m elir_jax.export --check denoising.onnx --pictures PHOTOGRAPHS": Case(**MEASURED),
     "python -m elir_jax.export SOURCE --check FILE.onnx --pictures DIR": Case(**MEASURED),
     "python -m elir_jax.export photo --format stablehlo --output photo.zip": Case(**MEASURED),
+    "python docs/demo/build.py --output demo": Case(**MEASURED),
+    "python docs/demo/build.py mine.onnx --output demo": Case(**MEASURED),
+    "python docs/demo/serve.py demo": Case(**MEASURED),
+    "python docs/demo/vendor.py": Case(**MEASURED),
+    "python -m http.server --bind 127.0.0.1 --directory demo": Case(**MEASURED),
 }  # fmt: skip
 EDGE = re.compile(r"elir_jax\.(export|edge)|\.onnx|--runtime")  # commands that need the extra
 
 SCRIPTS = sorted(
     path.relative_to(ROOT).as_posix()
-    for place in (ROOT, ROOT / "benchmarks", ROOT / "elir_jax")
+    for place in (ROOT, ROOT / "benchmarks", ROOT / "docs", ROOT / "elir_jax")
     for path in (place.glob("*.py") if place == ROOT else place.rglob("*.py"))
     if '__name__ == "__main__"' in path.read_text()
 )

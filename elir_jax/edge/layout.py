@@ -34,6 +34,11 @@ CUTS = {
 }
 
 
+def cut_of(part: str, steps: int) -> tuple[tuple[str, ...], str]:
+    """The inputs and the output of a part, in a file whose flow takes that many steps."""
+    return CUTS.get(part) or ((state(steps),), RESTORED)
+
+
 def digests(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
     """A digest of each stored tensor: type, shape and values."""
     return {name: _digest(array) for name, array in tensors.items()}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elir_jax.edge.file import Exported, Run, read_exported, session
-from elir_jax.edge.layout import CUTS, RESTORED, state
+from elir_jax.edge.layout import cut_of
 from elir_jax.edge.threefry import unit_noise
 from elir_jax.errors import UserError
 from elir_jax.inference.calling import AnyRestorer
@@ -63,7 +63,7 @@ def edge_parts(file: Exported, flow: Flow) -> tuple[Part, ...]:
     """The parts that the file describes; each loads when it is first used."""
     found = []
     for said in file.about["parts"]:
-        inputs, output = CUTS.get(said["name"]) or ((state(file.about["flow"]["steps"]),), RESTORED)
+        inputs, output = cut_of(said["name"], file.about["flow"]["steps"])
         load = functools.cache(functools.partial(session, file, inputs, output))
         steps = tuple(f"step_{m + 1}" for m in range(flow.steps))
         shows = tuple(said["shows"])

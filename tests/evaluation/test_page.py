@@ -4,12 +4,12 @@ import base64
 import io
 import os
 import re
-import shutil
 from html.parser import HTMLParser
 
 import matplotlib
 import numpy as np
 import pytest
+from browsing import open_browser
 from PIL import Image
 
 from elir_jax.evaluation.measure import Evaluation, Sample
@@ -205,25 +205,7 @@ def test_a_straight_way_is_said_to_be_straight():
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    pytest.importorskip("selenium", reason="selenium is not installed")
-    paths = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    for name, path in paths.items():
-        if path is None:
-            pytest.skip(f"{name} is not installed")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = paths["chromium"]
-    for switch in (
-        "headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run",
-        "disable-background-networking", "disable-component-update", "disable-sync",
-        "window-size=900,900", f"user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):  # fmt: skip
-        options.add_argument(f"--{switch}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # The driver is named, so that selenium looks for none elsewhere.
-    driver = webdriver.Chrome(options, Service(executable_path=paths["chromedriver"]))
+    driver = open_browser(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 

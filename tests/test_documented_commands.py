@@ -17,7 +17,6 @@ from commanding import REACHED, start
 from documented import DOCUMENTS, ROOT, commands, python_blocks
 from PIL import Image
 
-from elir_jax import assets
 from elir_jax.compose import build
 from elir_jax.compose.restoration import read_config
 from elir_jax.running.records import checkpoint
@@ -110,7 +109,10 @@ TABLE = {
     "--config.data.path=PHOTOGRAPHS": Case({"PHOTOGRAPHS": "FFHQ"}, **FULL),
     "python -m elir_jax.interop.convert runs/directflow-denoising one_step.safetensors "
     "--model": Case({"runs/directflow-denoising": RUN}),
+    "python -m elir_jax.interop.convert runs/directflow-denoising denoising-1step.safetensors "
+    "--model": Case({"runs/directflow-denoising": RUN}),
     "python benchmarks/distillation.py denoising FOLDER STUDENT": Case(**MEASURED),
+    "python benchmarks/speed.py --only restore --batches 1 --steps 1 25": Case(**MEASURED),
     "python benchmarks/speed.py --repeats 3 --sizes 256": Case(**MEASURED),
     "python benchmarks/parts.py --repeats 3": Case(**MEASURED),
     "python benchmarks/layers.py --repeats 21": Case(**MEASURED),
@@ -157,10 +159,19 @@ TABLE = {
         f"python -m elir_jax.interop.convert runs/shipped_{name} {name}.safetensors --model": Case(
             {f"runs/shipped_{name}": RUN}
         )
-        for name in assets.MODELS
+        for name in ("denoising", "photo")
     },
     "python benchmarks/models.py photo FOLDER": Case(**MEASURED),
     "python benchmarks/models.py denoising FOLDER --most 40": Case(**MEASURED),
+    "python benchmarks/models.py denoising FOLDER --checkpoint denoising-1step --no-filters": Case(
+        **MEASURED
+    ),
+    "python -m elir_jax.restore PICTURES --output RESTORED --model denoising-1step": Case(
+        {"RESTORED": "IN_ONE_STEP"}, "--steps 1"
+    ),
+    "python benchmarks/distillation.py denoising FOLDER denoising-1step --most 20": Case(
+        **MEASURED
+    ),
     "python train.py --config configs/posterior_mean.py:tiny": Case(**FULL),
     "python train.py --config configs/pmrf.py:tiny": Case(**FULL),
     "python train.py --config configs/posterior_mean.py:inpainting "

@@ -6,7 +6,8 @@ from elir_jax.errors import UserError
 
 FOLDER = Path(__file__).parent
 AUTOENCODER = FOLDER / "autoencoder.safetensors"
-MODELS = ("photo", "denoising")  # the first is what restores if nothing else is asked for
+# The first is what restores if nothing else is asked for.
+MODELS = ("photo", "denoising", "denoising-1step")
 
 
 def model(name: str) -> Path:

@@ -1,11 +1,12 @@
 """Restore pictures: python -m elir_jax.restore INPUT... --output DIR
 
 INPUT is a picture or a folder of them (searched recursively): PNG, JPEG, WebP, TIFF, BMP, of any
-size and colour mode. Two models ship with the package: photo, for old, small and over-compressed
-photographs, and denoising, for strong noise. To restore with weights of your own, name them with
---checkpoint: a folder that train.py or elir_jax.interop.convert wrote, a model's file, or a file of
-the release. If they have no configuration, name one with --config. A file of elir_jax.export works
-too, by onnxruntime and without JAX.
+size and colour mode. Three models ship with the package: photo, for old, small and over-compressed
+photographs; denoising, for strong noise; and denoising-1step, the same in less time. To restore
+with weights of your own, name them with --checkpoint: a folder that train.py or
+elir_jax.interop.convert wrote, a model's file, or a file of the release. If they have no
+configuration, name one with --config. A file of elir_jax.export works too, by onnxruntime and
+without JAX.
 
 Each result is a PNG with the size and name of its input. Existing results are kept, so the same
 command continues where it was stopped. A file that cannot be read is reported and left out, and the

@@ -14,8 +14,9 @@ import elir_jax
 from elir_jax.compose import build_method, for_inference
 from elir_jax.compose.elir import build_elir, build_sampler, latent_networks
 from elir_jax.compose.fields import plain
+from elir_jax.compose.finding import find_weights, titled
 from elir_jax.compose.precision import with_precision
-from elir_jax.compose.restoration import changed_config, find_weights, naming_fields
+from elir_jax.compose.restoration import changed_config, naming_fields
 from elir_jax.edge.layout import VERSION
 from elir_jax.errors import UserError
 from elir_jax.inference.parts import Part
@@ -38,7 +39,7 @@ class Exportable(NamedTuple):
 def exportable(
     path: Path, config: ConfigDict | None = None, changes: dict[str, Any] | None = None
 ) -> Exportable:
-    """What :func:`elir_jax.compose.restoration.find_weights` finds, in plain form.
+    """What :func:`elir_jax.compose.finding.find_weights` finds, in plain form.
 
     ``changes`` are fields by name. Raises UserError.
     """
@@ -56,12 +57,11 @@ def exportable(
 def describe(found: Exportable, source: str, licence: str) -> dict[str, Any]:
     """The metadata of a file: all that a runner needs to know, and where the weights are from."""
     config = {name: value for name, value in plain(found.config).items() if name not in PRIVATE}
-    method = found.config.method
     return {
         "version": VERSION,
         "elir_jax": elir_jax.__version__,
         "source": source,
-        "title": found.title if found.title.startswith(method) else f"{method}, {found.title}",
+        "title": titled(found.config.method, found.title),
         "licence": licence,
         "seed": found.config.seed,
         "multiple": found.method.multiple,

@@ -29,6 +29,11 @@ class Found(NamedTuple):
     changes: dict[str, Any]  # fields by name
 
 
+def titled(method: str, title: str) -> str:
+    """Where weights are from, with their method once: ``elir, step 100``."""
+    return title if title.startswith(method) else f"{method}, {title}"
+
+
 def find_weights(
     path: Path, config: ConfigDict | None = None, default: ConfigDict | None = None
 ) -> Found:

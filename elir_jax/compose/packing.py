@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from elir_jax.compose import untrained_shapes
 from elir_jax.compose.autoencoder import build_autoencoder
 from elir_jax.compose.fields import plain
-from elir_jax.compose.finding import find_weights
+from elir_jax.compose.finding import find_weights, titled
 from elir_jax.compose.restoration import changed_method
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.errors import UserError
@@ -30,10 +30,17 @@ def pack(path: Path, decoder: str = "") -> Model:
     given = found.given | (_decoder(found.config, decoder) if decoder else {})
     if method.alone is not None:
         config, params = method.alone(given)
-        return Model(f"{config['method']} of {found.config.method}, {found.title}", config, params)
+        title = f"{config['method']} of {found.config.method}, {found.title}"
+        return Model(title, _without_folders(config), params)
     trained = {name: tree for name, tree in given.items() if name in names}
-    title = f"{found.config.method}, {found.title}"
-    return Model(title, plain(found.config), given | method.fold(trained, given))
+    title = titled(found.config.method, found.title)
+    config = _without_folders(plain(found.config))
+    return Model(title, config, given | method.fold(trained, given))
+
+
+def _without_folders(config: dict) -> dict:
+    """The configuration without the folders of the machine that trained: models are given away."""
+    return config | {"data": config["data"] | {"path": "", "eval_path": ""}}
 
 
 def _decoder(config: ConfigDict, named: str) -> Params:

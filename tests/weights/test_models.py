@@ -57,6 +57,7 @@ def test_packing_a_model_changes_nothing(file, tmp_path):
     write_model(tmp_path / "again.safetensors", again)
     found, wanted = flatten(read_model(tmp_path / "again.safetensors").params), load_file(file)
     assert again.config == read_model(file).config
+    assert again.title == pack(tmp_path / "again.safetensors").title == "elir, a test's"
     assert all(np.array_equal(found[name], wanted[name].astype(np.float32)) for name in wanted)
 
 
@@ -118,8 +119,9 @@ def test_a_model_that_ships_is_found_by_its_name(name):
     assert found.place == assets.model(name)
     assert found.place.stat().st_size <= 25e6
     assert found.config.method == "elir"
+    assert found.config.data.path == found.config.data.eval_path == ""  # of the training machine
 
 
 def test_an_unknown_model_is_named_with_those_there_are():
-    with pytest.raises(UserError, match="poto: no such model; one of: photo, denoising"):
+    with pytest.raises(UserError, match="poto: no such model; one of: photo, denoising, denois"):
         assets.model("poto")

@@ -41,8 +41,14 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 def server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the folder on this machine only; port 0: a free one."""
-    policy = " ".join(POLICY.search((folder / "index.html").read_text(encoding="utf-8"))[1].split())
+    """A server of the folder on this machine only; port 0: a free one.
+
+    Raises FileNotFoundError if the folder is no demo, OSError or OverflowError for the port.
+    """
+    found = POLICY.search((folder / "index.html").read_text(encoding="utf-8"))
+    if found is None:
+        raise FileNotFoundError(folder)
+    policy = " ".join(found[1].split())
     handler = partial(Handler, directory=str(folder), policy=policy)
     return ThreadingHTTPServer(("127.0.0.1", port), handler)
 
@@ -57,11 +63,12 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         serving = server(options.folder, options.port)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         print(f"error: {options.folder}: no demo; write one with build.py", file=sys.stderr)
         return 2
-    except OSError as error:
-        print(f"error: port {options.port}: {error.strerror}; choose another one with --port",
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "no such port"
+        print(f"error: port {options.port}: {reason}; choose another one with --port",
               file=sys.stderr)  # fmt: skip
         return 2
     print(f"http://127.0.0.1:{serving.server_port} (Ctrl-C stops)", flush=True)

@@ -132,6 +132,14 @@ def test_an_archive_that_changed_later_is_refused(tmp_path):
             demo.vendor.files_of(package, tmp_path)
 
 
-def test_serving_what_is_no_demo_is_told(tmp_path, capsys):
+def test_mistakes_in_serving_are_one_line(tmp_path, capsys):
     assert demo.serve.main([str(tmp_path)]) == 2
     one_line(capsys, str(tmp_path), "no demo")
+    (tmp_path / "index.html").write_text("<p>another page</p>")
+    assert demo.serve.main([str(tmp_path)]) == 2
+    one_line(capsys, str(tmp_path), "no demo")
+    with demo.served(demo.serve.server(demo.SOURCE / "page", 0)) as address:
+        taken = address.strip("/").rpartition(":")[2]
+        for port in (taken, "99999"):
+            assert demo.serve.main([str(demo.SOURCE / "page"), "--port", port]) == 2
+            one_line(capsys, f"port {port}: ", "--port")

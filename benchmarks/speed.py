@@ -25,6 +25,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from elir_jax.devices.cpu import keep_cores_busy  # noqa: E402
+
+keep_cores_busy()  # as the commands do, before jax compiles
+
 from benchmarks.onnx_side import OnnxSide, installed  # noqa: E402
 from benchmarks.timing import OURS, Timing, take_turns  # noqa: E402
 from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402

@@ -1,7 +1,7 @@
 """Write the page that restores in a browser: python docs/demo/build.py --output DEMO [SOURCE ...]
 
 SOURCE is a model that ships, or FILE.onnx, which elir_jax.export wrote; without any, the page
-offers all models that ship. DEMO becomes a folder of static files, which serve.py or any other
+offers photo and denoising. DEMO becomes a folder of static files, which serve.py or any other
 server shows. Models that ship have kernels in 8 bits; a file keeps its own. The first build gets
 two packages from npm (vendor.py).
 """

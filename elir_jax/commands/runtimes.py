@@ -50,10 +50,11 @@ def _exported(options: argparse.Namespace, path: Path) -> AnyRestorer:
 
 def _by_xla(options: argparse.Namespace, path: Path) -> AnyRestorer:
     from elir_jax.commands import frame
-    from elir_jax.devices import libtpu
+    from elir_jax.devices import cpu, libtpu
     from elir_jax.restorer import Restorer  # here: it loads jax, which takes seconds
 
     frame.keep_programs()
+    cpu.keep_cores_busy()
     libtpu.keep_images_whole()
     return Restorer.load(
         path,

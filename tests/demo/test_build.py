@@ -74,7 +74,13 @@ def test_another_demo_is_replaced(tmp_path):
 @pytest.mark.parametrize(
     "sources, words",
     [
-        (["photos"], ["photos: neither a model that ships (photo, denoising)", "elir_jax.export"]),
+        (
+            ["photos"],
+            [
+                "photos: neither a model that ships (photo, denoising, denoising-1step)",
+                "elir_jax.export",
+            ],
+        ),
         (["nothing.onnx"], ["nothing.onnx: no such file"]),
         (["FILE", "other/FILE"], ["two models of one name", "rename one"]),
     ],

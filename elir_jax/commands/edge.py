@@ -50,6 +50,8 @@ def _restore(options: argparse.Namespace) -> int:
     if options.steps is not None and options.steps < 1 or not 0 <= options.seed < 2**32:
         raise UserError("--steps must be at least 1, and --seed must lie in [0, 2^32)")
     restorer = Restorer.load(options.file, steps=options.steps, noise=not options.no_noise)
+    if options.color_fix:
+        restorer.check_color_fix()
     jobs = find_jobs(options.inputs, options.output)
     check_output(options.output)
     failed = 0

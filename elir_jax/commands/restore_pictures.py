@@ -55,6 +55,8 @@ def restore_all(options: argparse.Namespace) -> int:
     if not todo:
         return 0
     restorer = load_restorer(options)
+    if options.color_fix:
+        restorer.check_color_fix()
     print(f"{options.checkpoint or options.model}: {restorer.title}", flush=True)
     with logging_redirect_tqdm(), tqdm(total=len(todo), unit="picture", smoothing=0.1) as bar:
         tally = _restore_jobs(restorer, todo, options, bar)

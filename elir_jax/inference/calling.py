@@ -9,8 +9,8 @@ from elir_jax.errors import UserError
 from elir_jax.inference.color import with_colors_of
 from elir_jax.inference.grouping import Group, group
 from elir_jax.inference.whole_pictures import WholePictures
-from elir_jax.inference.windows import Stored
-from elir_jax.pictures.images import AnyPixels, to_float, to_uint8
+from elir_jax.inference.windows import Stored, as_float
+from elir_jax.pictures.images import AnyPixels, to_uint8
 
 
 class AnyRestorer:
@@ -64,15 +64,19 @@ class AnyRestorer:
         ``images`` have one padded size; the programs are compiled for ``batch`` of them. Raises
         UserError if ``color_fix`` is asked of a model that adds colours.
         """
-        if color_fix and self.task == "colorization":
-            raise UserError("a model for colorization cannot take colours from its input")
+        if color_fix:
+            self.check_color_fix()
         found = self.pictures.restore(self.weights, images, seed, batch or len(images), every)
         results = [list(one.stages) if every else [one.restored] for one in found]
         if color_fix:
             for image, (*_, restored), stages in zip(images, results, results, strict=True):
-                sharp = to_float(image) if np.issubdtype(image.dtype, np.integer) else image
-                stages[-1] = with_colors_of(sharp, restored)
+                stages[-1] = with_colors_of(as_float(image), restored)
         return results
+
+    def check_color_fix(self) -> None:
+        """Raise UserError if the model adds colours, which its input does not have."""
+        if self.task == "colorization":
+            raise UserError("a model for colorization cannot take colours from its input")
 
     @property
     def stage_names(self) -> tuple[str, ...]:

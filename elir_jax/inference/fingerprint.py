@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 
 from elir_jax.arrays import UInt32
-from elir_jax.inference.windows import Stored
-from elir_jax.pictures.images import to_float, to_uint8
+from elir_jax.inference.windows import Stored, as_float
+from elir_jax.pictures.images import to_uint8
 
 PART = 2**24  # samples that are rounded at once
 
@@ -20,6 +20,6 @@ def fingerprint(image: Stored) -> UInt32[np.ndarray, "2"]:
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
     for rows in np.array_split(image, -(-image.size // PART)):
         if rows.dtype != np.uint8:
-            rows = to_uint8(rows if rows.dtype == np.float32 else to_float(rows))
+            rows = to_uint8(as_float(rows))
         digest.update(rows.tobytes())
     return np.frombuffer(digest.digest(), "<u4").astype(np.uint32)

@@ -203,7 +203,12 @@ def _mirrored(image: Stored, row: Cut, column: Cut, unit: int) -> Float32[np.nda
             for (start, stop), length in zip(cuts, image.shape[:2], strict=True)
         )
         window = image[rows[:, None], columns]
-    return window if window.dtype == np.float32 else to_float(window)
+    return as_float(window)
+
+
+def as_float(image: Stored) -> Float32[np.ndarray, "_ _ _"]:
+    """Floats as they are; the full range of integers as [0, 1]."""
+    return image if image.dtype == np.float32 else to_float(image)
 
 
 def _mirror(places: Int[np.ndarray, " n"], length: int) -> Int[np.ndarray, " n"]:

@@ -47,6 +47,7 @@ from elir_jax.training.step import StepRequest  # noqa: E402
 from elir_jax.types import Batch  # noqa: E402
 
 ONNX = "onnxruntime"
+ON_CPU = jax.default_backend() == "cpu"  # else images lie on the device, as those of PyTorch do
 SIDE = 4096  # of the matrices that measure the peak
 
 
@@ -77,11 +78,11 @@ class Bench:
     """One configuration, on both sides."""
 
     def __init__(self, config, repository: Path | None, expanded: bool):
-        self.config, self.method = config, compose.METHODS[config.method](config)
+        self.config, self.method = config, compose.build_method(config)
         init = jax.jit(lambda key: self.method.init(key, untrained))
         self.params, self.frozen = init(jax.random.key(0))
         self.torch, self.onnx = None, None
-        if installed() and not expanded:
+        if installed() and not expanded and ON_CPU:
             self.onnx = OnnxSide(config, self.method, self.params, self.frozen)
         if repository is not None:
             theirs = self.params if expanded else collapse(self.params)
@@ -90,6 +91,7 @@ class Bench:
                 {"decoder": self.frozen["decoder"]} | theirs,
                 config.objective.num_segments if expanded else self.steps,
                 config.objective.sigma_s,
+                config.precision,
             )
 
     @property
@@ -97,16 +99,16 @@ class Bench:
         """Euler steps of a restoration."""
         return self.config.sampler.num_steps or self.config.objective.num_segments
 
-    def others(self, call: str, x: np.ndarray) -> dict[str, Callable]:
-        """The same call on PyTorch, in each mode, and on onnxruntime."""
-        found = {ONNX: self.onnx.restorer(x)} if self.onnx else {}
+    def others(self, call: str, x: np.ndarray, chosen: list[str]) -> dict[str, Callable]:
+        """The same call on PyTorch, in each mode or the ``chosen`` ones, and on onnxruntime."""
+        found = {ONNX: self.onnx.restorer(x)} if self.onnx and call == "restorer" else {}
         if self.torch is not None:
-            make = getattr(self.torch, call)
-            found |= {name: make(x, **how) for name, how in modes(self.torch.torch).items()}
+            make, ways = getattr(self.torch, call), modes(self.torch.torch, self.config.dtype)
+            found |= {mode: make(x, **ways[mode]) for mode in chosen or ways}
         return found
 
     def restoration(self, size: int, rows: int) -> tuple[Callable, float]:
-        """(a call that restores ``rows`` images as ``Restorer`` does, its operations)."""
+        """(a call that restores ``rows`` images, on a CPU as ``Restorer`` does, its operations)."""
         params = jax.block_until_ready(jax.jit(self.method.for_inference)(self.params, self.frozen))
         key, x = jax.random.key(1), images(rows, size)
         program = jax.jit(functools.partial(run_parts, self.method.parts))
@@ -118,6 +120,9 @@ class Bench:
         one = operations(
             jax.jit(UNet(**velocity).apply), {"params": params["velocity"]}, z, jnp.zeros(rows)
         )
+        if not ON_CPU:
+            inputs = jax.device_put((params, self.frozen, x, key))
+            return lambda: program(*inputs), flops + (self.steps - 1) * one
         pictures, weights = whole_pictures(self.method.parts), replicate((params, self.frozen))
         call = functools.partial(pictures.restore, weights, list(x), 0, rows)
         return call, flops + (self.steps - 1) * one
@@ -128,6 +133,7 @@ class Bench:
         mapped = parallel_step(step)
         number, x = np.arange(rows, dtype=np.int32), images(rows, size)
         batch = Batch(x_hq=x, x_lq=x, record=number, slot=number)
+        batch = batch if ON_CPU else jax.device_put(batch)
         kept = jax.tree.map(jnp.copy, (self.params, self.frozen))  # the step donates its arguments
         state = replicate(create_state(*kept, optimizer))
         made = 0
@@ -183,6 +189,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--train-batch", type=int, default=2)
     parser.add_argument("--only", choices=["restore", "train_step"])
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--precision", choices=["highest", "high"], default="highest")
+    parser.add_argument("--modes", nargs="+", default=[], help="PyTorch's, by name; default: all")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--reference-repo", type=Path, default=OWN)
     parser.add_argument("--json", type=Path)
@@ -197,13 +205,15 @@ def main() -> None:
         print("torch is not installed: timing our side only")
         repository = None
     peak, busy = measured_peak()
-    print(f"{jax.local_device_count()} x {jax.devices()[0].device_kind}, {options.dtype}; "
+    print(f"{jax.local_device_count()} x {jax.devices()[0].device_kind}, {options.dtype}, "
+          f"{options.precision}; "
           f"matrix product {peak / 1e9:.0f} GFLOP/s, {busy:.2f} cores busy")  # fmt: skip
     titles = f"{'':<11}{'size':>5}{'batch':>6}{'ours':>9}{'shipped':>9}{'best':>9}{'onnx':>9}"
     print(f"{titles}  {'x shipped, x best':<19}{'busy: ours, best, onnx':<24}{'GFLOP':>6}"
           f"{'of peak':>9}  best mode")  # fmt: skip
     # As the release trains: the target is the network itself.
-    changes = {"dtype": options.dtype, "objective": {"target": "online"}}
+    changes = {name: getattr(options, name) for name in ("dtype", "precision")}
+    changes |= {"objective": {"target": "online"}}
     rows: list[Row] = []
     for name, path, batches, steps in (
         *(("restore", options.config, options.batches, steps) for steps in options.steps),
@@ -219,7 +229,7 @@ def main() -> None:
                 measure = bench.restoration if name == "restore" else bench.training
                 ours, flops = measure(size, batch)
                 others = bench.others("restorer" if name == "restore" else "trainer",
-                                      images(batch, size))  # fmt: skip
+                                      images(batch, size), options.modes)  # fmt: skip
                 found = take_turns({OURS: ours} | others, options.repeats)
                 row = _row(title, size, batch, found, flops, peak)
                 rows.append(row)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 
 OURS = "ours"
-PAUSE = 0.5  # seconds before a call: threads of another side may still spin, and take its cores
+PAUSE = 0.5  # seconds before a call on a CPU: another side's threads may still spin, on its cores
 
 
 class Timing(NamedTuple):
@@ -43,7 +43,8 @@ def take_turns(calls: dict[str, Callable], repeats: int) -> dict[str, Timing]:
 
 def _once(call: Callable) -> tuple[float, float]:
     """(wall seconds, cores busy)."""
-    time.sleep(PAUSE)
+    if jax.default_backend() == "cpu":
+        time.sleep(PAUSE)
     start, used = time.perf_counter(), time.process_time()
     jax.block_until_ready(call())
     seconds = time.perf_counter() - start

@@ -20,19 +20,21 @@ from configs import common
 def get_config(variant: str = ""):
     config = common.default()
     config.method = "autoencoder"
-    config.num_steps = 5000
-    config.batch_size = 4
-    config.checkpoint_every = 250
+    config.num_steps = 8000
+    config.batch_size = 64
+    config.dtype = "bfloat16"
+    config.checkpoint_every = 1000
     config.data.embedded = True
-    config.data.workers = 0
+    config.data.degrade_on = "device"  # so that only 8-bit pixels travel there
     config.data.size = 128
     config.degradation.name = "identity"
     config.autoencoder.weights = "untrained"
+    config.autoencoder.width = 48
     config.objective = {
         "l1_weight": 0.0,
-        "mse_weight": 10.0,
-        "gradient_weight": 0.05,
-        "latent_weight": 0.01,
+        "log_mse_weight": 1.0,
+        "gradient_weight": 0.0,
+        "latent_weight": 0.1,
     }
     config.optimizer.learning_rate = 1e-3
     config.optimizer.b2 = 0.99
@@ -46,17 +48,22 @@ def get_config(variant: str = ""):
         config.autoencoder.trainable_encoder = False
         config.num_steps = 2000
         config.batch_size = 8
-        config.objective.gradient_weight = 0.0
+        config.dtype = "float32"
+        config.objective.log_mse_weight = 0.0
+        config.objective.mse_weight = 10.0
         config.objective.latent_weight = 0.0
         config.objective.sharpness_weight = 0.2
         return config.lock()
     if variant != "linear":
         return common.with_variant(config, variant)
-    config.num_steps = 2000
+    config.num_steps = 3000
     config.batch_size = 16
+    config.dtype = "float32"
     config.data.size = 64
     config.autoencoder.linear = True
-    config.objective.gradient_weight = 0.0
+    config.objective.log_mse_weight = 0.0
+    config.objective.mse_weight = 10.0
+    config.objective.latent_weight = 0.01
     config.optimizer.learning_rate = 3e-3
     config.ema.ramp_steps = 200.0
     return config.lock()

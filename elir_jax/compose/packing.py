@@ -31,16 +31,20 @@ def pack(path: Path, decoder: str = "") -> Model:
     if method.alone is not None:
         config, params = method.alone(given)
         title = f"{config['method']} of {found.config.method}, {found.title}"
-        return Model(title, _without_folders(config), params)
+        return Model(title, _for_everybody(config), params)
     trained = {name: tree for name, tree in given.items() if name in names}
     title = titled(found.config.method, found.title)
-    config = _without_folders(plain(found.config))
+    config = _for_everybody(plain(found.config))
     return Model(title, config, given | method.fold(trained, given))
 
 
-def _without_folders(config: dict) -> dict:
-    """The configuration without the folders of the machine that trained: models are given away."""
-    return config | {"data": config["data"] | {"path": "", "eval_path": ""}}
+def _for_everybody(config: dict) -> dict:
+    """The configuration without what was the training machine's alone: models are given away.
+
+    These are its folders, and the type that it computed in.
+    """
+    data = config["data"] | {"path": "", "eval_path": ""}
+    return config | {"data": data, "dtype": "float32"}
 
 
 def _decoder(config: ConfigDict, named: str) -> Params:

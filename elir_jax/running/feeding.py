@@ -8,6 +8,7 @@ from elir_jax.running.stopping import StopRequest
 from elir_jax.types import Sent
 
 POLL = 0.05  # seconds
+CLOSING = 3.0  # seconds: how long to wait for workers, so that they end before the interpreter does
 
 
 @runtime_checkable
@@ -23,7 +24,7 @@ class Feeding:
     """Makes the next batch of ``data`` while the step runs.
 
     Use as a context manager. If ``data`` raises an exception, :meth:`take` raises it in turn. On
-    exit the thread closes ``data``, so that its workers end: the thread may be waiting for them.
+    exit the thread closes ``data``, so that its workers end; it may be waiting for the storage.
     """
 
     def __init__(self, data: Batches):
@@ -38,6 +39,7 @@ class Feeding:
 
     def __exit__(self, *_: object) -> None:
         self._closed.set()
+        self._thread.join(CLOSING)
 
     def take(self, stop: StopRequest) -> Any:
         """The next batch, or None if ``stop`` came first."""

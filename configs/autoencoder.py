@@ -20,7 +20,7 @@ from configs import common
 def get_config(variant: str = ""):
     config = common.default()
     config.method = "autoencoder"
-    config.num_steps = 8000
+    config.num_steps = 6500
     config.batch_size = 64
     config.dtype = "bfloat16"
     config.checkpoint_every = 1000
@@ -29,7 +29,6 @@ def get_config(variant: str = ""):
     config.data.size = 128
     config.degradation.name = "identity"
     config.autoencoder.weights = "untrained"
-    config.autoencoder.width = 48
     config.objective = {
         "l1_weight": 0.0,
         "log_mse_weight": 1.0,
@@ -46,13 +45,14 @@ def get_config(variant: str = ""):
     if variant == "decoder":
         config.autoencoder.weights = "embedded"
         config.autoencoder.trainable_encoder = False
-        config.num_steps = 2000
+        config.num_steps = 400
         config.batch_size = 8
         config.dtype = "float32"
-        config.objective.log_mse_weight = 0.0
-        config.objective.mse_weight = 10.0
         config.objective.latent_weight = 0.0
-        config.objective.sharpness_weight = 0.2
+        config.objective.sharpness_weight = 1.0
+        config.optimizer.learning_rate = 2e-4
+        config.optimizer.warmup_steps = 20
+        config.ema.update(decay=0.98, ramp_steps=50.0)
         return config.lock()
     if variant != "linear":
         return common.with_variant(config, variant)

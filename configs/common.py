@@ -115,7 +115,7 @@ def _add_networks(config: ConfigDict) -> None:
     # hub:OWNER/NAME | a file of TAESD's or of the release | converted weights | a run's folder.
     config.autoencoder = ConfigDict()
     config.autoencoder.weights = "embedded"
-    config.autoencoder.width = 32  # 32: the embedded one's; 64: TAESD's
+    config.autoencoder.width = 48  # 48: the embedded one's; 64: TAESD's
     config.autoencoder.latent_channels = 16
     config.autoencoder.linear = False  # train the linear start (configs/autoencoder.py:linear)
     config.autoencoder.trainable_encoder = True  # train the encoder of the input (Tables 4 and 8)
@@ -200,7 +200,7 @@ def shipped_model(name: str, variant: str, **changes) -> ConfigDict:
     posterior mean is that of the pixels (equation 11).
     """
     config = default()
-    config.num_steps = 4000
+    config.num_steps = 3000
     config.batch_size = 64
     config.dtype = "bfloat16"
     config.checkpoint_every = 1000
@@ -208,12 +208,11 @@ def shipped_model(name: str, variant: str, **changes) -> ConfigDict:
     config.data.size = 128
     config.data.degrade_on = "device"
     config.degradation.name = name
-    config.autoencoder.width = 48
     config.estimator.num_blocks = 2
     config.velocity.hidden = 64
     config.objective.flow = "flow_matching"
     config.objective.mmse_space = "pixel"
-    config.sampler.num_steps = 10
+    config.sampler.num_steps = 2  # more give more texture, and more grain
     config.optimizer.learning_rate = 5e-4
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 200
@@ -233,15 +232,22 @@ def with_variant(config: ConfigDict, variant: str, release: dict | None = None) 
         config.update(
             num_steps=20,
             batch_size=4,
+            dtype="float32",
             log_every=1,
             checkpoint_every=10,
-            data={"size": 64, "embedded": True, "workers": 0, "held_out": 4},
+            data={
+                "size": 64,
+                "embedded": True,
+                "workers": 0,
+                "held_out": 4,
+                "degrade_on": "host",
+            },
             evaluation={"size": 128, "batch_size": 2},
             optimizer={"warmup_steps": min(config.optimizer.warmup_steps, 2)},
         )
         if config.method == "elir":
             config.update(
-                autoencoder={"weights": "embedded", "width": 32},
+                autoencoder={"weights": "embedded", "width": 48},
                 estimator={"hidden": 16, "num_blocks": 1},
                 velocity={"hidden": 32, "num_mid_blocks": 1, "time_dim": 32},
                 ema={"ramp_steps": 10.0},

@@ -49,7 +49,9 @@ def get_config(variant: str = ""):
     config.optimizer.schedule = "cosine"
     if variant in ("denoising", "tiny"):
         config.num_steps = 1000
-        config.data.size = 64
+        config.batch_size = 8
+        config.dtype = "float32"
+        config.data.update(size=64, degrade_on="host", workers=0)
         config.teacher.num_steps = 10
         config.objective.sgcl = 0.0  # it softens: docs/directflow.md
         config.optimizer.update(learning_rate=1e-3, warmup_steps=50)

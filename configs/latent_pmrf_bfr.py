@@ -48,7 +48,7 @@ def get_config(variant: str = ""):
         )
     if tiny:
         config.update(num_steps=500, batch_size=8)
-        config.autoencoder.update(weights="embedded", width=32)
+        config.autoencoder.update(weights="embedded", width=48)
         config.velocity.update(widths=(64, 128), depths=(2, 2), kernels=(7, 0), head_dim=16)
     if tiny and latent_mean:
         config.estimator.update(hidden=32, num_blocks=1)

@@ -14,4 +14,5 @@ def get_config(variant: str = ""):
         "blind_face_restoration",
         variant,
         degradation={"blind_face_restoration": ranges},
+        sampler={"num_steps": 1},
     )

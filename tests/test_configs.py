@@ -43,30 +43,30 @@ RELEASES_STEPS = {"bfr": (437_500, 64, 5, 0), "blind_super_resolution": (500_500
 # Parameters as trained (expanded) and as shipped (collapsed), by configuration. Those of bfr are
 # the reference's own: 103,592,848 + 23,334,480 + 1,229,456, and 29,561,232 + 5,498,640 + 1,229,456.
 PARAMETERS = {
-    ("autoencoder", ""): (621_203, 621_203),
+    ("autoencoder", ""): (1_387_987, 1_387_987),
     ("autoencoder", "tiny"): (41_267, 41_267),
     ("bfr", ""): (128_156_784, 36_289_328),
-    ("bfr", "tiny"): (4_500_144, 1_574_768),
+    ("bfr", "tiny"): (4_883_536, 1_958_160),
     **{(task, ""): (85_017_712, 25_664_304) for task in TASKS_OF_FACES},
-    **{(task, "tiny"): (4_500_144, 1_574_768) for task in TASKS_OF_FACES},
+    **{(task, "tiny"): (4_883_536, 1_958_160) for task in TASKS_OF_FACES},
     ("blind_super_resolution", ""): (59_047_120, 17_854_480),
-    ("blind_super_resolution", "tiny"): (4_500_144, 1_574_768),
-    **{(f"shipped_{name}", ""): (23_687_552, 7_548_160) for name in ("denoising", "photo")},
-    **{(f"shipped_{name}", "tiny"): (4_500_144, 1_574_768) for name in ("denoising", "photo")},
+    ("blind_super_resolution", "tiny"): (4_883_536, 1_958_160),
+    **{(f"shipped_{name}", ""): (32_086_560, 9_812_384) for name in ("denoising", "photo")},
+    **{(f"shipped_{name}", "tiny"): (4_883_536, 1_958_160) for name in ("denoising", "photo")},
     ("directflow", ""): (2_551_808,) * 2,  # adapters of rank 32, of bfr's velocity
     ("directflow", "tiny"): (1_003_520,) * 2,  # of the shipped one's
     ("latent_pmrf_bfr", ""): (153_902_866,) * 2,
     ("latent_pmrf_bfr", "tiny"): (1_148_625,) * 2,
     ("latent_pmrf_bfr", "latent_mean"): (160_630_962,) * 2,
-    ("latent_pmrf_bfr", "tiny_latent_mean"): (1_743_057,) * 2,
+    ("latent_pmrf_bfr", "tiny_latent_mean"): (2_126_449,) * 2,
     ("pmrf", ""): (121_544_221,) * 2,  # PMRF's hdit_XL2
     ("pmrf", "tiny"): (3_273_233,) * 2,
     ("pmrf_bfr", ""): (160_460_210,) * 2,  # its hdit_ImageNet256Sp4
     ("pmrf_bfr", "tiny"): (3_273_233,) * 2,
     ("posterior_mean", ""): (4_741_007,) * 2,  # its swinir_M
     ("posterior_mean", "tiny"): (243_419,) * 2,
-    ("quickstart", ""): (6_951_184, 6_047_056),
-    ("quickstart", "tiny"): (1_902_128, 1_574_768),
+    ("quickstart", ""): (7_334_576, 6_430_448),
+    ("quickstart", "tiny"): (2_285_520, 1_958_160),
     ("sim_vae", ""): (91_030_595,) * 2,  # of 32 latent channels, exact
     ("sim_vae", "tiny"): (503_267,) * 2,
 }

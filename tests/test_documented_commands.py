@@ -114,6 +114,8 @@ TABLE = {
     "python benchmarks/distillation.py denoising FOLDER STUDENT": Case(**MEASURED),
     "python benchmarks/speed.py --only restore --batches 1 --steps 1 25": Case(**MEASURED),
     "python benchmarks/speed.py --repeats 3 --sizes 256": Case(**MEASURED),
+    'python benchmarks/speed.py --precision high --sizes 512 256 --modes "as shipped" '
+    '"compiled, channels-last"': Case(**MEASURED),
     "python benchmarks/parts.py --repeats 3": Case(**MEASURED),
     "python benchmarks/layers.py --repeats 21": Case(**MEASURED),
     "python benchmarks/layers.py": Case(**MEASURED),
@@ -151,9 +153,10 @@ TABLE = {
     ),
     "python benchmarks/autoencoder.py FOLDER": Case(**MEASURED),
     **{
-        f"python train.py --config configs/shipped_{name}.py --config.data.path=PHOTOGRAPHS "
-        f"--config.num_steps={steps}": Case({"PHOTOGRAPHS": "FFHQ"}, **FULL)
-        for name, steps in {"denoising": 1310, "photo": 2340}.items()
+        f"python train.py --config configs/shipped_{name}.py --config.data.path=PHOTOGRAPHS": Case(
+            {"PHOTOGRAPHS": "FFHQ"}, **FULL
+        )
+        for name in ("denoising", "photo")
     },
     **{
         f"python -m elir_jax.interop.convert runs/shipped_{name} {name}.safetensors --model": Case(
@@ -163,9 +166,6 @@ TABLE = {
     },
     "python benchmarks/models.py photo FOLDER": Case(**MEASURED),
     "python benchmarks/models.py denoising FOLDER --most 40": Case(**MEASURED),
-    "python benchmarks/models.py denoising FOLDER --checkpoint denoising-1step --no-filters": Case(
-        **MEASURED
-    ),
     "python -m elir_jax.restore PICTURES --output RESTORED --model denoising-1step": Case(
         {"RESTORED": "IN_ONE_STEP"}, "--steps 1"
     ),

@@ -12,8 +12,10 @@ from elir_jax.losses.latent_mmse import latent_mmse
 from elir_jax.losses.pixel import gradient_l1, pixel_l2
 from elir_jax.losses.reduction import mean_squared_error
 from elir_jax.methods.autoencoder.objective import (
+    FLOOR,
     TILE,
     latent_moments,
+    log_mse,
     sharpness_l1,
 )
 
@@ -119,6 +121,9 @@ def test_autoencoder_terms_have_their_closed_forms():
     wave = jnp.broadcast_to(wave, (1, 4 * TILE, 4 * TILE, 3))
     np.testing.assert_allclose(sharpness_l1(wave, jnp.zeros_like(wave)), 0.2, rtol=1e-6)
     assert sharpness_l1(wave, -wave) == 0.0  # texture that lies elsewhere
+    steps = jnp.array([0.1, 0.01])[:, None, None, None] * jnp.ones((2, 4, 4, 3))
+    logs = np.log(1e-2 + FLOOR), np.log(1e-4 + FLOOR)  # each image's own, then their mean
+    np.testing.assert_allclose(log_mse(steps, jnp.zeros_like(steps)), np.mean(logs), rtol=1e-5)
     z = 2.0 * jnp.array([-1.0, 1.0]).reshape(2, 1, 1, 1) + 3.0
     for parts in (1, 2):  # on one device, or with a different mean on each of two
         pieces = z.reshape(parts, 2 // parts, 1, 1, 1)

@@ -31,6 +31,7 @@ def get_config(variant: str = ""):
     config.autoencoder.weights = "untrained"
     config.objective = {
         "l1_weight": 0.0,
+        "mse_weight": 0.0,
         "log_mse_weight": 1.0,
         "gradient_weight": 0.0,
         "latent_weight": 0.1,

@@ -26,6 +26,9 @@ STEPS = 20
 RATE = EPS = 1e-3
 OPTIMIZER = {"learning_rate": RATE, "eps": EPS, "schedule": "constant", "warmup_steps": 0,
              "clip_norm": 0.0}  # fmt: skip
+# A loss that is never negative, so that tolerances can be shares of it.
+OBJECTIVE = {"log_mse_weight": 0.0, "mse_weight": 10.0, "gradient_weight": 0.05,
+             "latent_weight": 0.01}  # fmt: skip
 ERROR = reordered(4 * 64 * 64 * 3)  # values in a batch
 
 
@@ -36,7 +39,8 @@ def start(workdir, *options, script="train.py", devices=1, steps=STEPS):
     return subprocess.Popen(
         [*command, f"--config.num_steps={steps}", "--config.log_every=1",
          "--config.evaluate_every=10", "--config.keep_best=restored.psnr",
-         *(f"--config.optimizer.{field}={value}" for field, value in OPTIMIZER.items())],
+         *(f"--config.optimizer.{field}={value}" for field, value in OPTIMIZER.items()),
+         *(f"--config.objective.{field}={value}" for field, value in OBJECTIVE.items())],
         cwd=ROOT, env=dict(os.environ, XLA_FLAGS=flags), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

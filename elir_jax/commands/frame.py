@@ -83,11 +83,10 @@ def run(
             return code
         if chosen is None:
             raise UserError("no configuration; give one with --config configs/NAME.py")
-        from elir_jax.devices import cpu, hosts, libtpu  # here: it loads jax
+        from elir_jax.devices import hosts, libtpu  # here: it loads jax
 
         place = place or Path(_default_workdir(file))
         keep_programs()
-        cpu.keep_cores_busy()
         libtpu.keep_images_whole()
         hosts.join(distributed.value, coordinator.value, number.value, index.value)
         change = trains and flags.FLAGS["allow-config-change"].value

@@ -220,12 +220,12 @@ def main() -> None:
     rows: list[Row] = []
     for name, path, batches, steps in (
         *(("restore", options.config, options.batches, steps) for steps in options.steps),
-        ("train_step", options.train_config, [options.train_batch], 0),
+        (TRAIN, options.train_config, [options.train_batch], 0),
     ):
         if options.only != name:
             continue
         chosen = changes | ({"sampler": {"num_steps": steps}} if steps else {})
-        bench = Bench(load(path, chosen), repository, expanded=name == "train_step")
+        bench = Bench(load(path, chosen), repository, expanded=name == TRAIN)
         title = f"{name} {steps}" if steps else name
         for size in options.sizes:
             for batch in batches:

@@ -17,7 +17,11 @@ import jax
 import jax.numpy as jnp
 
 from elir_jax.losses.pixel import gradient_l1
-from elir_jax.losses.reduction import mean_absolute_error, squared_error_per_sample
+from elir_jax.losses.reduction import (
+    mean_absolute_error,
+    mean_squared_error,
+    squared_error_per_sample,
+)
 from elir_jax.methods.autoencoder.parts import encoder_of
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step
 
@@ -80,7 +84,7 @@ def autoencoder_objective(
         x = decode(params["decoder"], z)
         terms = {
             "l1": mean_absolute_error(x, batch.x_hq),
-            "mse": jnp.mean((x - batch.x_hq) ** 2),
+            "mse": mean_squared_error(x, batch.x_hq),
             "log_mse": log_mse(x, batch.x_hq),
             "gradient_l1": gradient_l1(x, batch.x_hq),
             "sharpness_l1": sharpness_l1(x, batch.x_hq),

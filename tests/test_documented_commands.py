@@ -142,6 +142,8 @@ TABLE = {
     "python train.py --config configs/bfr.py --compile-for v5e:2x2": Case(until="compilation"),
     "python benchmarks/tpu.py --topology v5e:2x2 --config configs/bfr.py --per-chip 4 "
     "--dtype bfloat16": Case(**MEASURED),
+    "python benchmarks/tpu.py --topology v5e:2x2 --config configs/bfr.py --per-chip 4 "
+    "--dtype bfloat16 --program restore": Case(**MEASURED),
     "python benchmarks/scaling.py --config configs/bfr.py --per-chip P": Case(
         {" P": " 2"}, **MEASURED
     ),

@@ -19,9 +19,10 @@ def compile_for(config: Any, workdir: Path | None) -> int | None:
     if config is None:
         raise UserError("no configuration; give one with --config configs/NAME.py")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # no device of this machine is used
-    from elir_jax.compose.compiling import compile_step_for, report, share  # here: it loads jax
+    from elir_jax.compose.compiled import step_report  # here: they load jax
+    from elir_jax.compose.compiling import compile_step_for, share
 
     per_chip = share(topology, config.batch_size)
     found = compile_step_for(topology, config, per_chip)
-    print(report(topology, config, per_chip, found), flush=True)
+    print(step_report(topology, config, per_chip, found), flush=True)
     return 0

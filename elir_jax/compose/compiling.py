@@ -1,18 +1,33 @@
-"""What ``train.py --compile-for TOPOLOGY`` and ``benchmarks/tpu.py`` do: compile, and tell."""
+"""What ``train.py --compile-for TOPOLOGY`` and ``benchmarks/tpu.py`` compile."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
-from elir_jax.compose import build_method, build_step, untrained_shapes
-from elir_jax.devices.topologies import PRODUCTS, Compiled, chip_of, chips_in, compile_for
+from elir_jax.compose import build_method, build_step, inference_shapes, untrained_shapes
+from elir_jax.devices.topologies import (
+    Compiled,
+    chip_of,
+    chips_in,
+    compile_alone_for,
+    compile_for,
+)
 from elir_jax.errors import UserError
+from elir_jax.inference.whole_pictures import WholePictures, segments
+from elir_jax.networks.target import tracing_for
 from elir_jax.training.state import create_state
 from elir_jax.types import Batch
 
-GIB = 2**30
+
+class Program(NamedTuple):
+    """One of a restorer's programs."""
+
+    name: str  # its parts
+    calls: int  # for all pictures of a chip
+    compiled: Compiled  # of one call
 
 
 def compile_step_for(topology: str, config: ConfigDict, per_chip: int) -> Compiled:
@@ -31,6 +46,49 @@ def compile_step_for(topology: str, config: ConfigDict, per_chip: int) -> Compil
     return compile_for(topology, step, state, Batch(levels, image, number, number))
 
 
+def compile_restorer_for(topology: str, config: ConfigDict, per_chip: int) -> list[Program]:
+    """The programs that restore ``per_chip`` pictures of the training's size on each chip.
+
+    Raises UserError.
+    """
+    chip_of(topology)
+    with tracing_for("tpu"):
+        method = build_method(config)
+        noted = _noted(method, per_chip, config.data.size)
+    return [
+        Program(
+            " + ".join(part.name for part in segment),
+            calls,
+            compile_alone_for(topology, program, given),
+        )
+        for segment, (program, given, calls) in zip(segments(method.parts), noted, strict=True)
+    ]
+
+
+def _noted(method, pictures: int, size: int) -> list[list[Any]]:
+    """[program, shapes of its arguments, number of calls], in order: nothing is run."""
+    noted: list[list[Any]] = []
+
+    def mapped(program):
+        one = [program, None, 0]
+        noted.append(one)
+
+        def call(*given):
+            one[1:] = jax.eval_shape(lambda *trees: trees, *given), one[2] + 1
+            out = jax.eval_shape(program, *given)
+            return np.zeros(out.shape, out.dtype)
+
+        return call
+
+    def draw(seed, image, shape):
+        return np.zeros(shape, np.float32)
+
+    images = [np.zeros((size, size, 3), np.float32)] * pictures
+    restorer = WholePictures(method.parts, mapped, 1, draw)
+    restorer.restore(inference_shapes(method), images, seed=0, batch=pictures)
+    return noted
+
+
 def share(topology: str, batch_size: int) -> int:
     """How many pairs of a global batch a chip gets. Raises UserError if they do not divide it."""
     chips = chips_in(topology)
@@ -40,43 +98,3 @@ def share(topology: str, batch_size: int) -> int:
             f"{topology}"
         )
     return batch_size // chips
-
-
-def figures(topology: str, config: ConfigDict, per_chip: int, found: Compiled) -> dict[str, Any]:
-    """The report as JSON has it; sizes in bytes, times in seconds, all for one chip."""
-    chip = chip_of(topology)
-    products = PRODUCTS[config.precision] if config.dtype == "float32" else 1
-    return found._asdict() | {
-        "topology": topology,
-        "per_chip": per_chip,
-        "dtype": config.dtype,
-        "precision": config.precision,
-        "memory": found.memory,
-        "fits": found.memory <= chip.memory,
-        "roofline_seconds": found.roofline(chip, products),
-        "collectives": [c._asdict() for c in found.collectives],
-        "buffers": [b._asdict() for b in found.buffers],
-    }
-
-
-def report(topology: str, config: ConfigDict, per_chip: int, found: Compiled) -> str:
-    """The same for people."""
-    chip, values = chip_of(topology), figures(topology, config, per_chip, found)
-    size = config.data.size
-    lines = [
-        f"{topology}: {per_chip} pair(s) of {size}x{size} on each chip, {config.dtype}"
-        + (f", precision {config.precision}" if config.dtype == "float32" else ""),
-        f"fits            {'yes' if values['fits'] else 'NO'}: {found.memory / GIB:.2f} of "
-        f"{chip.memory / GIB:.0f} GiB",
-        f"state, batch    {found.state / GIB:.2f} GiB",
-        f"temporaries     {found.temporaries / GIB:.2f} GiB",
-        f"program         {found.program / 1e6:.1f} MB, compiled in {found.seconds:.0f} s",
-        f"operations      {found.operations / 1e12:.3f} TFLOP",
-        f"bytes accessed  {found.accessed / 1e9:.2f} GB, {found.accessed / per_chip / 1e9:.2f} "
-        f"a pair",
-        f"roofline        {1e3 * values['roofline_seconds']:.1f} ms a step, at least",
-        *(f"{c.kind:<16}{c.bytes / 1e6:.1f} MB" for c in found.collectives),
-        "largest buffers",
-        *(f"  {b.bytes / 1e6:9.1f} MB  {b.shape}  {b.operation[-90:]}" for b in found.buffers),
-    ]
-    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""A train step compiled for TPUs that are not there, and what the compiled program says of itself.
+"""Programs compiled for TPUs that are not there, and what a compiled program says of itself.
 
 libtpu (``pip install "jax[tpu]"``) compiles for a named topology on any machine. The figures are
 those of the compiler; the roofline time follows from them and from the chip's data sheet. Nothing
@@ -9,13 +9,13 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from elir_jax.devices import libtpu
 from elir_jax.devices.collectives import BYTES, Collective, collectives
@@ -63,7 +63,7 @@ class Compiled(NamedTuple):
     """What the compiler says of a program, for one chip."""
 
     seconds: float  # that compilation took
-    state: int  # bytes of arguments: state and batch
+    arguments: int  # bytes
     temporaries: int  # bytes
     program: int  # bytes
     operations: float
@@ -74,10 +74,10 @@ class Compiled(NamedTuple):
     @property
     def memory(self) -> int:
         """Bytes that a chip must have."""
-        return self.state + self.temporaries + self.program
+        return self.arguments + self.temporaries + self.program
 
     def roofline(self, chip: Chip, products: int) -> float:
-        """Seconds that a step takes at least, by operations or by memory traffic."""
+        """Seconds that a call takes at least, by operations or by memory traffic."""
         return max(self.operations * products / chip.peak, self.accessed / chip.bandwidth)
 
 
@@ -104,23 +104,15 @@ def compile_for(
     state: TrainState,
     batch: Sent,
 ) -> Compiled:
-    """Compile ``step`` for the chips of a topology; ``batch`` is one chip's, both are shapes.
+    """Compile a train step for the chips of a topology; ``batch`` is one chip's, both are shapes.
 
     Raises UserError for an unknown topology and if libtpu is missing.
     """
     mesh = Mesh(np.asarray(devices_of(topology)), (AXIS,))
     everywhere, cut = PartitionSpec(), PartitionSpec(AXIS)
 
-    def on(spec: PartitionSpec, tree: Any, times: int = 1) -> Any:
-        sharding = NamedSharding(mesh, spec)
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(
-                (leaf.shape[0] * times, *leaf.shape[1:]) if times > 1 else leaf.shape,
-                leaf.dtype,
-                sharding=sharding,
-            ),
-            tree,
-        )
+    def on(spec: PartitionSpec, tree: Any) -> Any:
+        return _on(NamedSharding(mesh, spec), tree)
 
     def one(state, batch, request):
         return step(state, batch, request, axis_name=AXIS)
@@ -132,12 +124,35 @@ def compile_for(
         out_specs=everywhere,
         check_vma=False,
     )
+    whole = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((leaf.shape[0] * mesh.size, *leaf.shape[1:]), leaf.dtype),
+        batch,
+    )
     request = StepRequest(*map(np.asarray, (np.int32(0), np.float32(0), np.float32(0))))
-    given = on(everywhere, state), on(cut, batch, mesh.size), on(everywhere, request)
+    given = on(everywhere, state), on(cut, whole), on(everywhere, request)
+    return _compile(jax.jit(spread, donate_argnums=0), given)
+
+
+def compile_alone_for(topology: str, program: Callable[..., Any], given: Sequence[Any]) -> Compiled:
+    """Compile a program that each chip runs alone, for arguments with the shapes ``given``.
+
+    Raises UserError for an unknown topology and if libtpu is missing.
+    """
+    chip = SingleDeviceSharding(devices_of(topology)[0])
+    return _compile(jax.jit(program), _on(chip, given))
+
+
+def _on(sharding: Sharding, tree: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+    )
+
+
+def _compile(program: Any, given: Sequence[Any]) -> Compiled:
     began = time.monotonic()
     with tracing_for("tpu"):
-        program = jax.jit(spread, donate_argnums=0).lower(*given).compile()
-    return _read(program, time.monotonic() - began)
+        compiled = program.lower(*given).compile()
+    return _read(compiled, time.monotonic() - began)
 
 
 def devices_of(topology: str) -> list:
@@ -166,7 +181,7 @@ def _read(program: jax.stages.Compiled, seconds: float) -> Compiled:
     parsed = program_of(text)
     return Compiled(
         seconds=seconds,
-        state=memory.argument_size_in_bytes,
+        arguments=memory.argument_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         program=memory.generated_code_size_in_bytes,
         operations=cost["flops"] + beyond_once(parsed, products),

@@ -6,6 +6,8 @@ the caches, as in the latent networks on a CPU. Kernels are transformed once, be
 differs from the direct one by float32 rounding.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ from jaxtyping import Array, Float
 from elir_jax.types import Params
 
 FEWEST_CHANNELS = 64  # in and out; with fewer, the transforms cost what the products save
-LARGEST = 128 * 128  # pixels of all images; with more, 4 times the input does not fit the caches
+LARGEST = 128 * 128  # pixels at a time; with more, 4 times the input does not fit the caches
 
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 
@@ -54,7 +56,8 @@ def winograd_conv3x3(
 ) -> Float[Array, "b h w c2"]:
     """Convolution of stride 1, padded by 1, with a transformed kernel."""
     b, height, width, c = x.shape
-    if b * height * width > LARGEST:
+    at_once = min(b, LARGEST // (height * width))  # images
+    if at_once == 0:
         return jax.lax.conv_general_dilated(
             x,
             original_kernel(u),
@@ -62,6 +65,14 @@ def winograd_conv3x3(
             [(1, 1)] * 2,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
+    groups = x.reshape(-1, math.gcd(b, at_once), height, width, c)
+    if len(groups) == 1:
+        return _convolve(x, u)
+    return jax.lax.map(lambda images: _convolve(images, u), groups).reshape(b, height, width, -1)
+
+
+def _convolve(x: Float[Array, "b h w c"], u: Float[Array, "4 4 c c2"]) -> Float[Array, "b h w c2"]:
+    b, height, width, c = x.shape
     h, w = -(-height // 2), -(-width // 2)  # tiles of 2x2 outputs
     padded = jnp.pad(x, ((0, 0), (1, 1 + height % 2), (1, 1 + width % 2), (0, 0)))
     pairs = padded.reshape(b, h + 1, 2, w + 1, 2, c)

@@ -92,7 +92,8 @@ def test_upsampling_equals_flaxs_transposed_convolution_in_value_and_gradients()
 
 
 @pytest.mark.parametrize("size", [(8, 6), (7, 5), (1, 1)])
-@pytest.mark.parametrize("largest", [10**9, 0])  # transformed, or led back and direct
+# All images transformed, one after the other, or led back and direct.
+@pytest.mark.parametrize("largest", [10**9, 50, 0])
 def test_winograd_equals_the_direct_convolution(monkeypatch, size, largest):
     monkeypatch.setattr(winograd, "LARGEST", largest)
     x = jax.random.normal(jax.random.key(0), (2, *size, 70))

@@ -1,8 +1,9 @@
 """Time restoration and train step: XLA, PyTorch and onnxruntime, in one run and in turns.
 
 Command: python benchmarks/speed.py [--reference-repo ELIR] [--repeats 5] [--json FILE] All sides
-have the same untrained weights: speed does not depend on them. Seconds are medians of calls that
-take turns, after a first call of each, which compiles. Busy are the cores that a call keeps busy:
+have the same untrained weights: speed does not depend on them. Each of the others takes turns with
+ours, after a first call of each, which compiles; seconds are medians, and a ratio is that of its
+turns. Busy are the cores that a call keeps busy:
 CPU time of the process over wall time. ``--reference-repo`` is a checkout of the release; without
 it, the minimal implementation of the tests is used. A side whose packages are not installed is left
 out; onnxruntime restores only. ``--only train_step`` times an update instead of a restoration.
@@ -15,6 +16,7 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +35,7 @@ if TRAIN not in sys.argv:
     keep_cores_busy()  # as the commands that restore do, before jax compiles
 
 from benchmarks.onnx_side import OnnxSide, installed  # noqa: E402
-from benchmarks.timing import OURS, Timing, take_turns  # noqa: E402
+from benchmarks.timing import OURS, Timing, in_pairs, take_turns  # noqa: E402
 from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402
 from elir_jax import compose  # noqa: E402
 from elir_jax.compose.elir import inference_form  # noqa: E402
@@ -66,6 +68,8 @@ class Row:
     torch_best_s: float | None
     torch_best_mode: str | None
     onnx_s: float | None
+    x_as_shipped: float | None  # PyTorch's seconds over ours, in its turns
+    x_best: float | None
     busy: dict[str, float]  # cores, of ours, PyTorch's best mode and onnxruntime
     first_call_s: float
     flops: float
@@ -103,11 +107,13 @@ class Bench:
         return self.config.sampler.num_steps or self.config.objective.num_segments
 
     def others(self, call: str, x: np.ndarray, chosen: list[str]) -> dict[str, Callable]:
-        """The same call on PyTorch, in each mode or the ``chosen`` ones, and on onnxruntime."""
-        found = {ONNX: self.onnx.restorer(x)} if self.onnx and call == "restorer" else {}
+        """What makes the same call on onnxruntime and PyTorch, in each or the ``chosen`` modes."""
+        found = {}
+        if self.onnx and call == "restorer":
+            found[ONNX] = functools.partial(self.onnx.restorer, x)
         if self.torch is not None:
             make, ways = getattr(self.torch, call), modes(self.torch.torch, self.config.dtype)
-            found |= {mode: make(x, **ways[mode]) for mode in chosen or ways}
+            found |= {mode: functools.partial(make, x, **ways[mode]) for mode in chosen or ways}
         return found
 
     def restoration(self, size: int, rows: int) -> tuple[Callable, float]:
@@ -233,8 +239,9 @@ def main() -> None:
                 ours, flops = measure(size, batch)
                 others = bench.others("restorer" if name == "restore" else "trainer",
                                       images(batch, size), options.modes)  # fmt: skip
-                found = take_turns({OURS: ours} | others, options.repeats)
-                row = _row(title, size, batch, found, flops, peak)
+                found = in_pairs(ours, others, options.repeats)
+                alone = [] if found else [take_turns({OURS: ours}, options.repeats)[OURS]]
+                row = _row(title, size, batch, alone, found, flops, peak)
                 rows.append(row)
                 _print(row)
                 if options.json:
@@ -243,14 +250,28 @@ def main() -> None:
                     )
 
 
-def _row(name: str, size: int, batch: int, found: dict[str, Timing], flops, peak) -> Row:
-    theirs = {mode: one.seconds for mode, one in found.items() if mode not in (OURS, ONNX)}
-    best = min(theirs, key=theirs.get) if theirs else None
-    onnx, ours = found.get(ONNX), found[OURS]
-    busy = {side: found[side].busy for side in (OURS, best, ONNX) if side in found}
+def _row(
+    name: str,
+    size: int,
+    batch: int,
+    alone: list[Timing],
+    found: dict[str, tuple[Timing, Timing]],
+    flops: float,
+    peak: float,
+) -> Row:
+    ours = alone or [pair[0] for pair in found.values()]
+    seconds = statistics.median(turns.seconds for turns in ours)
+    theirs = {mode: pair[1] for mode, pair in found.items()}
+    ratios = {mode: other.seconds / own.seconds for mode, (own, other) in found.items()}
+    onnx = theirs.get(ONNX)
+    best = min(ratios.keys() - {ONNX}, key=ratios.get, default=None)
+    busy = {side: theirs[side].busy for side in (best, ONNX) if side in theirs}
+    busy[OURS] = statistics.median(turns.busy for turns in ours)
+    shipped = theirs.get("as shipped")
     return Row(
-        name, size, batch, ours.seconds, theirs.get("as shipped"), theirs.get(best), best,
-        onnx and onnx.seconds, busy, ours.first, flops, flops / ours.seconds / peak,
+        name, size, batch, seconds, shipped and shipped.seconds, best and theirs[best].seconds,
+        best, onnx and onnx.seconds, ratios.get("as shipped"), ratios.get(best), busy,
+        ours[0].first, flops, flops / seconds / peak,
     )  # fmt: skip
 
 
@@ -259,8 +280,9 @@ def _print(row: Row) -> None:
         return f"{value:>8.3f}s" if value is not None else f"{'-':>9}"
 
     ratios = "-"
-    if row.torch_best_s is not None:
-        ratios = f"{row.torch_as_shipped_s / row.ours_s:.2f}, {row.torch_best_s / row.ours_s:.2f}"
+    if row.x_best is not None:
+        shipped = "-" if row.x_as_shipped is None else f"{row.x_as_shipped:.2f}"
+        ratios = f"{shipped}, {row.x_best:.2f}"
     sides = (OURS, row.torch_best_mode, ONNX)
     busy = ", ".join(f"{row.busy[side]:.2f}" if side in row.busy else "-" for side in sides)
     print(

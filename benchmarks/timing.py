@@ -1,5 +1,6 @@
 """Time calls in turns, and count the cores that they keep busy."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -39,6 +40,22 @@ def take_turns(calls: dict[str, Callable], repeats: int) -> dict[str, Timing]:
         name: Timing(*map(statistics.median, zip(*turns, strict=True)), first[name])
         for name, turns in found.items()
     }
+
+
+def in_pairs(
+    ours: Callable, others: dict[str, Callable[[], Callable]], repeats: int
+) -> dict[str, tuple[Timing, Timing]]:
+    """name -> timings of our call and of the other, which is made for these turns and then dropped.
+
+    All of them at once could fill the memory, and the system would then drop the pages of programs.
+    """
+    found = {}
+    for name, make in others.items():
+        turns = take_turns({OURS: ours, name: make()}, repeats)
+        gc.collect()
+        if name in turns:
+            found[name] = turns[OURS], turns[name]
+    return found
 
 
 def _once(call: Callable) -> tuple[float, float]:

@@ -1,17 +1,14 @@
 """Both command lines, as a user types them: train, stop, resume, evaluate, and mistakes."""
 
 import json
-import os
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commanding import start
+from commanding import Command, start
 from PIL import Image
 from watching import losses, wait_for_rows
 
@@ -23,12 +20,7 @@ STEPS = 12
 
 
 def command(script, *options):
-    quick = os.environ["XLA_FLAGS"].partition(" ")[2]
-    env = dict(os.environ, XLA_FLAGS=f"--xla_force_host_platform_device_count=1 {quick}")
-    return subprocess.Popen(
-        [sys.executable, script, *options],
-        cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    return Command(shlex.join(["python", script, *options]), ROOT, apart=True)
 
 
 def run(script, *options):

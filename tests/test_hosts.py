@@ -1,16 +1,15 @@
 """Two real processes on this machine: the same run as one, and a signal to either ends both."""
 
 import json
-import os
+import shlex
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commanding import Command
 from PIL import Image
 from rounding import norm_of_difference, parameters_apart, reordered
 from watching import losses, rows, wait_for_rows
@@ -33,17 +32,14 @@ ERROR = reordered(4 * 64 * 64 * 3)  # values in a batch
 
 
 def start(workdir, *options, script="train.py", devices=1, steps=STEPS):
-    quick = os.environ["XLA_FLAGS"].partition(" ")[2]
-    flags = f"--xla_force_host_platform_device_count={devices} {quick}"
-    command = [sys.executable, script, "--config", CONFIG, f"--workdir={workdir}", *options]
-    return subprocess.Popen(
-        [*command, f"--config.num_steps={steps}", "--config.log_every=1",
-         "--config.evaluate_every=10", "--config.keep_best=restored.psnr",
-         *(f"--config.optimizer.{field}={value}" for field, value in OPTIMIZER.items()),
-         *(f"--config.objective.{field}={value}" for field, value in OBJECTIVE.items())],
-        cwd=ROOT, env=dict(os.environ, XLA_FLAGS=flags), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    words = [
+        *("python", script, "--config", CONFIG, f"--workdir={workdir}", *options),
+        *(f"--config.num_steps={steps}", "--config.log_every=1"),
+        *("--config.evaluate_every=10", "--config.keep_best=restored.psnr"),
+        *(f"--config.optimizer.{field}={value}" for field, value in OPTIMIZER.items()),
+        *(f"--config.objective.{field}={value}" for field, value in OBJECTIVE.items()),
+    ]
+    return Command(shlex.join(words), ROOT, devices=devices, apart=True)
 
 
 def start_two(workdir, *options, second=(), **how):

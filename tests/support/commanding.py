@@ -5,8 +5,11 @@ would spend on it. A command may be stopped on its way, where the rest would tak
 """
 
 import argparse
+import atexit
 import functools
+import itertools
 import multiprocessing
+import multiprocessing.util
 import os
 import runpy
 import shlex
@@ -23,6 +26,7 @@ LOADED = ["elir_jax.commands.restore_pictures", "elir_jax.commands.conversion",
           "elir_jax.running.starting", "elir_jax.running.loop", "elir_jax.evaluation.present",
           "elir_jax.data.preparing.writing", "elir_jax.evaluation.folders"]  # fmt: skip
 REACHED = "reached: "
+LOGS, NUMBERS = tempfile.TemporaryDirectory(prefix="said"), itertools.count()
 
 
 @functools.cache
@@ -32,23 +36,62 @@ def _server():
     return server
 
 
+class Command:
+    """A command in a folder, with as much of ``subprocess.Popen`` as the tests use.
+
+    ``until`` stops it at ``UNTIL[until]``; ``devices`` is the number of the host's devices. Without
+    ``apart``, both streams are one.
+    """
+
+    def __init__(
+        self, command: str, folder: Path, *, until: str = "", devices: int = 1, apart: bool = False
+    ):
+        self._streams = [Path(LOGS.name, str(next(NUMBERS))) for _ in range(1 + apart)]
+        for stream in self._streams:
+            stream.touch()
+        given = command, str(folder), until, devices, self._streams
+        self._child = _server().Process(target=_become, args=given)
+        self._child.start()
+
+    def poll(self) -> int | None:
+        """The exit code, or None before the end."""
+        return self._child.exitcode
+
+    @property
+    def returncode(self) -> int | None:
+        """As :meth:`poll`."""
+        return self.poll()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process alone."""
+        os.kill(self._child.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        self._child.kill()
+
+    def communicate(self, timeout: float) -> list[str]:
+        """What was said on each stream until the end."""
+        self._child.join(timeout)
+        self._child.kill()
+        self._child.join()
+        return [stream.read_text(errors="replace") for stream in self._streams]
+
+
 def start(command: str, folder: Path, until: str = "") -> tuple[int, str]:
     """(exit code, what was said) of a command in a folder, stopped at ``UNTIL[until]``."""
-    with tempfile.NamedTemporaryFile() as said:
-        child = _server().Process(target=_become, args=(command, str(folder), until, said.name))
-        child.start()
-        child.join(PATIENCE)
-        child.kill()
-        child.join()
-        return child.exitcode, Path(said.name).read_text(errors="replace")
+    process = Command(command, folder, until=until)
+    (said,) = process.communicate(PATIENCE)
+    return process.returncode, said
 
 
-def _become(command: str, folder: str, until: str, log: str) -> None:
-    out = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
+def _become(command: str, folder: str, until: str, devices: int, logs: list[Path]) -> None:
+    for stream in (1, 2):
+        log = os.open(logs[min(stream, len(logs)) - 1], os.O_WRONLY | os.O_APPEND)
+        os.dup2(log, stream)
     os.chdir(folder)
-    os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].replace("count=4", "count=1")
+    os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].replace("count=4", f"count={devices}")
+    multiprocessing.util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)
     words = shlex.split(command)
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")

@@ -1,13 +1,12 @@
 """Four fake devices, shapes and types of every public function checked, no silent broadcasting.
 
 Most of the tests' time would be compilation: it is done with less optimization, and kept for the
-tests and commands of this session that compile the same.
+tests and commands that compile the same, in whichever process.
 """
 
 import os
 import tempfile
 
-CACHE = tempfile.TemporaryDirectory(prefix="compiled")
 QUICK = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     # The older emitters compile a train step in half the time.
@@ -15,7 +14,9 @@ QUICK = (
 )
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {QUICK}"
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+if "PYTEST_XDIST_WORKER" not in os.environ:  # which has the folder of the process that started it
+    CACHE = tempfile.TemporaryDirectory(prefix="compiled")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 from jaxtyping import install_import_hook  # noqa: E402

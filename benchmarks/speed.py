@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from elir_jax.devices.cpu import keep_cores_busy  # noqa: E402
 
 TRAIN = "train_step"
-if TRAIN not in sys.argv:
+if not any(TRAIN in word for word in sys.argv):  # as --only train_step or --only=train_step
     keep_cores_busy()  # as the commands that restore do, before jax compiles
 
 from benchmarks.onnx_side import OnnxSide, installed  # noqa: E402

@@ -51,7 +51,7 @@ class TorchSide:
         model = copy.deepcopy(self.model)
         if channels_last:
             model = model.to(memory_format=self.torch.channels_last)
-        self.torch._dynamo.reset()  # nothing else keeps a model that was compiled before
+        self.torch._dynamo.reset()  # or it keeps the models that were compiled before
         if compiled:
             # Compile each size and batch separately, without dynamic shapes or a limit.
             self.torch._dynamo.config.recompile_limit = 1000

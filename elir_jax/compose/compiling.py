@@ -17,6 +17,7 @@ from elir_jax.devices.topologies import (
 )
 from elir_jax.errors import UserError
 from elir_jax.inference.whole_pictures import WholePictures, segments
+from elir_jax.methods.method import Method
 from elir_jax.networks.target import tracing_for
 from elir_jax.training.state import create_state
 from elir_jax.types import Batch
@@ -65,7 +66,7 @@ def compile_restorer_for(topology: str, config: ConfigDict, per_chip: int) -> li
     ]
 
 
-def _noted(method, pictures: int, size: int) -> list[list[Any]]:
+def _noted(method: Method, pictures: int, size: int) -> list[list[Any]]:
     """[program, shapes of its arguments, number of calls], in order: nothing is run."""
     noted: list[list[Any]] = []
 

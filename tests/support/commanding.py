@@ -91,6 +91,7 @@ def _become(command: str, folder: str, until: str, devices: int, logs: list[Path
         os.dup2(log, stream)
     os.chdir(folder)
     os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].replace("count=4", f"count={devices}")
+    # A fork ends without what a command leaves for its exit.
     multiprocessing.util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)
     words = shlex.split(command)
     while "=" in words[0]:

@@ -27,6 +27,12 @@ def unpair(x: Float[Array, "b h w2 c2"]) -> Float[Array, "b h w c"]:
     return x.reshape(*x.shape[:2], 2 * x.shape[2], x.shape[3] // 2)
 
 
+def double_pairs(x: Float[Array, "b h w2 c2"]) -> Float[Array, "b h4 w c2"]:
+    """Nearest-neighbour enlargement by two: each column becomes a pair of itself."""
+    columns = unpair(x)
+    return jnp.concatenate([columns, columns], -1).repeat(2, axis=1)
+
+
 def pair_kernel(kernel: Float[Array, "3 3 c c2"], stride: int) -> Float[Array, "3 3 two_c two_c2"]:
     """The kernel that gives pairs from pairs what ``kernel`` gives columns from columns."""
     # Of the six columns of three pairs, the left result sees those around the third, the right one

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from elir_jax.networks.layers import conv
-from elir_jax.networks.pairs import LANES, pair, paired_conv, unpair
+from elir_jax.networks.pairs import LANES, double_pairs, pair, paired_conv, unpair
 from elir_jax.networks.repeating import repeat
 from elir_jax.networks.target import target
 from elir_jax.types import Image, Latent
@@ -47,9 +47,9 @@ def _conv(paired: bool) -> Callable[..., Array]:
     return paired_conv if paired else conv
 
 
-def _pairs(x: Image, width: int) -> bool:
-    """Whether the encoder computes with pairs of columns, at every resolution."""
-    return target() == "tpu" and 2 * width <= LANES and x.shape[2] % (2 * FACTOR) == 0
+def _pairs(coarsest: int, width: int) -> bool:
+    """Whether to compute with pairs of columns, if the latent has ``coarsest`` columns."""
+    return target() == "tpu" and 2 * width <= LANES and coarsest % 2 == 0
 
 
 def _block(rematerialize: bool) -> type[nn.Module]:
@@ -89,7 +89,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: Image) -> Latent:
         check_sides(x)
-        paired = _pairs(x, self.width)
+        paired = _pairs(x.shape[2] // FACTOR, self.width)
         conv = _conv(paired)
         block = functools.partial(_block(self.rematerialize), self.dtype, paired)
         h = (pair(x) if paired else x).astype(self.dtype)
@@ -111,13 +111,15 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Latent) -> Image:
-        block = _block(self.rematerialize)
+        paired = _pairs(z.shape[2], self.width)
+        conv, enlarge = _conv(paired), double_pairs if paired else double
+        block = functools.partial(_block(self.rematerialize), self.dtype, paired)
         z = bend(z)
-        h = nn.relu(conv(z.astype(self.dtype), self.width, dtype=self.dtype, name="conv_in"))
+        h = (pair(z) if paired else z).astype(self.dtype)
+        h = nn.relu(conv(h, self.width, dtype=self.dtype, name="conv_in"))
         for s in range(STAGES):
-            for b in range(BLOCKS):
-                h = block(self.dtype, name=f"stage{s}_block{b}")(h)
-            h = conv(double(h), self.width, use_bias=False, dtype=self.dtype, name=f"up{s}")
-        h = block(self.dtype, name="block")(h)
+            h = repeat(self, block, [f"stage{s}_block{b}" for b in range(BLOCKS)], h)
+            h = conv(enlarge(h), self.width, use_bias=False, dtype=self.dtype, name=f"up{s}")
+        h = block(name="block")(h)
         x = conv(h, 3, dtype=self.dtype, name="conv_out")
-        return x.astype(jnp.float32)
+        return (unpair(x) if paired else x).astype(jnp.float32)

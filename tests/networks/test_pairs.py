@@ -1,11 +1,11 @@
-"""3x3 convolutions of pairs of columns compute what those of columns do."""
+"""Networks of pairs of columns compute what those of columns do."""
 
 import jax
 import numpy as np
 import pytest
 
 from elir_jax.networks.pairs import pair, pair_kernel, unpair
-from elir_jax.networks.taesd import Encoder
+from elir_jax.networks.taesd import Decoder, Encoder
 from elir_jax.networks.target import target, tracing_for
 
 FIRST, SECOND = jax.random.split(jax.random.key(0))
@@ -30,16 +30,18 @@ def test_a_kernel_of_pairs_gives_the_pairs_of_what_the_kernel_gives(stride):
     np.testing.assert_array_equal(unpair(pair(x)), x)
 
 
-@pytest.mark.parametrize("width, paired", [(32, True), (24, False)])
-def test_the_encoder_computes_the_same_for_a_tpu_in_pairs_if_each_stage_has_an_even_width(
-    width, paired
+@pytest.mark.parametrize("columns, paired", [(4, True), (3, False)])
+@pytest.mark.parametrize("module", [Encoder(4, 8), Decoder(8)], ids=["encoder", "decoder"])
+def test_autoencoders_compute_the_same_for_a_tpu_in_pairs_if_a_latent_has_an_even_width(
+    module, columns, paired
 ):
-    module, image = Encoder(4, 8), jax.random.uniform(FIRST, (2, 16, width, 3))
-    params = module.init(SECOND, image)["params"]
-    here = module.apply({"params": params}, image)
+    shape = (2, 16, 8 * columns, 3) if isinstance(module, Encoder) else (2, 2, columns, 4)
+    x = jax.random.uniform(FIRST, shape)
+    params = module.init(SECOND, x)["params"]
+    here = module.apply({"params": params}, x)
     with tracing_for("tpu"):
-        there = module.apply({"params": params}, image)
-        program = str(jax.make_jaxpr(lambda p, x: module.apply({"params": p}, x))(params, image))
+        there = module.apply({"params": params}, x)
+        program = str(jax.make_jaxpr(lambda p, x: module.apply({"params": p}, x))(params, x))
     np.testing.assert_allclose(there, here, atol=1e-5)
     assert ("f32[3,3,16,16]" in program) == paired
 

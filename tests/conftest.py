@@ -4,6 +4,7 @@ Most of the tests' time would be compilation: it is done with less optimization,
 tests and commands that compile the same, in whichever process.
 """
 
+import gc
 import os
 import tempfile
 
@@ -27,9 +28,11 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from absl import flags  # noqa: E402
 
+from elir_jax.commands import frame  # noqa: E402
 from elir_jax.running import starting  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+gc.set_threshold(*frame.RARELY)
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
 
 # They come first, so that none is left alone.

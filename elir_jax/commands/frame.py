@@ -6,6 +6,7 @@ Exit codes: 0 success; 2 a user error (one line explains it); 130 after Ctrl-C, 
 
 import argparse
 import difflib
+import gc
 import hashlib
 import itertools
 import os
@@ -32,6 +33,9 @@ EXIT_UNHEARD = 141
 STORED = {"--workdir", "--config.data.path", "--config.data.eval_path"}  # may be gs:// or s3://
 ADDRESS = re.compile(r"(?P<option>-[^=]+=)?(?P<address>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 BEGAN = time.monotonic()
+# For ``gc``: tracing makes millions of objects that live on, and to look for cycles among them as
+# often as by default is a tenth of a command's time.
+RARELY = 100_000, 50, 100
 
 
 class Options(NamedTuple):
@@ -131,6 +135,7 @@ def exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None =
     ``argv`` is the command line without the program's name; None: that of this process.
     """
     logging.set_verbosity(logging.WARNING)  # otherwise jax, orbax and matplotlib print messages
+    gc.set_threshold(*RARELY)
     try:
         refuse_addresses(sys.argv[1:] if argv is None else argv)
         return command() or 0

@@ -28,6 +28,7 @@ from elir_jax.methods.elir.parts import target_part
 from elir_jax.methods.method import Method
 from elir_jax.networks.applying import apply_fn
 from elir_jax.networks.conditioning import adapter_of, copied, describe, spatial_encoder_of
+from elir_jax.networks.initializing import initialize
 from elir_jax.networks.lora import LoRA
 from elir_jax.networks.unet import UNet
 from elir_jax.networks.winograd import transform_kernels
@@ -97,11 +98,12 @@ def _conditions(config: ConfigDict, velocity: UNet) -> Conditions:
 
     def init(key, channels, base):
         first, second = jax.random.split(key)
-        z, params = jnp.zeros((1, LEAST, LEAST, channels)), {}
+        z, params = jax.ShapeDtypeStruct((1, LEAST, LEAST, channels), jnp.float32), {}
         if kind != "none":
-            params["adapter"] = adapter.init(first, describe(z))["params"]
+            description = jax.eval_shape(describe, z).shape
+            params["adapter"] = initialize(adapter, first, description)["params"]
         if has_control:
-            params["control"] = copied(control.init(second, z)["params"], base)
+            params["control"] = copied(initialize(control, second, z.shape)["params"], base)
         return params
 
     return Conditions(

@@ -3,7 +3,6 @@
 import math
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from elir_jax.compose.fields import make, sizes
@@ -17,6 +16,7 @@ from elir_jax.methods.pmrf.parts import pmrf_parts, target_part
 from elir_jax.methods.posterior_mean.parts import window_of
 from elir_jax.networks.applying import variables_fn
 from elir_jax.networks.hdit import HDiT
+from elir_jax.networks.initializing import initialize
 from elir_jax.networks.swinir import FACTOR
 from elir_jax.types import Params
 
@@ -62,5 +62,5 @@ def build_sampler(config: ConfigDict, objective: RectifiedFlow) -> Sampler:
 def init_velocity(key: jax.Array, velocity: HDiT, channels: int) -> Params:
     """Untrained ``{"velocity": ..., "constants": ...}``."""
     side = velocity.factor * -(-velocity.least // velocity.factor)
-    found = velocity.init(key, jnp.zeros((1, side, side, channels)), jnp.zeros(1))
+    found = initialize(velocity, key, (1, side, side, channels), (1,))
     return {"velocity": found["params"], CONSTANTS: found["constants"]}

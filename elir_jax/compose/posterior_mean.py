@@ -1,7 +1,6 @@
 """The method posterior_mean: an estimator in image space, and its training."""
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from elir_jax.compose.autoencoder import DTYPES
@@ -15,6 +14,7 @@ from elir_jax.methods.posterior_mean.objective import (
 )
 from elir_jax.methods.posterior_mean.parts import posterior_mean_part, window_of
 from elir_jax.networks.applying import apply_fn
+from elir_jax.networks.initializing import initialize
 from elir_jax.networks.swinir import FACTOR, SwinIR
 from elir_jax.types import Params
 
@@ -47,7 +47,7 @@ def build_estimator(config: ConfigDict) -> tuple[SwinIR, Estimate]:
 
 def init_estimator(key: jax.Array, module: SwinIR) -> Params:
     """Untrained ``{"estimator": ...}``."""
-    return {"estimator": module.init(key, jnp.zeros((1, FACTOR, FACTOR, 3)))["params"]}
+    return {"estimator": initialize(module, key, (1, FACTOR, FACTOR, 3))["params"]}
 
 
 def check_size(config: ConfigDict, multiple: int, least: int = 1) -> None:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from elir_jax.networks.initializing import initialize
 from elir_jax.networks.taesd import FACTOR, Decoder, Encoder
 from elir_jax.types import Params
 
@@ -42,9 +43,7 @@ def init_parts(
 ) -> Params:
     """Untrained parameters of both parts, by name."""
     first, second = jax.random.split(key)
-    image = jnp.zeros((1, FACTOR, FACTOR, 3))
-    latent = jnp.zeros((1, 1, 1, latent_channels))
     return {
-        "encoder": encoder.init(first, image)["params"],
-        "decoder": decoder.init(second, latent)["params"],
+        "encoder": initialize(encoder, first, (1, FACTOR, FACTOR, 3))["params"],
+        "decoder": initialize(decoder, second, (1, 1, 1, latent_channels))["params"],
     }

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from elir_jax.networks.autoencoder import Autoencoder
+from elir_jax.networks.autoencoder import Autoencoder, init_parts
 from elir_jax.networks.layers import conv
-from elir_jax.networks.taesd import FACTOR, STAGES, bend, check_sides, double
+from elir_jax.networks.taesd import STAGES, bend, check_sides, double
 from elir_jax.types import Image, Latent, Params
 
 
@@ -67,13 +67,7 @@ class LinearAutoencoder:
 
         The networks' own start, uniform in +-1/sqrt(fan_in), divides it by 3 in each layer.
         """
-        first, second = jax.random.split(key)
-        params = {
-            "encoder": self.encoder.init(first, jnp.zeros((1, FACTOR, FACTOR, 3)))["params"],
-            "decoder": self.decoder.init(second, jnp.zeros((1, 1, 1, self.full.latent_channels)))[
-                "params"
-            ],
-        }
+        params = init_parts(self.encoder, self.decoder, self.full.latent_channels, key)
         return jax.tree.map(lambda a: a * math.sqrt(3) if a.ndim == 4 else a, params)
 
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
+from elir_jax.networks.initializing import initialize
 from elir_jax.networks.vgg import BLOCKS, Vgg19
 from elir_jax.types import Params
 from elir_jax.weights.files import read_tensors
@@ -41,4 +41,4 @@ def vgg_shapes() -> Params:
 
 def init_vgg(key: jax.Array) -> Params:
     """Untrained ``{"perceptual": ...}``."""
-    return {"perceptual": Vgg19().init(key, jnp.zeros((1, 16, 16, 3)))["params"]}
+    return {"perceptual": initialize(Vgg19(), key, (1, 16, 16, 3))["params"]}

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from elir_jax.networks.applying import apply_fn
 from elir_jax.networks.autoencoder import Autoencoder
+from elir_jax.networks.initializing import initialize
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.unet import UNet
 from elir_jax.types import Image, Latent, Params, Time
@@ -44,10 +44,9 @@ def init_latent_flow(
 
 def init_estimator(key: jax.Array, latent_channels: int, estimator: RRDBNet) -> Params:
     """Untrained ``{"estimator": ...}``."""
-    return {"estimator": estimator.init(key, jnp.zeros((1, 8, 8, latent_channels)))["params"]}
+    return {"estimator": initialize(estimator, key, (1, 8, 8, latent_channels))["params"]}
 
 
 def init_velocity(key: jax.Array, latent_channels: int, velocity: UNet) -> Params:
     """Untrained ``{"velocity": ...}``."""
-    latent = jnp.zeros((1, 8, 8, latent_channels))
-    return {"velocity": velocity.init(key, latent, jnp.zeros((1,)))["params"]}
+    return {"velocity": initialize(velocity, key, (1, 8, 8, latent_channels), (1,))["params"]}

@@ -1,0 +1,54 @@
+"""Untrained parameters are those of flax's own initialisation, to the bit."""
+
+import logging
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from elir_jax.networks.hdit import HDiT
+from elir_jax.networks.initializing import initialize
+from elir_jax.networks.layers import uniform_fan_in
+from elir_jax.networks.swinir import SwinIR
+from elir_jax.networks.taesd import Encoder
+from elir_jax.networks.unet import UNet
+
+KEY = jax.random.key(3)
+UNET = UNet(hidden=32, channel_multipliers=(1, 2), num_mid_blocks=1, time_dim=8, form="collapsing")
+HDIT = HDiT((32, 64), (1, 1), (3, 0), head_dim=16, patch=2, mapping_width=16, mapping_depth=1)
+
+
+@pytest.mark.parametrize(
+    "module, shapes",
+    [
+        (Encoder(4, 8), [(1, 8, 8, 3)]),
+        (UNET, [(1, 8, 8, 4), (1,)]),
+        (HDIT, [(1, 16, 16, 3), (1,)]),
+        (SwinIR(width=12, depths=(2,), features=4), [(1, 64, 64, 3)]),
+    ],
+    ids=["encoder", "unet", "hdit", "swinir"],
+)
+def test_parameters_are_those_of_init(module, shapes):
+    found = initialize(module, KEY, *shapes)
+    expected = module.init(KEY, *map(jnp.zeros, shapes))
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_no_convolution_is_compiled(caplog):
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        initialize(Encoder(4, 6), KEY, (1, 8, 8, 3))
+    compiled = [r.getMessage() for r in caplog.records if "XLA compilation" in r.getMessage()]
+    assert not [line for line in compiled if "conv" in line]
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        Encoder(4, 6).init(KEY, jnp.zeros((1, 8, 8, 3)))
+    assert "jit(conv_general_dilated)" in caplog.text
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 3, 5, 7), (64,), (65,), (16, 4)])
+def test_kernels_are_drawn_as_jax_draws_them(shape):
+    bound = 1 / math.sqrt(10)
+    expected = jax.random.uniform(KEY, shape, jnp.float32, -bound, bound)
+    np.testing.assert_array_equal(uniform_fan_in(10)(KEY, shape), expected)

@@ -20,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -36,28 +38,48 @@ POLL = 0.01  # seconds
 PATIENCE = 600.0  # seconds to wait for an event that should take a few
 
 
+class Process(Protocol):
+    """What a drill does with a process, the leader of its group."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float) -> int: ...
+
+
+def launch(words: list[str], scratch: Path, log: Path) -> Process:
+    """Start Python with ``words`` in the project's folder, ``scratch`` for temporary files."""
+    with log.open("w") as said:
+        return subprocess.Popen(
+            [sys.executable, *words], cwd=ROOT, env=dict(os.environ, TMPDIR=str(scratch)),
+            stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+
+Launch = Callable[[list[str], Path, Path], Process]
+
+
 class Drill:
     """One run's folder, and what has happened to it."""
 
-    def __init__(self, workdir: Place, disk: Path, options: list[str], seed: int):
+    def __init__(
+        self, workdir: Place, disk: Path, options: list[str], seed: int, launch: Launch = launch
+    ):
         self.workdir, self.options = workdir, ["--workdir", str(workdir), *options]
+        self._launch = launch
         self.rng = random.Random(seed)
         self._disk, self._log, self._starts = disk, disk / f"{workdir.name}.log", 0
         self.refused = self.killed_in_start = self.killed_in_save = self.lost_by_term = 0
 
-    def start(self) -> subprocess.Popen:
+    def start(self) -> Process:
         """Start the training command, in its own process group, with a new temporary folder."""
         self._starts += 1
         scratch = self._disk / f"{self.workdir.name}-{self._starts}"
         scratch.mkdir()
-        with self._log.open("w") as log:
-            return subprocess.Popen(
-                [sys.executable, "train.py", *self.options],
-                cwd=ROOT, env=dict(os.environ, TMPDIR=str(scratch)),
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+        self._log.write_text("")
+        return self._launch(["train.py", *self.options], scratch, self._log)
 
-    def end(self, process: subprocess.Popen, expected: int) -> None:
+    def end(self, process: Process, expected: int) -> None:
         """Wait for the end of ``process`` and read its output."""
         code = process.wait(PATIENCE)
         text = self._log.read_text()
@@ -131,7 +153,7 @@ class Drill:
         except FileNotFoundError:  # done meanwhile
             return False
 
-    def _wait(self, process: subprocess.Popen, condition) -> None:
+    def _wait(self, process: Process, condition) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition() and process.poll() is None:
             if time.monotonic() > deadline:
@@ -153,6 +175,7 @@ def drill(
     options: list[str],
     seed: int,
     place: Place | None = None,
+    launch: Launch = launch,
 ) -> bool:
     """Run the drill in ``folder``, print a summary, and return the verdict.
 
@@ -160,11 +183,11 @@ def drill(
     again.
     """
     common = ["--config", config, "--config.log_every=1", *options]
-    alone = Drill(folder / "alone", folder, common, seed)
+    alone = Drill(folder / "alone", folder, common, seed, launch)
     if not steps_in(alone.checkpoints):
         alone.finish()
     last = max(steps_in(alone.checkpoints))
-    hurt = Drill((place or folder) / "hurt", folder, common, seed)
+    hurt = Drill((place or folder) / "hurt", folder, common, seed, launch)
     began = time.monotonic()
     steps = moments(hurt.rng, kills + terms, last)
     for number, step in enumerate(steps):

@@ -1,12 +1,14 @@
 """A short form of benchmarks/faults.py, on a network that compiles quickly."""
 
 import re
+import shlex
 import shutil
 
 import pytest
 from clouds import needed, serving
+from commanding import Command
 
-from benchmarks.faults import drill
+from benchmarks.faults import ROOT, drill
 from elir_jax.running.records.best import read_best
 from elir_jax.running.records.report import read_evaluations
 from elir_jax.storage.opening import place_of, storage_of
@@ -24,8 +26,14 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("drills")
 
 
+def launch(words, scratch, log):
+    command = shlex.join([f"TMPDIR={scratch}", "python", *words])
+    return Command(command, ROOT, log=log, leader=True)
+
+
 def drilled(folder, kills, capsys, **where):
-    same = drill(folder, "configs/autoencoder.py:tiny", kills, 1, OPTIONS, seed=1, **where)
+    given = folder, "configs/autoencoder.py:tiny", kills, 1, OPTIONS
+    same = drill(*given, seed=1, launch=launch, **where)
     told = capsys.readouterr().out
     assert same and "verdict        bit-identical" in told, told
     assert "SIGTERMs       1: 0 steps lost" in told

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import tomllib
 from importlib import import_module
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,18 +41,37 @@ class Command:
     """A command in a folder, with as much of ``subprocess.Popen`` as the tests use.
 
     ``until`` stops it at ``UNTIL[until]``; ``devices`` is the number of the host's devices. Without
-    ``apart``, both streams are one.
+    ``apart``, both streams are one, in the file ``log`` if one is given. A ``leader`` has its own
+    process group.
     """
 
     def __init__(
-        self, command: str, folder: Path, *, until: str = "", devices: int = 1, apart: bool = False
+        self,
+        command: str,
+        folder: Path,
+        *,
+        until: str = "",
+        devices: int = 1,
+        apart: bool = False,
+        log: Path | None = None,
+        leader: bool = False,
     ):
         self._streams = [Path(LOGS.name, str(next(NUMBERS))) for _ in range(1 + apart)]
+        if log is not None:
+            self._streams = [log]
         for stream in self._streams:
             stream.touch()
-        given = command, str(folder), until, devices, self._streams
+        given = command, str(folder), until, devices, self._streams, leader, dict(os.environ)
         self._child = _server().Process(target=_become, args=given)
         self._child.start()
+        self.pid = self._child.pid
+
+    def wait(self, timeout: float) -> int:
+        """The exit code, at the end."""
+        self._child.join(timeout)
+        if self._child.exitcode is None:
+            raise TimeoutError(f"no end after {timeout} s")
+        return self._child.exitcode
 
     def poll(self) -> int | None:
         """The exit code, or None before the end."""
@@ -64,7 +84,7 @@ class Command:
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the process alone."""
-        os.kill(self._child.pid, number)
+        os.kill(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL, if it still runs."""
@@ -85,7 +105,21 @@ def start(command: str, folder: Path, until: str = "") -> tuple[int, str]:
     return process.returncode, said
 
 
-def _become(command: str, folder: str, until: str, devices: int, logs: list[Path]) -> None:
+def _become(
+    command: str,
+    folder: str,
+    until: str,
+    devices: int,
+    logs: list[Path],
+    leader: bool,
+    environment: dict[str, str],
+) -> None:
+    os.environ.update(environment)  # the server's is of the time when it began
+    if leader:
+        os.setsid()
+        # It may be killed: what it leaves then is told in its log, by a tracker of its own.
+        tracker = resource_tracker._resource_tracker
+        tracker._fd = tracker._pid = None
     for stream in (1, 2):
         log = os.open(logs[min(stream, len(logs)) - 1], os.O_WRONLY | os.O_APPEND)
         os.dup2(log, stream)
@@ -97,6 +131,7 @@ def _become(command: str, folder: str, until: str, devices: int, logs: list[Path
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         os.environ[name] = value
+    tempfile.tempdir = None  # TMPDIR may be another
     if until:
         UNTIL[until]()
     ours = {str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support"), ""}

@@ -47,9 +47,9 @@ def _conv(paired: bool) -> Callable[..., Array]:
     return paired_conv if paired else conv
 
 
-def _pairs(coarsest: int, width: int) -> bool:
-    """Whether to compute with pairs of columns, if the latent has ``coarsest`` columns."""
-    return target() == "tpu" and 2 * width <= LANES and coarsest % 2 == 0
+def _pairs(x: Array, factor: int, width: int) -> bool:
+    """Whether to compute with pairs of columns, if a latent has one for ``factor`` of ``x``."""
+    return target() == "tpu" and 2 * width <= LANES and x.shape[2] % (2 * factor) == 0
 
 
 def _block(rematerialize: bool) -> type[nn.Module]:
@@ -89,7 +89,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: Image) -> Latent:
         check_sides(x)
-        paired = _pairs(x.shape[2] // FACTOR, self.width)
+        paired = _pairs(x, FACTOR, self.width)
         conv = _conv(paired)
         block = functools.partial(_block(self.rematerialize), self.dtype, paired)
         h = (pair(x) if paired else x).astype(self.dtype)
@@ -111,7 +111,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Latent) -> Image:
-        paired = _pairs(z.shape[2], self.width)
+        paired = _pairs(z, 1, self.width)
         conv, enlarge = _conv(paired), double_pairs if paired else double
         block = functools.partial(_block(self.rematerialize), self.dtype, paired)
         z = bend(z)

@@ -87,15 +87,15 @@ def shape_of(config: ConfigDict) -> str:
 
 
 WHOLE = {
-    ("autoencoder", ""), ("bfr", ""), ("bfr", "release"), ("colorization", ""), ("directflow", ""),
-    ("pmrf_bfr", ""), ("posterior_mean", ""),
+    ("autoencoder", ""), ("bfr", ""), ("bfr", "release"), ("directflow", ""), ("pmrf_bfr", ""),
+    ("posterior_mean", ""),
 }  # fmt: skip
 TRACED = {}  # by shape: the tasks of faces are one network
 
 
 @pytest.mark.parametrize("name, variant", all_variants())
 def test_traces_at_full_size(name, variant):
-    """Networks of each method and of each paper's size; the command lines train the tiny ones."""
+    """Each method's programs at its paper's size; the command lines train the tiny ones."""
     config = load(name, variant)
     shape = shape_of(config)
     if shape not in TRACED:

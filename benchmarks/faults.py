@@ -11,6 +11,7 @@ undisturbed run stays on this one's disk.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +37,7 @@ from elir_jax.storage.place import Place  # noqa: E402
 
 POLL = 0.01  # seconds
 PATIENCE = 600.0  # seconds to wait for an event that should take a few
+START = 8.0  # seconds that a run takes until it trains
 
 
 class Process(Protocol):
@@ -63,21 +65,37 @@ class Drill:
     """One run's folder, and what has happened to it."""
 
     def __init__(
-        self, workdir: Place, disk: Path, options: list[str], seed: int, launch: Launch = launch
+        self,
+        workdir: Place,
+        disk: Path,
+        options: list[str],
+        seed: int,
+        launch: Launch = launch,
+        start_takes: float = START,
     ):
         self.workdir, self.options = workdir, ["--workdir", str(workdir), *options]
-        self._launch = launch
+        self._launch, self._start_takes = launch, start_takes
+        self.kills = self.terms = 0  # that found a running process
         self.rng = random.Random(seed)
         self._disk, self._log, self._starts = disk, disk / f"{workdir.name}.log", 0
         self.refused = self.killed_in_start = self.killed_in_save = self.lost_by_term = 0
 
-    def start(self) -> Process:
-        """Start the training command, in its own process group, with a new temporary folder."""
+    @contextlib.contextmanager
+    def start(self) -> Iterator[Process]:
+        """Start the training command, in its own process group, with a new temporary folder.
+
+        If the drill is interrupted, the group is killed.
+        """
         self._starts += 1
         scratch = self._disk / f"{self.workdir.name}-{self._starts}"
         scratch.mkdir()
         self._log.write_text("")
-        return self._launch(["train.py", *self.options], scratch, self._log)
+        process = self._launch(["train.py", *self.options], scratch, self._log)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
     def end(self, process: Process, expected: int) -> None:
         """Wait for the end of ``process`` and read its output."""
@@ -91,38 +109,41 @@ class Drill:
         """SIGKILL after ``step`` is logged: at once, in the next save, or during the start."""
         where = self.rng.choice(["step", "step", "save", "start"])
         began = time.time()
-        process = self.start()
-        if where == "start":
-            time.sleep(self.rng.uniform(0, 8))
-            self.killed_in_start += 1
-        else:
-            self._wait(process, lambda: self._has_made(step))
-            if where == "save":
-                self._wait(process, lambda: self._saves_since(began))
-            time.sleep(self.rng.uniform(0, 0.1 if where == "save" else 0.3))
-        if process.poll() is None:
+        with self.start() as process:
+            if where == "start":
+                time.sleep(self.rng.uniform(0, self._start_takes))
+            else:
+                self._wait(process, lambda: self._has_made(step))
+                if where == "save":
+                    self._wait(process, lambda: self._saves_since(began))
+                time.sleep(self.rng.uniform(0, 0.1 if where == "save" else 0.3))
+            if process.poll() is not None:  # it was quicker: done
+                return self.end(process, 0)
             os.killpg(process.pid, signal.SIGKILL)
             self.end(process, -signal.SIGKILL)
+            self.kills += 1
+            self.killed_in_start += where == "start"
             self.killed_in_save += self._saves_since(began)
-        else:  # it was quicker: done
-            self.end(process, 0)
+            return None
 
     def terminate(self, step: int) -> None:
         """SIGTERM to the group after ``step`` is logged; the finished steps must be saved."""
-        process = self.start()
-        self._wait(process, lambda: self._has_made(step))
-        time.sleep(self.rng.uniform(0, 0.3))
-        if process.poll() is not None:  # it was quicker: done
-            return self.end(process, 0)
-        os.killpg(process.pid, signal.SIGTERM)
-        self.end(process, 128 + signal.SIGTERM)
-        lost = self.newest_row() - max(steps_in(self.checkpoints))
-        self.lost_by_term = max(self.lost_by_term, lost)
-        return None
+        with self.start() as process:
+            self._wait(process, lambda: self._has_made(step))
+            time.sleep(self.rng.uniform(0, 0.3))
+            if process.poll() is not None:  # it was quicker: done
+                return self.end(process, 0)
+            os.killpg(process.pid, signal.SIGTERM)
+            self.end(process, 128 + signal.SIGTERM)
+            self.terms += 1
+            lost = self.newest_row() - max(steps_in(self.checkpoints))
+            self.lost_by_term = max(self.lost_by_term, lost)
+            return None
 
     def finish(self) -> None:
         """Let the run finish."""
-        self.end(self.start(), 0)
+        with self.start() as process:
+            self.end(process, 0)
 
     @property
     def checkpoints(self) -> Place:
@@ -157,7 +178,6 @@ class Drill:
         deadline = time.monotonic() + PATIENCE
         while not condition() and process.poll() is None:
             if time.monotonic() > deadline:
-                os.killpg(process.pid, signal.SIGKILL)
                 sys.exit("the run makes no steps")
             time.sleep(POLL)
 
@@ -176,6 +196,7 @@ def drill(
     seed: int,
     place: Place | None = None,
     launch: Launch = launch,
+    start_takes: float = START,
 ) -> bool:
     """Run the drill in ``folder``, print a summary, and return the verdict.
 
@@ -187,7 +208,7 @@ def drill(
     if not steps_in(alone.checkpoints):
         alone.finish()
     last = max(steps_in(alone.checkpoints))
-    hurt = Drill((place or folder) / "hurt", folder, common, seed, launch)
+    hurt = Drill((place or folder) / "hurt", folder, common, seed, launch, start_takes)
     began = time.monotonic()
     steps = moments(hurt.rng, kills + terms, last)
     for number, step in enumerate(steps):
@@ -208,8 +229,8 @@ def drill(
         print(f"a SIGTERM lost {hurt.lost_by_term} steps")
         return False
     where = f"{hurt.killed_in_save} in a save, {hurt.killed_in_start} in the start"
-    print(f"kills          {kills}: {where}")
-    print(f"SIGTERMs       {terms}: {hurt.lost_by_term} steps lost at most")
+    print(f"kills          {hurt.kills} of {kills}: {where}")
+    print(f"SIGTERMs       {hurt.terms} of {terms}: {hurt.lost_by_term} steps lost at most")
     print(f"steps          {last}, and {ledger['redone_steps']} made again after kills")
     print(f"refused        {hurt.refused} checkpoints")
     print(f"seconds        {time.monotonic() - began:.0f}")

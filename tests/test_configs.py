@@ -95,7 +95,7 @@ TRACED = {}  # by shape: the tasks of faces are one network
 
 @pytest.mark.parametrize("name, variant", all_variants())
 def test_traces_at_full_size(name, variant):
-    """Each method's programs at its paper's size; the command lines train the tiny ones."""
+    """Sizes of all networks, and the programs of those in ``WHOLE``; commands train tiny ones."""
     config = load(name, variant)
     shape = shape_of(config)
     if shape not in TRACED:

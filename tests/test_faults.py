@@ -33,10 +33,11 @@ def launch(words, scratch, log):
 
 def drilled(folder, kills, capsys, **where):
     given = folder, "configs/autoencoder.py:tiny", kills, 1, OPTIONS
-    same = drill(*given, seed=1, launch=launch, **where)
+    same = drill(*given, seed=1, launch=launch, start_takes=2.0, **where)
     told = capsys.readouterr().out
     assert same and "verdict        bit-identical" in told, told
-    assert "SIGTERMs       1: 0 steps lost" in told
+    assert f"kills          {kills} of {kills}: " in told
+    assert "SIGTERMs       1 of 1: 0 steps lost" in told
 
 
 def test_a_run_that_is_killed_again_and_again_ends_bit_for_bit_the_same(folder, capsys):

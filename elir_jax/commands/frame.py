@@ -33,9 +33,9 @@ EXIT_UNHEARD = 141
 STORED = {"--workdir", "--config.data.path", "--config.data.eval_path"}  # may be gs:// or s3://
 ADDRESS = re.compile(r"(?P<option>-[^=]+=)?(?P<address>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 BEGAN = time.monotonic()
-# For ``gc``: tracing makes millions of objects that live on, and to look for cycles among them as
-# often as by default is a tenth of a command's time.
-RARELY = 100_000, 50, 100
+# Thresholds for ``gc``. Tracing makes millions of objects that live on; looking for cycles among
+# them at Python's default rate takes a tenth of a command's time.
+RARELY = 10_000, 20, 50
 
 
 class Options(NamedTuple):

@@ -30,8 +30,9 @@ def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
     bound = 1.0 / math.sqrt(fan_in)
 
     def init(key, shape, dtype=jnp.float32):
-        # A longer draw begins with a shorter one, and a few lengths are compiled in less time than
-        # all shapes of a network.
+        # With JAX's default keys (partitionable threefry) a longer draw begins with the shorter,
+        # so these are the values of a draw of ``shape``. A few lengths take less time to compile
+        # than all shapes of a network.
         size = math.prod(shape)
         drawn = jax.random.uniform(key, (1 << (size - 1).bit_length(),), dtype, -bound, bound)
         return drawn[:size].reshape(shape)

@@ -48,7 +48,7 @@ def _conv(paired: bool) -> Callable[..., Array]:
 
 
 def _pairs(x: Array, factor: int, width: int) -> bool:
-    """Whether to compute with pairs of columns, if a latent has one for ``factor`` of ``x``."""
+    """Whether to compute with pairs of columns; ``factor`` is columns of ``x`` to one latent."""
     return target() == "tpu" and 2 * width <= LANES and x.shape[2] % (2 * factor) == 0
 
 

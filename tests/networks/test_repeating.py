@@ -7,7 +7,7 @@ import pytest
 
 from elir_jax.networks.applying import apply_fn
 from elir_jax.networks.rrdb import RRDBNet
-from elir_jax.networks.taesd import Encoder
+from elir_jax.networks.taesd import Decoder, Encoder
 from elir_jax.networks.target import tracing_for
 from elir_jax.networks.unet import UNet
 
@@ -30,6 +30,7 @@ def program(fn, *inputs):
 NETWORKS = {
     "encoder": (Encoder(4, 8), (IMAGE,)),
     "encoder, computed twice": (Encoder(4, 8, rematerialize=True), (IMAGE,)),
+    "decoder": (Decoder(8), (LATENT,)),
     "estimator": (RRDBNet(8, 2), (LATENT,)),
     "velocity": (UNet(32, (1, 2), 2, 8), (LATENT, TIME)),
 }

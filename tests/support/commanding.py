@@ -6,6 +6,7 @@ would spend on it. A command may be stopped on its way, where the rest would tak
 
 import argparse
 import atexit
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -15,6 +16,7 @@ import runpy
 import shlex
 import sys
 import tempfile
+import time
 import tomllib
 from importlib import import_module
 from multiprocessing import resource_tracker
@@ -65,6 +67,9 @@ class Command:
         self._child = _server().Process(target=_become, args=given)
         self._child.start()
         self.pid = self._child.pid
+        with contextlib.suppress(ProcessLookupError):  # it may end at once
+            while leader and os.getpgid(self.pid) != self.pid:
+                time.sleep(0.001)
 
     def wait(self, timeout: float) -> int:
         """The exit code, at the end."""
@@ -114,10 +119,11 @@ def _become(
     leader: bool,
     environment: dict[str, str],
 ) -> None:
-    os.environ.update(environment)  # the server's is of the time when it began
+    os.environ.clear()  # the server's is of the time when it began
+    os.environ.update(environment)
     if leader:
         os.setsid()
-        # It may be killed: what it leaves then is told in its log, by a tracker of its own.
+        # Its own resource tracker: what a killed run leaves is not reported by the tests' tracker.
         tracker = resource_tracker._resource_tracker
         tracker._fd = tracker._pid = None
     for stream in (1, 2):

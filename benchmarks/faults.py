@@ -51,7 +51,7 @@ class Process(Protocol):
 
 def launch(words: list[str], scratch: Path, log: Path) -> Process:
     """Start Python with ``words`` in the project's folder, ``scratch`` for temporary files."""
-    with log.open("w") as said:
+    with log.open("a") as said:
         return subprocess.Popen(
             [sys.executable, *words], cwd=ROOT, env=dict(os.environ, TMPDIR=str(scratch)),
             stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
@@ -70,8 +70,8 @@ class Drill:
         disk: Path,
         options: list[str],
         seed: int,
-        launch: Launch = launch,
-        start_takes: float = START,
+        launch: Launch,
+        start_takes: float,
     ):
         self.workdir, self.options = workdir, ["--workdir", str(workdir), *options]
         self._launch, self._start_takes = launch, start_takes
@@ -204,7 +204,7 @@ def drill(
     again.
     """
     common = ["--config", config, "--config.log_every=1", *options]
-    alone = Drill(folder / "alone", folder, common, seed, launch)
+    alone = Drill(folder / "alone", folder, common, seed, launch, start_takes)
     if not steps_in(alone.checkpoints):
         alone.finish()
     last = max(steps_in(alone.checkpoints))

@@ -87,8 +87,8 @@ def shape_of(config: ConfigDict) -> str:
 
 
 WHOLE = {
-    ("autoencoder", ""), ("bfr", ""), ("bfr", "release"), ("directflow", ""), ("pmrf_bfr", ""),
-    ("posterior_mean", ""),
+    ("autoencoder", ""), ("bfr", ""), ("bfr", "release"), ("colorization", ""), ("directflow", ""),
+    ("pmrf_bfr", ""), ("posterior_mean", ""),
 }  # fmt: skip
 TRACED = {}  # by shape: the tasks of faces are one network
 

@@ -195,6 +195,7 @@ def test_a_thousand_samples_are_the_same_however_they_are_made(photographs):
     whole = made()
     expected = digest([whole])
     assert digest([made(process=(0, 2)), made(process=(1, 2))]) == expected
+    assert digest([made(workers=2)]) == expected
     resumed = made(count - 13, start=13, workers=2)  # in the middle, across epochs
     assert digest([whole[:13] + resumed]) == expected
     hosts = [

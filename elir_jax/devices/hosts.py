@@ -4,7 +4,6 @@ The first process owns the run's folder: it reads and writes checkpoints, writes
 it decides or refuses something, it tells the others. Each process holds the whole state.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -116,15 +115,27 @@ def any_of(flag: bool) -> bool:
     return bool(gather(np.asarray([flag])).any())
 
 
-def check_same(text: str, what: str) -> None:
-    """Raise UserError, on all, unless ``text`` is the same on every process."""
-    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
-    found = gather(digest)
-    different = [i for i, other in enumerate(found) if not np.array_equal(other, found[0])]
-    if different:
-        raise UserError(
-            f"process {different[0]} differs from process 0 in its {what}; start all with the same"
-        )
+def check_same(fields: dict[str, Any], what: str) -> None:
+    """Raise UserError, on all, unless ``fields`` (JSON values) are the same on every process."""
+    text = np.frombuffer(json.dumps(fields, sort_keys=True).encode(), np.uint8)
+    lengths = gather(np.asarray(len(text), np.int32))
+    room = np.zeros(lengths.max(), np.uint8)
+    room[: len(text)] = text
+    rows = zip(gather(room), lengths, strict=True)
+    first, *others = (json.loads(row[:length].tobytes()) for row, length in rows)
+    for number, other in enumerate(others, 1):
+        names = [name for name in sorted({*first, *other}) if _at(first, name) != _at(other, name)]
+        if names:
+            shown = [f"{name}: {_at(first, name)} -> {_at(other, name)}" for name in names[:4]]
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            raise UserError(
+                f"process {number} differs from process 0 in its {what}: {'; '.join(shown)}{more}; "
+                f"start all with the same"
+            )
+
+
+def _at(fields: dict[str, Any], name: str) -> str:
+    return json.dumps(fields[name]) if name in fields else "(absent)"
 
 
 def leave() -> None:

@@ -31,6 +31,7 @@ ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimiz
          "optimizer.warmup_from": 0.0, "optimizer.final_share": 0.0, "optimizer.decay_steps": 0,
          "objective.grid": 0, "objective.sample_latents": False}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
+LOCAL = {"data.path", "data.eval_path"}  # may differ between the processes of a run
 NONE = -1  # the process sees no checkpoint
 
 
@@ -59,15 +60,20 @@ def begin(
         tree = arrange(saved, like, workdir / FOLDER)
         return saved.data
 
-    config = flatten(run.config)
-    fixed = {field: value for field, value in config.items() if not is_free(field, config)}
-    hosts.check_same(
-        json.dumps([fixed, run.plan], sort_keys=True), "configuration, or other images"
-    )
+    check_hosts(run.config)
     check_newest(workdir)
     position = hosts.decided_by_first(decide)
     state = replicate(hosts.tree_from_first(tree, like))
     return state, position
+
+
+def check_hosts(config: dict) -> None:
+    """Raise UserError, on all, unless all processes have the same configuration and images.
+
+    Also in fields that may change when a run is resumed: what they do together depends on them.
+    """
+    fields = {field: value for field, value in flatten(config).items() if field not in LOCAL}
+    hosts.check_same(fields, "configuration or images")
 
 
 def check_newest(workdir: Place) -> None:
@@ -103,8 +109,9 @@ def averaged(run: Run, workdir: Place, checkpoint: Place | None = None) -> tuple
     """(step, (averaged, frozen) weights) to evaluate, from a trained or a converted folder.
 
     They come from ``checkpoint`` (``WORKDIR/checkpoints/STEP``, or ``best``), or from the newest
-    one. The step is None for converted weights.
+    one. The step is None for converted weights. Raises UserError, on every host.
     """
+    check_hosts(run.config)
     like = run.state_like()
     weights: Any = None
 

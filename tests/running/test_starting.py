@@ -1,5 +1,6 @@
 """Where a run begins: what may have changed since it was stopped, and what may not."""
 
+import json
 import subprocess
 import sys
 
@@ -121,6 +122,54 @@ def test_a_newer_checkpoint_that_only_another_host_sees_is_no_fresh_start(
         return
     with pytest.raises(UserError, match=words):
         begin(run_with(), saved, False)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"max_skipped_steps": 2}, "max_skipped_steps: 0 -> 2"),
+        ({"evaluation": {"batch_size": 3}}, r"evaluation.batch_size: \d -> 3"),
+        ({"keep_best": "restored.psnr", "evaluate_every": 5}, 'keep_best: "" -> "restored.psnr"'),
+        ({"num_steps": 7, "log_every": 3}, "log_every: .*; num_steps: .* -> 7; start all"),
+        ({"data": {"on_error": "skip"}}, 'data.on_error: "raise" -> "skip"'),
+    ],
+)
+def test_hosts_agree_also_in_what_may_change_when_a_run_is_resumed(
+    tmp_path, monkeypatch, changes, words
+):
+    with_second(monkeypatch, run_with(**changes).config)
+    with pytest.raises(UserError, match=f"process 1 differs .* configuration or images: .*{words}"):
+        starting.check_hosts(run_with().config)
+
+
+def test_hosts_are_compared_when_they_train_and_when_they_evaluate(tmp_path, monkeypatch):
+    run = run_with()
+    with_second(monkeypatch, run.config | {"max_skipped_steps": 2})
+    for function in (lambda: begin(run, tmp_path, False), lambda: averaged(run, tmp_path)):
+        with pytest.raises(UserError, match="max_skipped_steps: 0 -> 2"):
+            function()
+
+
+def test_hosts_may_have_their_images_in_different_places(tmp_path, monkeypatch):
+    runs = [run_with(**photographs(tmp_path / name, "abc")) for name in ("here", "there")]
+    with_second(monkeypatch, runs[1].config)
+    starting.check_hosts(runs[0].config)
+    with_second(monkeypatch, run_with(**photographs(tmp_path / "other", "abd")).config)
+    with pytest.raises(UserError, match="training_images.names"):
+        starting.check_hosts(runs[0].config)
+
+
+def with_second(monkeypatch, config):
+    """As if there were another process, of this configuration."""
+    fields = {name: v for name, v in starting.flatten(config).items() if name not in starting.LOCAL}
+    theirs = np.frombuffer(json.dumps(fields, sort_keys=True).encode(), np.uint8)
+
+    def gather(own):
+        if not own.ndim:  # lengths
+            return np.asarray([own, len(theirs)])
+        return np.stack([own, np.pad(theirs, (0, len(own) - len(theirs)))])
+
+    monkeypatch.setattr(starting.hosts, "gather", gather)
 
 
 def test_a_host_that_sees_a_checkpoint_where_the_first_sees_none_is_named(tmp_path, monkeypatch):

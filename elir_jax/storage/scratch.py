@@ -1,28 +1,27 @@
-"""Temporary folders that a killed process leaves behind are deleted by the next one."""
+"""Temporary folders that a killed process leaves behind are deleted by the next one there.
 
-import os
+The folder for temporary files may be shared: by containers, or by machines over a network. So the
+name of each folder tells whose it is, and only those of processes that are known to have ended are
+deleted.
+"""
+
+import hashlib
 import re
 import shutil
 import tempfile
 from pathlib import Path
 
-PREFIX = "elir_jax-"
+from elir_jax.storage.processes import Process, this_process
+
+PREFIX = "elir_jax"
 
 
 def scratch() -> Path:
     """A new folder in the system's folder for temporary files; its user deletes it."""
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        found = re.fullmatch(rf"{PREFIX}(\d+)-.*", left.name)
-        if found and not _runs(int(found[1])):
+    own = this_process()
+    machine = hashlib.sha256(f"{own.machine}".encode()).hexdigest()[:16]
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}-{machine}-*"):
+        found = re.fullmatch(rf"{PREFIX}-{machine}-(\d+)-(\d+)-.*", left.name)
+        if found and Process(own.machine, int(found[1]), found[2]).has_ended():
             shutil.rmtree(left, ignore_errors=True)  # another user's stays
-    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        pass
-    return True
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{machine}-{own.number}-{own.began}-"))

@@ -215,7 +215,9 @@ class _Loop:
                 self._try(self.writers.log, step, values)
             return
         if not empty:
-            raise NotFinite(step, bad, self.state, record, self._position(step - 1))
+            self._try(self.writers.wait)  # a save that failed must be told too
+            before = self._position(step - 1)
+            raise NotFinite(step, bad, self.state, record, before, self.error)
         self.step, self.pending = step - 1, None  # the step after it was not applied either
 
     def _try(self, write, *args) -> None:

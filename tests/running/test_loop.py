@@ -1,7 +1,11 @@
 """The loop: resuming, stopping, and what ends a run."""
 
+import errno
 import json
+import math
 import os
+import re
+import shutil
 import signal
 import struct
 import time
@@ -13,9 +17,10 @@ from matplotlib.figure import Figure
 from running import Numbers, Workdir, count_up
 from tensorboardX.proto.event_pb2 import Event
 
-from elir_jax.errors import UserError
+from elir_jax.errors import DiskError, UserError
 from elir_jax.running.failure import NotFinite, keep_for_inspection
 from elir_jax.running.profiling import Profiler, parse_profile
+from elir_jax.running.records import checkpoint
 from elir_jax.running.records.checkpoint import read
 from elir_jax.running.records.report import draw_curves, read_metrics
 from elir_jax.running.records.writers import Writers
@@ -89,16 +94,68 @@ def test_a_value_that_is_not_finite_stops_the_run_by_name_and_is_kept_apart(work
         workdir.run(100, step=poisoned)
     assert workdir.saved() == 2
     assert [row["step"] for row in read_metrics(workdir.folder)] == [1, 2, 3]
-    for incident in ("4-1", "4-2"):  # a run that is tried again keeps its own
-        told = keep_for_inspection(caught.value, workdir.folder, "image {}".format, {})
-        assert "step 4: not finite: consistency; images 4 " in str(told)
-        assert incident in str(told) and "--allow-config-change" in str(told)
-    folder = workdir.folder / "not_finite" / "4-2"
+    told = keep_for_inspection(caught.value, workdir.folder, "image {}".format, {})
+    assert "step 4: not finite: consistency; images 4 " in str(told)
+    assert "not_finite/4-1)" in str(told) and "--allow-config-change" in str(told)
+    folder = workdir.folder / "not_finite" / "4-1"
     story = json.loads((folder / "images.json").read_text())
     assert story == {"step": 4, "not_finite": {"consistency": "nan"}, "images": {"4": "image 4"}}
     kept = read(folder / "3")
     assert kept.step == 3 and kept.data == {"samples": 3}
     np.testing.assert_array_equal(kept.leaves["params/w"], np.full(3, 1 + 2 + 3))
+
+
+def test_a_run_that_fails_at_the_same_step_again_keeps_one_state(workdir):
+    with pytest.raises(NotFinite) as caught:
+        workdir.run(100, step=poisoned)
+    error, folder = caught.value, workdir.folder / "not_finite"
+
+    def told(bad):
+        error.bad = bad
+        return str(keep_for_inspection(error, workdir.folder, str, {}))
+
+    first, again = ({"consistency": math.nan}, {"consistency": math.inf})
+    (folder / "4-1").mkdir(parents=True)  # a kill left nothing in it
+    assert "4-2" in told(first) == told(first)
+    state = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert "4-3" in told(again) == told(again)
+    assert "4-2" in told(first)
+    assert {path: path.stat().st_mtime_ns for path in state} == state
+    assert sorted(path.name for path in (folder / "4-3").iterdir()) == ["images.json"]
+    assert json.loads((folder / "4-3/images.json").read_text())["not_finite"] == {
+        "consistency": "inf"
+    }
+    shutil.rmtree(folder / "4-2" / "3")  # as if there had been no room
+    told(again)
+    assert read(folder / "4-3" / "3").step == 3
+
+
+def full(part):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_save_that_fails_is_told_together_with_a_value_that_is_not_finite(workdir, monkeypatch):
+    monkeypatch.setattr(checkpoint, "seal", full)
+    with pytest.raises(NotFinite) as caught:
+        workdir.run(100, step=poisoned, every=3)
+    told = keep_for_inspection(caught.value, workdir.folder, str, {})
+    assert isinstance(told, DiskError) and str(told).startswith("step 4: not finite: consistency")
+    assert re.search(
+        r"; and \S+checkpoints: a checkpoint could not be saved \(No space left on device\); the "
+        r"last complete one is none; make room, then run the same command again$",
+        str(told),
+    )
+
+
+def test_an_earlier_error_is_told_together_with_a_value_that_is_not_finite(workdir, monkeypatch):
+    def unwritten(self, step, values):
+        if step == 3:
+            raise DiskError("rows: cannot be written")
+
+    monkeypatch.setattr(Writers, "log", unwritten)
+    with pytest.raises(NotFinite) as caught:
+        workdir.run(100, step=poisoned, every=100)
+    assert str(caught.value.earlier) == "rows: cannot be written"
 
 
 def skipping(limit):

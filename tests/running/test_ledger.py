@@ -1,6 +1,9 @@
 """Seconds are booked once each, over all starts of a run; what is made again is told apart."""
 
+import json
+import logging
 import time
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +50,39 @@ def test_accounts_add_up_over_all_starts(tmp_path, clock):
 def test_a_ledger_cut_short_is_begun_anew(tmp_path):
     (tmp_path / "ledger.json").write_text('{"seconds": {"st')
     assert Ledger(tmp_path / "ledger.json", 0.0).starts == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"seconds": {"step": 1',
+        b"[]",
+        b"null",
+        b'{"seconds": 3}',
+        b'{"starts": null}',
+        b"\xff",
+    ],
+)
+def test_damaged_accounts_begin_anew_and_it_is_told(tmp_path, content, caplog):
+    path = tmp_path / "ledger.json"
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        ledger = Ledger(path, 0.0)
+    assert f"{path}: damaged" in caplog.text
+    assert ledger.starts == 1 and set(ledger.seconds) == set(ACCOUNTS)
+    ledger.write()
+    assert json.loads(path.read_text())["starts"] == 1
+
+
+def test_accounts_that_cannot_be_read_now_are_not_begun_anew(tmp_path, monkeypatch):
+    Ledger(tmp_path / "ledger.json", 0.0).write()
+
+    def broken(path):
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        Ledger(tmp_path / "ledger.json", 0.0)
+    monkeypatch.undo()
+    assert Ledger(tmp_path / "ledger.json", 0.0).starts == 2

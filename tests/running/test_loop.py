@@ -242,6 +242,18 @@ def test_rows_after_the_last_checkpoint_are_not_kept_twice(workdir):
     assert [row["step"] for row in read_metrics(workdir.folder)] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize(
+    "line", [b'{"step": 2, "lo', b"\xff\xfe", b"3", b"[]", b'{"step": "2"}', b""]
+)
+def test_a_damaged_row_costs_no_other(workdir, line):
+    workdir.run(4)
+    path = workdir.folder / "metrics.jsonl"
+    rows = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([rows[0], line, *rows[2:]]) + b"\n")
+    workdir.run(6)
+    assert [row["step"] for row in read_metrics(workdir.folder)] == [1, 3, 4, 5, 6]
+
+
 def test_curves_are_drawn_of_what_was_logged(workdir, monkeypatch):
     assert draw_curves(workdir.folder) is None
     workdir.run(3)

@@ -5,6 +5,7 @@ time for steps that an earlier start had made and lost.
 """
 
 import json
+import logging
 import time
 from pathlib import Path
 
@@ -13,12 +14,17 @@ from elir_jax.files import whole_file
 FILE = "ledger.json"
 ACCOUNTS = ("start_up", "compile", "data", "step", "save", "evaluation", "redone")
 
+logger = logging.getLogger(__name__)
+
 
 class Ledger:
     """The accounts of one run, in seconds; this start began at ``began``, by ``time.monotonic``."""
 
     def __init__(self, path: Path | None, began: float):
-        """Continue the accounts in ``path``, if it exists; None keeps them in memory."""
+        """Continue the accounts in ``path``, if it exists; None keeps them in memory.
+
+        Raises OSError if they cannot be read. If they are damaged, they begin anew, says the log.
+        """
         self._path = path
         earlier = _read(path)
         self.seconds = dict.fromkeys(ACCOUNTS, 0.0) | earlier["seconds"]
@@ -69,7 +75,13 @@ class Ledger:
 
 def _read(path: Path | None) -> dict:
     empty = {"seconds": {}, "furthest": 0, "redone_steps": 0, "starts": 0}
+    if path is None or not path.exists():
+        return empty
     try:
-        return empty | json.loads(path.read_text()) if path is not None else empty
-    except (OSError, ValueError):  # missing, or the machine died while it was written
+        found = empty | json.loads(path.read_bytes())
+        seconds = {str(account): float(spent) for account, spent in found["seconds"].items()}
+        numbers = {name: int(found[name]) for name in empty.keys() - {"seconds"}}
+        return {"seconds": seconds} | numbers
+    except (ValueError, TypeError, AttributeError):  # the machine died while it was written
+        logger.warning("%s: damaged; the accounts begin anew", path)
         return empty

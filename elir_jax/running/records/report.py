@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -137,18 +138,16 @@ def read_evaluations(workdir: Place) -> dict[int, Figures]:
 
 
 def _read_rows(workdir: Place) -> list[dict]:
-    """All rows; a last line cut short by a kill is left out."""
+    """All rows; a line that is none, as the last one after a kill, is left out."""
     try:
-        lines = storage_of(workdir).read(workdir / METRICS_FILE).decode().splitlines()
+        lines = storage_of(workdir).read(workdir / METRICS_FILE).splitlines()
     except FileNotFoundError:
         return []
     rows = []
     for line in lines:
-        try:
+        with suppress(ValueError):
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int)]
 
 
 def _keep_rows(path: Path, last_step: int) -> None:

@@ -27,6 +27,9 @@ class Here:
     def send(self, now: bool = True) -> None:
         """They are there."""
 
+    def wait(self) -> None:
+        """They are there."""
+
     def close(self) -> None:
         """Nothing is left to do."""
 
@@ -82,15 +85,17 @@ class Disk:
         return place.read_bytes()
 
     def folders(self, folder: Path) -> list[str]:
-        if not folder.is_dir():
+        try:
+            with os.scandir(folder) as found:
+                return [entry.name for entry in found if entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return [path.name for path in folder.iterdir() if path.is_dir()]
 
     def whole_file(self, place: Path) -> AbstractContextManager[Path]:
         return files.whole_file(place)
 
     @contextmanager
-    def staged(self, folder: Path, *names: str) -> Iterator[Path]:
+    def staged(self, folder: Path, *names: str, replace: bool = False) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         part, place = folder / f"{PART}{names[0]}", folder.joinpath(*names)
         shutil.rmtree(part, ignore_errors=True)  # of an attempt that failed
@@ -101,9 +106,9 @@ class Disk:
             shutil.rmtree(part, ignore_errors=True)  # the next attempt may need the room
             raise
         place.parent.mkdir(exist_ok=True)
-        if place.exists():
+        if replace and place.exists():
             self.remove(place, folder / f"{OLD}{names[0]}")
-        os.rename(part, place)
+        os.rename(part, place)  # an error if a folder with files has this name
         while place != folder:
             place = place.parent
             sync(place)
@@ -113,6 +118,9 @@ class Disk:
 
     def fetched_file(self, place: Path) -> AbstractContextManager[Path]:
         return nullcontext(place)
+
+    def versions(self, folder: Path) -> None:
+        return None
 
     def move(self, folder: Path, target: Path) -> None:
         target.parent.mkdir(exist_ok=True)

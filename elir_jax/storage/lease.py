@@ -2,10 +2,11 @@
 
 To take the lock is to create the next number, on condition that it does not exist: of two that try,
 the store lets one through. The holder writes its object again every ``BEAT`` seconds. It has lost
-the lock if there is a higher number, or if it could not write for ``PATIENCE``; then it sends
-nothing more. The number of a holder that gave the lock back, that died on this machine, or that was
-silent for ``PATIENCE`` while somebody waited, may be followed by the next. Numbers never start
-again, so a holder that slept cannot take itself for the newest. No clocks are compared.
+the lock if there is a higher number, or if its last renewal began ``PATIENCE - BEAT`` ago, whatever
+its requests wait for; then it sends and deletes nothing more. The number of a holder that gave the
+lock back, that died on this machine, or that was silent for ``PATIENCE`` while somebody waited, may
+be followed by the next. Numbers never start again, so a holder that slept cannot take itself for
+the newest. No clocks are compared.
 
 A store that ignores the condition (some emulators) lets both through if they try in the same
 moment; the loser usually finds the other's name when it reads its object back.
@@ -19,15 +20,19 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from elir_jax.errors import UserError
+from elir_jax.storage.processes import Process, this_process
 
 FOLDER = "lock"
 BEAT = 10.0  # seconds
 PATIENCE = 60.0  # seconds
 POLL = 2.0  # seconds between two looks at another machine's lock
+CALL = 10.0  # seconds for one request of a holder; the clients themselves may try for minutes
+# A machine that sleeps is silent too, so its sleep must count.
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+UNKNOWN = "another process"
 
 logger = logging.getLogger(__name__)
 _held: dict[str, "Lease"] = {}  # by run's folder
@@ -38,7 +43,7 @@ def take(client: Any, workdir: str) -> None:
     folder = f"{workdir}/{FOLDER}"
     while True:
         number, holder = _newest(client, folder)
-        if holder and not holder.get("free") and not _is_dead(holder):
+        if holder and not holder.get("free") and not _process_of(holder).has_ended():
             _wait_in_silence(client, workdir, number, holder)
         lease = Lease(client, workdir, number + 1)
         try:
@@ -59,9 +64,9 @@ def give_back(workdir: str) -> None:
 
 def check(place: str) -> None:
     """Raise OSError if ``place`` is in a folder whose lock this process has lost."""
-    for workdir, lease in _held.items():
-        if lease.lost and f"{place}/".startswith(f"{workdir}/"):
-            raise OSError(f"another run took {workdir} while this one did not answer")
+    for workdir, lease in [*_held.items()]:
+        if f"{place}/".startswith(f"{workdir}/") and (why := lease.why_lost()):
+            raise OSError(f"{why}; nothing more is written to {workdir}")
 
 
 class Lease:
@@ -69,14 +74,24 @@ class Lease:
 
     def __init__(self, client: Any, workdir: str, number: int):
         self._client, self._folder, self._number = client, f"{workdir}/{FOLDER}", number
-        self._content = _this_process() | {"beat": 0}
+        self._content = _description() | {"beat": 0}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
-        self.lost = False
+        self._renewed = _now()  # when the last renewal that succeeded began
+        self._is_followed = False
+
+    def why_lost(self) -> str | None:
+        """Why others may hold the lock now; None while this process holds it."""
+        if self._is_followed:
+            return "another run took the folder while this one did not answer"
+        if _now() - self._renewed > PATIENCE - BEAT:
+            return f"the lock could not be renewed for {PATIENCE - BEAT:.0f} s"
+        return None
 
     def create(self) -> None:
         """Create the object. Raises FileExistsError if another has."""
         name, refused = f"{self._folder}/{self._number}", None
+        self._renewed = _now()
         try:
             self._client.pipe_file(name, self._bytes(), mode="create")
         except Exception as error:  # each client has its own for a condition that does not hold
@@ -90,9 +105,9 @@ class Lease:
     def keep(self) -> None:
         """Delete older numbers, and start to renew this one."""
         with suppress(Exception):  # the next holder will
-            for number in _numbers(self._client, self._folder):
+            for number in _numbers(self._client, self._folder, timeout=CALL):
                 if number < self._number:
-                    self._client.rm_file(f"{self._folder}/{number}")
+                    self._client.rm_file(f"{self._folder}/{number}", timeout=CALL)
         self._thread.start()
         atexit.register(self.end)
 
@@ -102,38 +117,42 @@ class Lease:
             return
         self._ended.set()
         atexit.unregister(self.end)
-        self._thread.join()
-        if not self.lost:
+        self._thread.join(3 * CALL)
+        if not self._is_followed:
             self._content["free"] = True
             with suppress(Exception):  # others then wait for PATIENCE
                 self._write()
 
     def _beat(self) -> None:
-        written = time.monotonic()
         while not self._ended.wait(BEAT):
+            began = _now()
             try:
-                numbers = _numbers(self._client, self._folder)
-                self.lost = max(numbers, default=0) > self._number
-                if self.lost:
-                    return
-                self._content["beat"] += 1
-                self._write()
-                written = time.monotonic()
+                newest = max(_numbers(self._client, self._folder, timeout=CALL), default=0)
+                self._is_followed = newest > self._number
+                if not self._is_followed:
+                    self._content["beat"] += 1
+                    self._write()
             except Exception as error:  # the network may come back in time
-                logger.warning("%s: cannot be renewed (%s)", self._folder, error)
-                self.lost = time.monotonic() - written > PATIENCE - BEAT
-                if self.lost:
-                    return
+                reason = str(error) or type(error).__name__
+                logger.warning("%s: cannot be renewed (%s)", self._folder, reason)
+                began = self._renewed
+            if self.why_lost():  # also if a renewal came back too late: another may be at it
+                return
+            self._renewed = began
 
     def _write(self) -> None:
-        self._client.pipe_file(f"{self._folder}/{self._number}", self._bytes())
+        self._client.pipe_file(f"{self._folder}/{self._number}", self._bytes(), timeout=CALL)
 
     def _bytes(self) -> bytes:
         return json.dumps(self._content).encode()
 
 
-def _numbers(client: Any, folder: str) -> list[int]:
-    names = [name.rpartition("/")[2] for name in client.find(folder)]
+def _now() -> float:
+    return time.clock_gettime(CLOCK)
+
+
+def _numbers(client: Any, folder: str, **how: float) -> list[int]:
+    names = [name.rpartition("/")[2] for name in client.find(folder, **how)]
     return [int(name) for name in names if name.isdecimal()]
 
 
@@ -143,9 +162,10 @@ def _newest(client: Any, folder: str) -> tuple[int, dict]:
     if not number:
         return 0, {}
     try:
-        return number, json.loads(client.cat_file(f"{folder}/{number}"))
-    except (FileNotFoundError, ValueError):  # just deleted by a newer holder
-        return number, {"name": "another process"}
+        content = json.loads(client.cat_file(f"{folder}/{number}"))
+    except (FileNotFoundError, ValueError):  # just deleted by a newer holder, or damaged
+        content = None
+    return number, content if isinstance(content, dict) and content else {"name": UNKNOWN}
 
 
 def _wait_in_silence(client: Any, workdir: str, number: int, holder: dict) -> None:
@@ -154,7 +174,7 @@ def _wait_in_silence(client: Any, workdir: str, number: int, holder: dict) -> No
         f"{workdir}: in use by another run ({holder.get('name')}); wait, or choose another "
         f"--workdir"
     )
-    if holder.get("machine") == _machine():  # and its process runs
+    if _process_of(holder).is_here():  # and runs
         raise in_use
     logger.warning(
         "%s: waiting up to %.0f s for a sign of the last run (%s)",
@@ -170,36 +190,16 @@ def _wait_in_silence(client: Any, workdir: str, number: int, holder: dict) -> No
             raise in_use
 
 
-def _this_process() -> dict:
-    process = os.getpid()
+def _description() -> dict:
+    own = this_process()
     return {
-        "name": f"process {process} on {os.uname().nodename}",
-        "machine": _machine(),
-        "process": process,
-        "began": _began(process),
+        "name": f"process {own.number} on {os.uname().nodename}",
+        "machine": own.machine,
+        "process": own.number,
+        "began": own.began,
         "token": uuid.uuid4().hex,
     }
 
 
-def _is_dead(holder: dict) -> bool:
-    """Whether the holder was a process of this machine that has ended."""
-    same = holder.get("machine") == _machine() is not None
-    return same and _began(holder["process"]) != holder["began"]
-
-
-def _machine() -> str | None:
-    """This start of this machine, and its table of processes; None where they have no name."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return None
-
-
-def _began(process: int) -> str | None:
-    """When a process began, in the kernel's ticks; None if there is none, or it has ended."""
-    try:
-        state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state in "ZX" else rest[18]
+def _process_of(holder: dict) -> Process:
+    return Process(*(holder.get(field) for field in ("machine", "process", "began")))

@@ -14,7 +14,7 @@ from etils import epath
 
 from elir_jax.errors import UserError
 from elir_jax.files import whole_file
-from elir_jax.storage.objects import plainly
+from elir_jax.storage.objects import plainly, version_of
 
 AT_ONCE = 16  # files, between two notes of what is there
 
@@ -31,7 +31,7 @@ def mirrored(client: Any, place: epath.Path, names: Sequence[str], cache: Path) 
     cache.mkdir(parents=True, exist_ok=True)
     with _alone(cache / f"{digest}.lock"):
         wanted = {name: _version(client, f"{place}/{name}") for name in names}
-        there = json.loads(notes.read_text()) if notes.exists() else {}
+        there = _noted(notes)
         missing = [name for name, version in wanted.items() if there.get(name) != version]
         needed = sum(wanted[name][0] for name in missing)
         if missing and shutil.disk_usage(cache).free < needed:
@@ -57,9 +57,16 @@ def mirrored(client: Any, place: epath.Path, names: Sequence[str], cache: Path) 
 def _version(client: Any, name: str) -> list:
     """Its size, and what changes when it is written again."""
     with plainly(epath.Path(name)):
-        found = client.info(name)
-    mark = found.get("ETag") or found.get("generation") or found.get("etag") or found.get("md5Hash")
-    return [found["size"], str(mark)]
+        return version_of(client.info(name))
+
+
+def _noted(notes: Path) -> dict[str, list]:
+    """What was fetched; nothing if the notes are missing or damaged, and all is fetched again."""
+    try:
+        noted = json.loads(notes.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 @contextmanager

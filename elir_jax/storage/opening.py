@@ -10,6 +10,9 @@ from elir_jax.storage.disk import Disk
 from elir_jax.storage.place import Place, Storage
 
 SCHEMES = ("gs", "s3")
+# Seconds without a byte after which a request to Cloud Storage is tried again. By itself its client
+# waits for ever; that of S3 has such a limit.
+SILENCE = 60.0
 # They log each failed try with a traceback; what matters is in the error that they raise at last.
 TALKATIVE = ("gcsfs", "google", "s3fs", "aiobotocore", "botocore", "fsspec")
 
@@ -50,7 +53,14 @@ def client_of(scheme: str) -> Any:
     try:
         import fsspec
 
-        return fsspec.filesystem(scheme, use_listings_cache=False)
+        limits = {}
+        if scheme == "gs":
+            import aiohttp
+
+            limits["requests_timeout"] = aiohttp.ClientTimeout(
+                sock_connect=SILENCE, sock_read=SILENCE
+            )
+        return fsspec.filesystem(scheme, use_listings_cache=False, **limits)
     except ImportError as error:
         raise UserError(
             f"{scheme}://: the packages for object storage are missing; install them with "

@@ -25,11 +25,18 @@ class Outgoing(Protocol):
     folder: Path  # where to write them
 
     def send(self, now: bool = True) -> None:
-        """Bring them to their place; unless ``now``, only every few seconds."""
+        """Start to bring them to their place, as they are; unless ``now``, only now and then.
+
+        Raises the error of the last time, if that failed.
+        """
+        ...
+
+    def wait(self) -> None:
+        """Wait until what :meth:`send` started last is done. Raises its error."""
         ...
 
     def close(self) -> None:
-        """Send what there is, for the last time."""
+        """Send what there is, for the last time, and wait."""
         ...
 
 
@@ -73,10 +80,13 @@ class Storage(Protocol):
         """Gives a path to write; the file then appears at ``place``, completely or not at all."""
         ...
 
-    def staged(self, folder: Place, *names: str) -> AbstractContextManager[Path]:
+    def staged(
+        self, folder: Place, *names: str, replace: bool = False
+    ) -> AbstractContextManager[Path]:
         """Gives a new folder to fill, which then is ``folder/NAME/...``, completely or not at all.
 
-        It replaces a folder of that name. What is filled in must be flushed and have a ``MARKER``.
+        What is filled in must be flushed and have a ``MARKER``. A whole folder of that name is an
+        error and stays, unless the new one is to ``replace`` it.
         """
         ...
 
@@ -86,6 +96,10 @@ class Storage(Protocol):
 
     def fetched_file(self, place: Place) -> AbstractContextManager[Path]:
         """Gives a path to read the file from."""
+        ...
+
+    def versions(self, folder: Place) -> dict[str, list] | None:
+        """By file, what changes when it is written again; None if only its content tells."""
         ...
 
     def move(self, folder: Place, target: Place) -> None:

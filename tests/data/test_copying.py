@@ -82,6 +82,20 @@ def test_what_was_written_again_is_fetched_again(bucket, prepared, tmp_path, mon
     assert (copy / name).read_text() == info.read_text() + "\n"
 
 
+@pytest.mark.parametrize("notes", ["", '{"dataset_info.json": [3', "[]"])
+def test_a_copy_whose_notes_are_damaged_is_fetched_again(
+    bucket, prepared, tmp_path, monkeypatch, notes
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    send(prepared, place_of(f"{bucket}/data"))
+    copy = Path(on_disk(f"{bucket}/data"))
+    (file,) = (path for path in tmp_path.rglob("*.json") if len(path.stem) == 16)
+    file.write_text(notes)
+    (info,) = copy.rglob("dataset_info.json")
+    info.unlink()
+    assert on_disk(f"{bucket}/data") == str(copy) and info.exists()
+
+
 def test_what_is_no_prepared_dataset_is_named(bucket, prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match=f"{bucket}/nothing: no prepared dataset here"):

@@ -1,6 +1,9 @@
 """The best checkpoint by a figure is kept, found again and named."""
 
+import errno
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from running import new_state
 from test_configs import load
 
 from elir_jax import compose
-from elir_jax.errors import UserError
+from elir_jax.errors import DiskError, UserError
 from elir_jax.evaluation.measure import Evaluation
 from elir_jax.running.records.best import Best, checkpoint_named, is_better, read_best, write_best
 from elir_jax.running.records.checkpoint import arrange, read_chosen, steps_in
@@ -84,6 +87,37 @@ def test_a_stage_without_the_figure_is_never_the_best(workdir):
 
     workdir.run(10, evaluate=nothing, evaluate_every=3, every=5, keep_best=PSNR)
     assert read_best(workdir.checkpoints) is None and steps_in(workdir.checkpoints) == [5, 10]
+
+
+@pytest.mark.parametrize("cut", [b"", b'{"step": 6, "fig', b"[]", b'{"step": 6}', b"\xff\xfe"])
+def test_a_best_json_that_is_damaged_is_told_and_written_anew(workdir, cut, caplog):
+    go(workdir, 10, Judge(score=falling), every=5, keep_best=PSNR)
+    (workdir.checkpoints / "best.json").write_bytes(cut)
+    with pytest.raises(UserError, match="no best checkpoint here"):
+        checkpoint_named(workdir.checkpoints / "best")
+    assert "best.json: damaged; the next evaluation writes it anew" in caplog.text
+    go(workdir, 14, Judge(score=falling), every=5, keep_best=PSNR)
+    assert read_best(workdir.checkpoints) == Best(12, PSNR, 24.0)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_best_json_that_cannot_be_read_ends_the_start_and_keeps_the_best(
+    workdir, monkeypatch, number
+):
+    go(workdir, 10, Judge(score=falling), every=5, keep_best=PSNR)
+    whole = Path.read_bytes
+
+    def broken(path):
+        if path.name == "best.json":
+            raise OSError(number, os.strerror(number), str(path))
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    with pytest.raises(DiskError, match=rf"best\.json: cannot be .*\({os.strerror(number)}\)"):
+        workdir.run(20, keep_best=PSNR)
+    monkeypatch.undo()
+    go(workdir, 20, Judge(score=falling), every=5, keep_best=PSNR)
+    assert read_best(workdir.checkpoints).step == 6 and 6 in steps_in(workdir.checkpoints)
 
 
 def test_a_damaged_best_is_named(workdir):

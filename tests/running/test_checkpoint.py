@@ -14,12 +14,13 @@ import pytest
 from running import new_state, save
 
 from elir_jax.errors import UserError
-from elir_jax.running.records import checkpoint
+from elir_jax.running.records import checkpoint, keeping
 from elir_jax.running.records.arrays import save_tree
 from elir_jax.running.records.checkpoint import arrange, read, read_averaged, read_newest
 from elir_jax.running.records.digests import Damaged, leaf_digests, seal, verify
 from elir_jax.running.records.frozen import FOLDER
 from elir_jax.running.records.keeping import Checkpoints
+from elir_jax.storage.disk import Disk
 
 
 def saved_steps(folder):
@@ -140,6 +141,53 @@ def test_a_save_that_fails_is_told_and_the_one_before_stays_good(folder, monkeyp
     with pytest.raises(UserError, match=r"could not be saved \(No space left.* is step 3"):
         checkpoints.wait()
     checkpoints.close()
+    assert read_newest(folder).step == 3
+
+
+def test_a_folder_that_cannot_be_listed_after_a_save_costs_nothing(folder, monkeypatch, caplog):
+    """Old checkpoints are deleted later; the new one is whole."""
+    save(folder, 3, 5)
+    listed, broken = keeping.steps_in, OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+    monkeypatch.setattr(
+        keeping, "steps_in", lambda at: listed(at) if not (at / "7").exists() else fail(broken)
+    )
+    save(folder, 7, start=5)
+    assert saved_steps(folder) == [3, 5, 7]
+    assert f"{folder}: old checkpoints are not deleted yet (Input/output error)" in caplog.text
+    monkeypatch.undo()
+    save(folder, 9, start=7)
+    assert saved_steps(folder) == [7, 9]
+
+
+def test_a_checkpoint_that_cannot_be_deleted_stays_and_others_go(folder, monkeypatch, caplog):
+    save(folder, 3, 5, 7, keep=3)
+    remove = Disk.remove
+    denied = OSError(errno.EACCES, os.strerror(errno.EACCES))
+    monkeypatch.setattr(
+        Disk, "remove", lambda self, at: fail(denied) if at.name == "3" else remove(self, at)
+    )
+    save(folder, 9, start=7)
+    assert saved_steps(folder) == [3, 7, 9] and "Permission denied" in caplog.text
+
+
+def fail(error):
+    raise error
+
+
+def test_a_whole_folder_is_not_overwritten(folder):
+    save(folder, 3)
+    before = {path: path.read_bytes() for path in (folder / "3").rglob("*") if path.is_file()}
+    with pytest.raises(OSError, match="not empty"):
+        checkpoint.write(folder, 3, jax.device_get(new_state()), {"samples": 0}, {})
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_folder_whose_names_cannot_be_read_is_not_empty(folder, monkeypatch):
+    save(folder, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", lambda at: fail(OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(OSError, match="Input/output"):
+            read_newest(folder)
     assert read_newest(folder).step == 3
 
 

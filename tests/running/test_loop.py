@@ -158,6 +158,19 @@ def test_an_earlier_error_is_told_together_with_a_value_that_is_not_finite(workd
     assert str(caught.value.earlier) == "rows: cannot be written"
 
 
+def test_a_save_that_fails_is_told_whatever_ends_the_run(workdir, monkeypatch, caplog):
+    monkeypatch.setattr(checkpoint, "seal", full)
+
+    def mistaken(state, batch, order):
+        if batch.record[0] == 4:
+            raise ZeroDivisionError
+        return count_up(state, batch, order)
+
+    with pytest.raises(ZeroDivisionError):
+        workdir.run(100, step=mistaken, every=3)
+    assert "a checkpoint could not be saved (No space left on device)" in caplog.text
+
+
 def skipping(limit):
     """A step that skips images 3 and 4 as a real one does, while the limit allows it."""
 

@@ -1,20 +1,24 @@
 """Runs in an object store: what counts, what damage does, and what a kill leaves."""
 
+import errno
 import json
 import logging
+import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from clouds import needed
+from clouds import S3
 from judging import Judge, go
-from running import Workdir, new_state, save
+from running import Workdir, count_up, new_state, save
 
-from elir_jax.errors import UserError
+from elir_jax.errors import DiskError, UserError
 from elir_jax.running.failure import NotFinite, keep_for_inspection
 from elir_jax.running.records import checkpoint
 from elir_jax.running.records.best import Best, checkpoint_named, read_best
@@ -22,12 +26,13 @@ from elir_jax.running.records.checkpoint import read, read_newest, steps_in
 from elir_jax.running.records.digests import Damaged, leaf_digests
 from elir_jax.running.records.keeping import Checkpoints
 from elir_jax.running.records.report import read_evaluations, read_metrics
+from elir_jax.storage import objects
 from elir_jax.storage.objects import Objects
 from elir_jax.storage.opening import storage_of
+from elir_jax.storage.scratch import PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 PSNR = "restored.psnr"
-S3 = pytest.mark.parametrize("bucket", [pytest.param("s3", marks=needed("s3"))], indirect=True)
 
 
 def put(place, data):
@@ -156,6 +161,157 @@ def test_the_state_before_a_value_that_is_not_finite_is_kept_there(run_folder):
     incident = run_folder / "not_finite" / "4-1"
     story = json.loads(storage_of(incident).read(incident / "images.json"))
     assert story["images"] == {"7": "image 7"} and read(incident / "3").step == 3
+
+
+@S3
+def test_a_whole_folder_is_not_overwritten(run_folder):
+    folder = run_folder
+    save(folder, 3)
+    before = storage_of(folder).versions(folder)
+    with pytest.raises(FileExistsError, match="is there already"):
+        checkpoint.write(folder, 3, jax.device_get(new_state()), {"samples": 0}, {})
+    assert storage_of(folder).versions(folder) == before
+
+
+@S3
+def test_frozen_weights_are_fetched_once_by_a_process_unless_they_change(run_folder, monkeypatch):
+    folder, fetched = run_folder, []
+    fetch = Objects.fetched
+    monkeypatch.setattr(Objects, "fetched", lambda *at: (fetched.append(at[1].name), fetch(*at))[1])
+    save(folder, 3, 5, 7, keep=3)
+    (digest,) = storage_of(folder).folders(folder / "frozen")
+    assert fetched.count(digest) == 2  # as long as there were none, and what was sent
+    put(folder / "frozen" / digest / "digests.json", b"other")
+    save(folder, 9, start=7)
+    assert fetched.count(digest) == 3 and read(folder / "9").step == 9
+
+
+def unable(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+ERRORS = pytest.mark.parametrize(
+    "error, words",
+    [
+        (PermissionError(errno.EACCES, "Access Denied"), "Access Denied"),
+        (OSError(errno.EBUSY, "503 Slow Down"), "503 Slow Down"),
+        (TimeoutError(), "TimeoutError"),
+        (ValueError("Bad Request:\n<html>"), "Bad Request:"),
+    ],
+    ids=["denied", "busy", "silent", "odd"],
+)
+
+
+@S3
+@ERRORS
+def test_a_best_that_cannot_be_read_now_is_not_forgotten(run_folder, monkeypatch, error, words):
+    workdir = Workdir(run_folder)
+    judge = {"judge": Judge(score=lambda weight: 30.0 - abs(weight - 3)), "keep_best": PSNR}
+    go(workdir, 10, every=5, **judge)
+    assert steps_in(workdir.checkpoints) == [3, 5, 10]
+    storage, client = storage_of(run_folder), storage_of(run_folder)._client
+    cat_file = client.cat_file
+    with monkeypatch.context() as patch:
+        fail = unable(error)
+        broken = lambda name: (fail if name.endswith("best.json") else cat_file)(name)  # noqa: E731
+        patch.setattr(client, "cat_file", broken)
+        with pytest.raises(DiskError, match=rf"best\.json: cannot be read or written \({words}\)$"):
+            go(workdir, 20, every=5, **judge)
+        with pytest.raises(OSError, match=words):
+            checkpoint_named(workdir.checkpoints / "best")
+    go(workdir, 20, every=5, **judge)
+    assert read_best(workdir.checkpoints).step == 3 and 3 in steps_in(workdir.checkpoints)
+    assert storage.folders(workdir.checkpoints) == ["15", "20", "3"]
+
+
+@S3
+@ERRORS
+def test_rows_that_cannot_be_sent_end_the_run_and_every_finished_step_is_saved(
+    run_folder, monkeypatch, error, words
+):
+    """As where a bucket lets files be created but not overwritten."""
+    client = storage_of(run_folder)._client
+    put_all = client.put
+
+    def write_once(here, there):
+        if any(name.endswith("metrics.jsonl") and client.exists(name) for name in there):
+            raise error
+        put_all(here, there)
+
+    monkeypatch.setattr(objects, "EVERY", 0.0)
+    monkeypatch.setattr(client, "put", write_once)
+    workdir, made = Workdir(run_folder), []
+
+    def step(state, batch, order):
+        made.append(int(batch.record[0]))
+        time.sleep(0.05)
+        return count_up(state, batch, order)
+
+    with pytest.raises(DiskError, match=rf"metrics\.jsonl: cannot be written \({words}\); run the"):
+        workdir.run(1000, step=step, every=3)
+    assert workdir.saved() == made[-1] < 100
+
+
+@S3
+def test_a_store_that_does_not_answer_holds_up_no_row(run_folder, monkeypatch):
+    """What is sent is what there was when the sending began."""
+    client, answer = storage_of(run_folder)._client, threading.Event()
+    put_all = client.put
+    monkeypatch.setattr(client, "put", lambda *given: (answer.wait(60), put_all(*given)))
+    sending = storage_of(run_folder).outgoing(run_folder)
+    path = sending.folder / "metrics.jsonl"
+    path.write_text("one\n")
+    for _ in range(3):
+        sending.send()
+        with path.open("a") as file:
+            file.write("two\n")
+        sending.send(now=False)
+    assert storage_of(run_folder).names(run_folder) == []
+    answer.set()
+    sending.wait()
+    assert storage_of(run_folder).read(run_folder / "metrics.jsonl") == b"one\ntwo\ntwo\n"
+    sending.close()
+    assert storage_of(run_folder).read(run_folder / "metrics.jsonl") == b"one\n" + 3 * b"two\n"
+
+
+@S3
+def test_rows_are_sent_again_when_they_have_grown_so_that_a_long_run_sends_little(
+    run_folder, monkeypatch
+):
+    client, sent = storage_of(run_folder)._client, []
+    monkeypatch.setattr(client, "put", lambda here, _: sent.append(os.path.getsize(here[0])))
+    sending, now = storage_of(run_folder).outgoing(run_folder), [0.0]
+    monkeypatch.setattr(objects.time, "monotonic", lambda: now[0])
+    for _ in range(3000):
+        now[0] += 5.0
+        with (sending.folder / "metrics.jsonl").open("a") as file:
+            file.write("x" * 500)
+        sending.send(now=False)
+        sending.wait()
+    assert sent[:3] == [500, 1500, 2500]  # every 10 seconds at first
+    assert sent[-1] > 3000 * 500 / 1.1 and sum(sent) < 15 * 3000 * 500
+    sending.close()
+
+
+@S3
+def test_an_error_of_the_last_rows_is_told(run_folder, monkeypatch, caplog):
+    storage, workdir = storage_of(run_folder), Workdir(run_folder)
+    send = Objects._send
+
+    def failing(self, here, place, files):
+        if place == run_folder and storage.exists(workdir.checkpoints / "4" / "digests.json"):
+            raise OSError(errno.EIO, "503 Slow Down", str(place))
+        send(self, here, place, files)
+
+    monkeypatch.setattr(Objects, "_send", failing)
+    before = {*Path(tempfile.gettempdir()).glob(f"{PREFIX}-*")}
+    workdir.run(4)
+    assert "metrics.jsonl: the last rows may be missing (503 Slow Down)" in caplog.text
+    left = {*Path(tempfile.gettempdir()).glob(f"{PREFIX}-*")} - before
+    assert not [path for path in left if f"-{os.getpid()}-" in path.name]
 
 
 def test_a_store_that_cannot_be_written_is_one_line(bucket):

@@ -10,7 +10,7 @@ from clouds import forget, needed
 
 from elir_jax.errors import UserError
 from elir_jax.storage.disk import Disk
-from elir_jax.storage.opening import client_of, place_of, storage_of
+from elir_jax.storage.opening import SILENCE, client_of, place_of, storage_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,6 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_path_is_a_path_and_its_storage_a_disk(tmp_path):
     for name in (str(tmp_path), "runs/bfr", "gs:/folder", "./s3:"):
         assert place_of(name) == Path(name) and isinstance(storage_of(place_of(name)), Disk)
+
+
+@needed("gs")
+def test_a_request_to_cloud_storage_does_not_wait_for_ever():
+    limits = client_of("gs").requests_timeout
+    assert limits.sock_read == limits.sock_connect == SILENCE
+    assert limits.total is None  # a large file takes as long as it takes
+    forget("gs")
 
 
 @needed("s3")

@@ -32,6 +32,10 @@ def needed(scheme):
     )
 
 
+# For tests of what does not depend on the kind of store.
+S3 = pytest.mark.parametrize("bucket", [pytest.param("s3", marks=needed("s3"))], indirect=True)
+
+
 @contextlib.contextmanager
 def serving(scheme):
     """Gives ``SCHEME://BUCKET`` of an empty server; commands started meanwhile find it."""

@@ -5,6 +5,7 @@ path ``checkpoints/best`` stands for that checkpoint wherever a checkpoint may b
 """
 
 import json
+import logging
 import math
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Place
 
 NAME = "best"
+
+logger = logging.getLogger(__name__)
 
 
 class Best(NamedTuple):
@@ -25,11 +28,17 @@ class Best(NamedTuple):
 
 
 def read_best(folder: Place) -> Best | None:
-    """The content of ``best.json`` in ``folder``; None if it is missing or cannot be read."""
+    """The content of ``best.json`` in ``folder``; None if it is missing or, says the log, damaged.
+
+    Raises OSError if it cannot be read now: the checkpoint that it names must not be forgotten.
+    """
     try:
         stored = json.loads(storage_of(folder).read(_file(folder)))
         return Best(int(stored["step"]), str(stored["figure"]), float(stored["value"]))
-    except (OSError, ValueError, TypeError, KeyError):  # damaged: the next evaluation writes it
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError):
+        logger.warning("%s: damaged; the next evaluation writes it anew", _file(folder))
         return None
 
 

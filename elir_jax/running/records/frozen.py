@@ -29,27 +29,34 @@ from elir_jax.storage.place import Place
 FOLDER = "frozen"
 
 logger = logging.getLogger(__name__)
+_verified: dict[str, dict] = {}  # by place: its files' versions when this process verified them
 
 
 def keep_frozen(folder: Place, frozen: Any) -> str | None:
     """Store ``frozen`` below ``folder``; returns its digest, or None if it has no arrays.
 
-    If the folder exists, it is verified, and written again if it is damaged. Raises OSError if
-    there is no room, or if reading does not give back what was written.
+    If the folder exists, it is verified, and written again if it is damaged. What this process has
+    verified is fetched again only if a version has changed, where the storage tells versions.
+    Raises OSError if there is no room, or if reading does not give back what was written.
     """
     if not jax.tree.leaves(frozen):
         return None
     digest = _digest_of(frozen)
     place, storage = folder / FOLDER / digest, storage_of(folder)
+    versions = storage.versions(place)
+    if versions is not None and _verified.get(str(place)) == versions:
+        return digest
     try:
         with storage.fetched(place) as copy:
             verify(copy)
+        if versions is not None:
+            _verified[str(place)] = versions
         return digest
     except Damaged as error:
         if storage.exists(place):
             logger.warning("%s: %s; writing it again", place, error)
     check_room(folder, frozen)
-    with storage.staged(folder, FOLDER, digest) as part:
+    with storage.staged(folder, FOLDER, digest, replace=True) as part:
         save_tree(part / "state", frozen)
         if _digest_of(load_tree(part / "state")) != digest:  # all later checkpoints rely on it
             raise OSError(errno.EIO, "the frozen weights were not written correctly", str(part))

@@ -2,8 +2,9 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 from elir_jax.errors import DiskError, UserError
 from elir_jax.running.records.best import Best, is_better, read_best, write_best
 from elir_jax.running.records.checkpoint import shortly, steps_in, write
+from elir_jax.running.records.room import remedy
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Place
 
@@ -50,10 +52,17 @@ class Checkpoints:
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._saving: Future | None = None
 
-    def save(self, state: Any, data: dict[str, int], config: dict) -> None:
+    def save(
+        self,
+        state: Any,
+        data: dict[str, int],
+        config: dict,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
         """Start saving ``state`` under the number of its step, unless it is saved already.
 
-        Waits for the previous save, and raises DiskError if that one failed.
+        Waits for the previous save, and raises DiskError if that one failed. The thread that saves
+        calls ``after`` first.
         """
         self.wait()
         step = int(state.step)
@@ -61,7 +70,7 @@ class Checkpoints:
             return
         # A copy: the next step overwrites the state's own memory.
         copy = jax.tree.map(lambda leaf: np.array(leaf), jax.device_get(state))
-        self._saving = self._pool.submit(self._save, step, copy, data, config)
+        self._saving = self._pool.submit(self._save, step, copy, data, config, after)
 
     def wait(self) -> None:
         """Wait until the last save is on the disk. Raises DiskError if it failed."""
@@ -72,9 +81,10 @@ class Checkpoints:
             self.saved = saving.result()
         except Exception as error:  # orbax and tensorstore have their own errors for a full disk
             last = f"step {self.saved}" if self.saved is not None else "none"
+            reason = shortly(error)
             raise DiskError(
-                f"{self.folder}: a checkpoint could not be saved ({shortly(error)}); the last "
-                f"complete one is {last}; make room, then run the same command again"
+                f"{self.folder}: a checkpoint could not be saved ({reason}); the last complete one "
+                f"is {last}; {remedy(reason)}"
             ) from error
 
     def is_best(self, figures: Mapping[str, Mapping[str, float]]) -> bool:
@@ -92,19 +102,26 @@ class Checkpoints:
         return figures.get(stage, {}).get(metric, math.nan)
 
     def close(self) -> None:
-        """Wait for the last save to end; :meth:`wait` reports its errors."""
+        """Wait for the last save to end. If nobody asked :meth:`wait`, the log has its error."""
         self._pool.shutdown()
+        try:
+            self.wait()
+        except DiskError as error:
+            logger.warning("%s", error)
 
-    def _save(self, step: int, state: Any, data: dict[str, int], config: dict) -> int:
+    def _save(
+        self, step: int, state: Any, data: dict[str, int], config: dict, after: Callable[[], None]
+    ) -> int:
+        after()
         write(self.folder, step, state, data, config)
-        kept = {*steps_in(self.folder)[-self._keep :], self.best.step if self.best else step}
-        for old in steps_in(self.folder):
+        steps: list[int] = []
+        with _later(self.folder):
+            steps = steps_in(self.folder)
+        kept = {*steps[-self._keep :], self.best.step if self.best else step}
+        for old in steps:
             if old not in kept and not (self._every and old % self._every == 0):
-                doomed = self.folder / str(old)
-                try:
-                    self._storage.remove(doomed)
-                except OSError as error:  # a reader may use it; the next start deletes it
-                    logger.warning("%s: not deleted yet (%s)", doomed, error.strerror)
+                with _later(self.folder / str(old)):
+                    self._storage.remove(self.folder / str(old))
         return step
 
     def _set_aside(self, step: int) -> None:
@@ -113,3 +130,12 @@ class Checkpoints:
         while self._storage.exists(target):
             target, n = aside / f"{step}-{n}", n + 1
         self._storage.move(self.folder / str(step), target)
+
+
+@contextmanager
+def _later(place: Place) -> Iterator[None]:
+    """What cannot be deleted now, the next save or start deletes: a reader may use it."""
+    try:
+        yield
+    except OSError as error:
+        logger.warning("%s: old checkpoints are not deleted yet (%s)", place, shortly(error))

@@ -1,5 +1,6 @@
 """Everything that a run writes while it trains; only the first host writes."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -7,13 +8,17 @@ from typing import Any
 from elir_jax.devices import hosts
 from elir_jax.errors import DiskError
 from elir_jax.running.records.best import NAME
+from elir_jax.running.records.checkpoint import shortly
 from elir_jax.running.records.keeping import Checkpoints
 from elir_jax.running.records.ledger import FILE, Ledger
 from elir_jax.running.records.report import METRICS_FILE, Figures, Report
+from elir_jax.running.records.room import remedy
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Outgoing, Place
 
 FOLDER = "checkpoints"
+
+logger = logging.getLogger(__name__)
 
 
 class Writers:
@@ -34,16 +39,29 @@ class Writers:
         self._out, self._rows = out, rows
 
     def save(self, state: Any, position: dict[str, int], config: dict) -> None:
-        """Start saving; rows first. Raises DiskError if that or the previous save failed."""
-        self.send()
-        if self._checkpoints is not None:
-            self._checkpoints.save(state, position, config)
+        """Start saving, rows first; rows that cannot be sent do not cost the checkpoint.
+
+        Raises DiskError if the last sending of rows or the previous save failed.
+        """
+        if self._checkpoints is None:
+            return
+        try:
+            with _writing(self._rows):
+                self._out.send()
+        finally:
+            self._checkpoints.save(state, position, config, after=self._after_rows)
+
+    def _after_rows(self) -> None:
+        """Wait for the rows before a checkpoint; their next sending tells of an error."""
+        with suppress(OSError):
+            self._out.wait()
 
     def send(self) -> None:
-        """Bring all rows to their place. Raises DiskError if they cannot be written."""
+        """Bring all rows to their place, and wait. Raises DiskError if they cannot be written."""
         if self._report is not None:
             with _writing(self._rows):
                 self._out.send()
+                self._out.wait()
 
     def wait(self) -> None:
         """Wait until the last save is on the disk. Raises DiskError if it failed."""
@@ -103,7 +121,7 @@ class Writers:
         if self._report is not None:
             with _writing(self._rows):
                 self._report.log_evaluation(step, figures, seconds)
-                self._out.send(now=False)
+                self._out.send()
 
     def summary(self) -> str:
         """Lines of text: where the seconds went, and which checkpoint is the best."""
@@ -121,10 +139,8 @@ def _writing(path: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError(
-            f"{path}: cannot be written ({error.strerror}); make room, then run the same command "
-            f"again"
-        ) from error
+        reason = shortly(error)
+        raise DiskError(f"{path}: cannot be written ({reason}); {remedy(reason)}") from error
 
 
 @contextmanager
@@ -141,30 +157,34 @@ def open_writers(
 ) -> Iterator[Writers]:
     """Writers of a run that continues from step ``start`` and began at ``began`` (monotonic)."""
 
-    def open_all() -> tuple[Checkpoints, Report, Outgoing] | None:
+    def open_all() -> tuple[Checkpoints, Report, Ledger, Outgoing] | None:
         if not hosts.is_first():
             return None
         try:
+            checkpoints = Checkpoints(workdir / FOLDER, keep, keep_every, start, keep_best)
             out = storage_of(workdir).outgoing(workdir, METRICS_FILE, FILE)
             return (
-                Checkpoints(workdir / FOLDER, keep, keep_every, start, keep_best),
+                checkpoints,
                 Report(out.folder, start=start, num_steps=num_steps, batch_size=batch_size),
+                Ledger(out.folder / FILE, began),
                 out,
             )
         except OSError as error:
-            raise DiskError(f"{workdir}: cannot be written ({error.strerror})") from error
+            raise DiskError(
+                f"{error.filename or workdir}: cannot be read or written ({shortly(error)})"
+            ) from error
 
     opened, rows = hosts.agreed(open_all), workdir / METRICS_FILE
     if opened is None:
         yield Writers(Ledger(None, began), None, None, None, rows)
         return
-    checkpoints, report, out = opened
-    ledger = Ledger(out.folder / FILE, began)
+    checkpoints, report, ledger, out = opened
     try:
         yield Writers(ledger, checkpoints, report, out, rows)
     finally:
         checkpoints.close()
-        with suppress(OSError):  # of a full disk, which has been reported
-            ledger.write()
-            report.close()
-            out.close()
+        for end in (ledger.write, report.close, out.close):  # each, even if one fails
+            try:
+                end()
+            except OSError as error:
+                logger.warning("%s: the last rows may be missing (%s)", rows, shortly(error))

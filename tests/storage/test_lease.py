@@ -13,6 +13,7 @@ from elir_jax.errors import DiskError, UserError
 from elir_jax.running.records.checkpoint import read_newest, steps_in
 from elir_jax.running.records.keeping import Checkpoints
 from elir_jax.storage import lease
+from elir_jax.storage.objects import AT_ONCE
 from elir_jax.storage.opening import storage_of
 
 
@@ -157,7 +158,8 @@ def test_a_run_that_has_lost_the_lock_leaves_its_successors_checkpoints_alone(he
 
 
 @S3
-def test_a_lock_that_is_lost_while_a_folder_is_sent_leaves_it_incomplete(held, monkeypatch):
+@pytest.mark.parametrize("files", [1, AT_ONCE + 1])
+def test_a_lock_that_is_lost_while_a_folder_is_sent_leaves_it_incomplete(held, monkeypatch, files):
     storage = storage_of(held)
     put = storage._client.put
 
@@ -167,9 +169,10 @@ def test_a_lock_that_is_lost_while_a_folder_is_sent_leaves_it_incomplete(held, m
 
     monkeypatch.setattr(storage._client, "put", slowly)
     with pytest.raises(OSError, match="another run took"), storage.staged(held, "5") as part:
-        (part / "run.json").write_text("")
-        (part / "digests.json").write_text("")
-    assert "5/run.json" in storage.names(held) and steps_in(held) == []
+        for name in [*map(str, range(files)), "digests.json"]:
+            (part / name).write_text("")
+    sent = [name for name in storage.names(held) if name.startswith("5/")]
+    assert len(sent) == min(files, AT_ONCE) and steps_in(held) == []
 
 
 @pytest.fixture
@@ -231,6 +234,34 @@ def test_a_short_outage_does_not_cost_the_lock(clock, held, monkeypatch, caplog)
             answers.set()
     clock[0] += 50.0
     lease.check(str(held / "a"))
+
+
+@S3
+def test_a_renewal_counts_from_its_beginning(clock, held, monkeypatch):
+    """The successor's patience does, too: it counts from what it saw before."""
+    client, asked, answers = (
+        storage_of(held)._client,
+        threading.Semaphore(0),
+        threading.Semaphore(0),
+    )
+    find, own = client.find, lease._held[str(held)]
+
+    def slow(folder, **how):
+        asked.release()
+        answers.acquire(timeout=20)
+        return find(folder, **how)
+
+    monkeypatch.setattr(client, "find", slow)
+    assert asked.acquire(timeout=20)
+    clock[0] += 40.0
+    answers.release()
+    assert asked.acquire(timeout=20)  # the first renewal is done, the second waits
+    lease.check(str(held / "a"))
+    clock[0] += 25.0
+    with pytest.raises(OSError, match="could not be renewed"):
+        lease.check(str(held / "a"))
+    answers.release()
+    own._thread.join(20)
 
 
 @S3

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -275,6 +276,29 @@ def test_a_store_that_does_not_answer_holds_up_no_row(run_folder, monkeypatch):
     assert storage_of(run_folder).read(run_folder / "metrics.jsonl") == b"one\ntwo\ntwo\n"
     sending.close()
     assert storage_of(run_folder).read(run_folder / "metrics.jsonl") == b"one\n" + 3 * b"two\n"
+
+
+@S3
+def test_rows_are_there_before_their_checkpoint_and_right_after_an_evaluation(
+    run_folder, monkeypatch
+):
+    """Else a kill would leave a checkpoint whose rows are lost, or cost the evaluation."""
+    client, done = storage_of(run_folder)._client, []
+    put_all = client.put
+
+    def put_slowly(here, there):
+        if rows := [name for name in here if name.endswith("metrics.jsonl")]:
+            time.sleep(0.3)
+            lines = map(json.loads, Path(rows[0]).read_text().splitlines())
+            done.append([(row["step"], "loss" in row) for row in lines][-1])
+        put_all(here, there)
+        if found := [name for name in there if re.search(r"checkpoints/\d+/digests.json", name)]:
+            done.append(int(found[0].split("/")[-2]))
+
+    monkeypatch.setattr(client, "put", put_slowly)
+    go(Workdir(run_folder), 8, every=5)  # and an evaluation every 3 steps
+    assert done.index((5, True)) < done.index(5) and done.index((8, True)) < done.index(8)
+    assert (3, False) in done and (6, False) in done
 
 
 @S3

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from elir_jax.ranges import check_fields
 from elir_jax.types import Params
 
 SCHEDULES = ("constant", "cosine")
@@ -27,7 +28,8 @@ class AdamW:
 
     ``groups`` are exceptions by top-level name of the parameters: ``{"velocity": {"learning_rate":
     1e-5}}`` changes fields of this class; ``{"velocity": {"frozen": True}}`` does not train these
-    parameters, and leaves their gradients out of the norm that is clipped.
+    parameters, and leaves their gradients out of the norm that is clipped. Raises ValueError if a
+    value is out of range.
     """
 
     learning_rate: float = 1e-4
@@ -44,15 +46,20 @@ class AdamW:
     groups: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule={self.schedule}: unknown; one of {', '.join(SCHEDULES)}")
-        if self.warmup_steps < 0 or self.clip_norm < 0:
-            raise ValueError("warmup_steps and clip_norm must not be negative")
-        for field in ("warmup_from", "final_share"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise ValueError(f"{field} must lie in [0, 1], got {getattr(self, field)}")
-        if self.decay_steps < 0:
-            raise ValueError(f"decay_steps must not be negative, got {self.decay_steps}")
+        check_fields(
+            self,
+            learning_rate="[0, inf)",
+            b1="[0, 1)",
+            b2="[0, 1)",
+            eps="(0, inf)",
+            weight_decay="[0, inf)",
+            schedule=SCHEDULES,
+            warmup_steps="[0, inf)",
+            warmup_from="[0, 1]",
+            final_share="[0, 1]",
+            decay_steps="[0, inf)",
+            clip_norm="[0, inf)",
+        )
         for name in self.groups:
             self._group(name)  # raises an error if a field is wrong
 
@@ -99,9 +106,14 @@ class AdamW:
         """The rule of a group; None if the group is frozen."""
         fields = dict(self.groups[name])
         frozen = fields.pop("frozen", False)
+        if not isinstance(frozen, bool):
+            raise ValueError(f"groups.{name}: frozen must be True or False, got {frozen!r}")
         if fields.keys() & {"clip_norm", "groups"}:
             raise ValueError(f"groups.{name}: a group has no clip_norm and no groups of its own")
-        own = dataclasses.replace(self, groups={}, clip_norm=0.0, **fields)
+        try:
+            own = dataclasses.replace(self, groups={}, clip_norm=0.0, **fields)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"groups.{name}: {error}") from error
         return None if frozen else own
 
     def _labels(self, params: Params) -> dict[str, str]:
@@ -131,12 +143,7 @@ class Ema:
     ramp: str = "exponential"
 
     def __post_init__(self):
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"ema: decay must lie in [0, 1), got {self.decay}")
-        if self.ramp_steps < 0:
-            raise ValueError(f"ema: ramp_steps must not be negative, got {self.ramp_steps}")
-        if self.ramp not in RAMPS:
-            raise ValueError(f"ramp={self.ramp}: unknown; one of {', '.join(RAMPS)}")
+        check_fields(self, decay="[0, 1)", ramp_steps="[0, inf)", ramp=RAMPS)
         if self.ramp == "count" and self.ramp_steps:
             raise ValueError("ramp=count has no ramp_steps; set ramp_steps=0")
 

@@ -1,20 +1,21 @@
 """Optimizer and exponential moving average (Table 5)."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
 from elir_jax.ranges import check_fields
-from elir_jax.types import Params
+from elir_jax.types import Params, Step
 
 SCHEDULES = ("constant", "cosine")
 RAMPS = ("exponential", "count")
-OTHERS = "_others"  # label of the parameters that no group names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,27 +81,42 @@ class AdamW:
         return self.learning_rate
 
     def build(self, num_steps: int) -> optax.GradientTransformation:
-        """The optax transformation of a run of ``num_steps`` updates."""
-        rule = optax.adamw(
-            self.rate(num_steps), self.b1, self.b2, self.eps, weight_decay=self.weight_decay
-        )
+        """The optax transformation of a run of ``num_steps`` updates; its state is an OptState."""
         own = {name: self._group(name) for name in self.groups}
-        if own:
-            rules = {
-                name: group.build(num_steps) if group else optax.set_to_zero()
-                for name, group in own.items()
-            }
-            rule = optax.multi_transform(rules | {OTHERS: rule}, self._labels)
-        if not self.clip_norm:
-            return rule
-        rules = [optax.clip_by_global_norm(self.clip_norm), rule]
-        frozen = {name for name, group in own.items() if group is None}
-        if frozen:
-            trained = optax.masked(
-                optax.set_to_zero(), lambda params: {name: name in frozen for name in params}
-            )
-            rules = [trained, *rules]
-        return optax.chain(*rules)
+        rules = {name: rule and rule._at(num_steps) for name, rule in own.items()}
+        others = self._at(num_steps)
+        clip = optax.clip_by_global_norm(self.clip_norm) if self.clip_norm else optax.identity()
+
+        def trained(params: Params) -> dict[str, AdamAt]:
+            found = {name: rules.get(name, others) for name in params}
+            return {name: rule for name, rule in found.items() if rule is not None}
+
+        def init(params: Params) -> OptState:
+            rules = trained(params)
+            adam = {name: rule(0).init(params[name]) for name, rule in rules.items()}
+            return OptState(jnp.zeros((), jnp.int32), adam)
+
+        def update(grads: Params, state: OptState, params: Params) -> tuple[Params, OptState]:
+            rules = trained(params)
+            clipped, _ = clip.update({name: grads[name] for name in rules}, optax.EmptyState())
+            updates, adam = jax.tree.map(jnp.zeros_like, grads), {}
+            for name, rule in rules.items():
+                updates[name], adam[name] = rule(state.updates).update(
+                    clipped[name], state.adam[name], params[name]
+                )
+            return updates, OptState(state.updates + 1, adam)
+
+        return optax.GradientTransformation(init, update)
+
+    def _at(self, num_steps: int) -> "AdamAt":
+        rate = self.rate(num_steps)
+        return lambda update: optax.adamw(
+            rate(update) if callable(rate) else rate,
+            self.b1,
+            self.b2,
+            self.eps,
+            weight_decay=self.weight_decay,
+        )
 
     def _group(self, name: str) -> "AdamW | None":
         """The rule of a group; None if the group is frozen."""
@@ -116,8 +132,42 @@ class AdamW:
             raise ValueError(f"groups.{name}: {error}") from error
         return None if frozen else own
 
-    def _labels(self, params: Params) -> dict[str, str]:
-        return {name: name if name in self.groups else OTHERS for name in params}
+
+AdamAt = Callable[[Step | int], optax.GradientTransformation]  # by the update's number, from 0
+
+
+class OptState(NamedTuple):
+    """The optimizer's state. Its tree depends only on which parameters are trained.
+
+    So a run can go on with another rate, schedule or clipping, and with other groups.
+    """
+
+    updates: Int[Array, ""]  # made so far, without skipped steps; what schedules depend on
+    adam: dict[str, Any]  # moments, and how often they were updated, by top-level name
+
+
+PLACE = "opt_state/"  # of the optimizer's state in the paths of a saved one
+# Until commit d554c41 the tree was that of optax's chains, which depended on the rules.
+_OLDER = re.compile(rf"({PLACE}(?!adam/)(?:.*?/)?0/)(mu|nu)/([^/]+)(.*)")
+
+
+def carried(leaves: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved ``leaves`` with the optimizer's state for the rules that ``wanted`` was built for.
+
+    Both are by path, such as ``opt_state/updates`` or ``params/head/kernel``. Moments go with their
+    parameters; those of parameters that were frozen start as in a new run.
+    """
+    found = dict(leaves)
+    for path in leaves:
+        if match := _OLDER.fullmatch(path):
+            place, moment, name, rest = match.groups()
+            found[f"{PLACE}adam/{name}/0/{moment}{rest}"] = leaves[path]
+            for count in (f"{PLACE}adam/{name}/0/count", f"{PLACE}updates"):
+                found[count] = leaves[f"{place}count"]
+    for path, leaf in wanted.items():
+        if path.startswith(f"{PLACE}adam/") and path not in found:
+            found[path] = np.zeros(leaf.shape, leaf.dtype)
+    return {p: leaf for p, leaf in found.items() if p in wanted or not p.startswith(PLACE)}
 
 
 def apply_gradients(

@@ -24,8 +24,9 @@ class AdamW:
 
     The learning rate rises linearly from ``warmup_from`` times itself over ``warmup_steps``, then
     stays (``constant``) or falls along half a cosine (``cosine``), to ``final_share`` of itself at
-    update ``decay_steps``, or at the run's last one if that is 0. Gradients are scaled to a
-    global norm of at most ``clip_norm``; 0 leaves them as they are.
+    update ``decay_steps``, or at the run's last step if that is 0. It counts updates: a run that
+    skips steps ends that many updates before. Gradients are scaled to a global norm of at most
+    ``clip_norm``; 0 leaves them as they are.
 
     ``groups`` are exceptions by top-level name of the parameters: ``{"velocity": {"learning_rate":
     1e-5}}`` changes fields of this class; ``{"velocity": {"frozen": True}}`` does not train these
@@ -182,7 +183,8 @@ def apply_gradients(
 class Ema:
     """``ema <- d ema + (1 - d) params`` after each update.
 
-    Without a ramp ``d = decay`` (Table 5). ``n`` is the number of the update, from 1. The ramp
+    Without a ramp ``d = decay`` (Table 5). ``n`` is the number of the update's step, from 1; steps
+    that were skipped count too. The ramp
     ``exponential`` is ``decay (1 - exp(-n / ramp_steps))`` if ``ramp_steps`` is not 0; the release
     uses 2000. The ramp ``count`` is ``min(decay, (1 + n) / (10 + n))``, that of PMRF (the default
     of torch_ema).
@@ -197,15 +199,15 @@ class Ema:
         if self.ramp == "count" and self.ramp_steps:
             raise ValueError("ramp=count has no ramp_steps; set ramp_steps=0")
 
-    def decay_at(self, update: Int[Array, ""]) -> Float[Array, ""]:
-        """Decay of the ``update``-th update, counted from 1."""
+    def decay_at(self, step: Step) -> Float[Array, ""]:
+        """Decay of the ``step``-th step, counted from 1."""
         if self.ramp == "count":
-            return jnp.minimum(jnp.float32(self.decay), (1.0 + update) / (10.0 + update))
+            return jnp.minimum(jnp.float32(self.decay), (1.0 + step) / (10.0 + step))
         if not self.ramp_steps:
             return jnp.float32(self.decay)
-        return self.decay * -jnp.expm1(-update / self.ramp_steps)
+        return self.decay * -jnp.expm1(-step / self.ramp_steps)
 
-    def update(self, ema: Params, params: Params, update: Int[Array, ""]) -> Params:
-        """The average after the ``update``-th update, whose result is ``params``."""
-        decay = self.decay_at(update)
+    def update(self, ema: Params, params: Params, step: Step) -> Params:
+        """The average after the ``step``-th step, whose result is ``params``."""
+        decay = self.decay_at(step)
         return jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, ema, params)

@@ -112,13 +112,19 @@ def _degradation() -> ConfigDict:
 def _add_networks(config: ConfigDict) -> None:
     """The sections of the networks."""
     # Each network starts from its own ``weights``: untrained (or "") | embedded (the autoencoder) |
-    # hub:OWNER/NAME | a file of TAESD's or of the release | converted weights | a run's folder.
+    # hub:OWNER/NAME | a file of TAESD's or of the release | converted weights | a run's folder or
+    # checkpoint | a model's file, or the name of one that ships.
     config.autoencoder = ConfigDict()
     config.autoencoder.weights = "embedded"
     config.autoencoder.width = 48  # 48: the embedded one's; 64: TAESD's
     config.autoencoder.latent_channels = 16
     config.autoencoder.linear = False  # train the linear start (configs/autoencoder.py:linear)
     config.autoencoder.trainable_encoder = True  # train the encoder of the input (Tables 4 and 8)
+
+    config.encoder = ConfigDict()  # the trained one, which reads the input; docs/training.md
+    # autoencoder: a copy of the frozen one | as above | "": the one that estimator.weights were
+    # trained with, if any, else the copy
+    config.encoder.weights = ""
 
     config.estimator = ConfigDict()  # RRDB (section 7.1.1)
     config.estimator.weights = ""

@@ -33,7 +33,7 @@ def get_config(variant: str = ""):
         del config[section].weights
     if config.method == "elir":
         del config.estimator.form, config.velocity.form
-        del config.autoencoder.trainable_encoder, config.autoencoder.linear
+        del config.autoencoder.trainable_encoder, config.autoencoder.linear, config.encoder
     config.teacher = ConfigDict()
     config.teacher.weights = weights  # a run, or a model
     config.teacher.method = config.method  # elir | pmrf | latent_pmrf

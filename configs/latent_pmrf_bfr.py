@@ -43,6 +43,7 @@ def get_config(variant: str = ""):
     config.objective.sample_latents = False
     config.estimator.kind = "swinir"  # swinir: in pixels | rrdb: in latents, trained beside
     if latent_mean:
+        config.encoder = ConfigDict({"weights": ""})  # the trained one: configs/common.py
         config.estimator = ConfigDict(
             {"kind": "rrdb", "weights": "", "hidden": 96, "num_blocks": 3, "form": "plain"}
         )

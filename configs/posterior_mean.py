@@ -38,7 +38,7 @@ def begin(method: str, variant: str) -> ConfigDict:
     if variant not in ("", "tiny", *TASKS):
         raise ValueError(f"unknown variant {variant!r}; one of: {', '.join(TASKS)}, tiny")
     config = common.default()
-    for section in ("autoencoder", "estimator", "velocity", "objective", "sampler"):
+    for section in ("autoencoder", "encoder", "estimator", "velocity", "objective", "sampler"):
         del config[section]
     config.method = method
     config.num_steps = 273_000  # 1000 epochs of FFHQ's 70,000 images

@@ -17,7 +17,7 @@ def get_config(variant: str = ""):
     if variant not in ("", "release", "tiny"):
         raise ValueError(f"unknown variant {variant!r}; one of: release, tiny")
     config = common.default()
-    for section in ("autoencoder", "estimator", "velocity", "objective", "sampler"):
+    for section in ("autoencoder", "encoder", "estimator", "velocity", "objective", "sampler"):
         del config[section]
     config.method = "sim_vae"
     config.num_steps = 150_000

@@ -1,11 +1,13 @@
 """Restoration from Python: ``Restorer.load("photo")``, then ``restorer(images, seed=0)``."""
 
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from elir_jax.compose.restoration import Restoration, build_restoration, read_config
 from elir_jax.compose.restoring import restoring, whole_pictures
 from elir_jax.devices.mesh import replicate
+from elir_jax.errors import UserError
 from elir_jax.evaluation.measure import Restoring
 from elir_jax.inference.calling import AnyRestorer
 
@@ -36,6 +38,9 @@ class Restorer(AnyRestorer):
         without a configuration. ``steps`` is M, the number of Euler steps; without ``noise`` the
         flow starts at the posterior mean; ``dtype`` is float32 or bfloat16. Raises UserError.
         """
+        whole = isinstance(steps, Integral) and not isinstance(steps, bool)
+        if steps is not None and not (whole and steps >= 1):
+            raise UserError(f"steps={steps!r}: must be a whole number, at least 1")
         changes = {"sampler.num_steps": steps, "dtype": dtype}
         changes = {field: value for field, value in changes.items() if value is not None}
         if not noise:

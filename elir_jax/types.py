@@ -22,7 +22,7 @@ Latent = Float[Array, "b lh lw lc"]
 Time = Float[Array, " b"]
 SampleKeys = Key[Array, " b"]
 Scalar = Float[Array, ""]
-Step = Int[Array, ""]  # updates made so far
+Step = Int[Array, ""]  # steps made so far, skipped ones included
 Params = Any  # a tree of arrays, as flax.linen makes it
 
 

@@ -20,7 +20,7 @@ PROGRAMS = [
 
 # A module may import from lower floors, and from its own room.
 FLOORS = [
-    {"types", "arrays", "errors", "files"},
+    {"types", "arrays", "errors", "files", "ranges"},
     {"flow", "networks", "metrics", "pictures", "assets", "storage"},
     {"losses", "data", "training", "inference"},
     {"devices", "evaluation", "methods", "device_degradations", "edge"},

@@ -62,7 +62,7 @@ def test_weights_of_another_network_are_named(run, weights, tmp_path):
         run.init_state(tmp_path)
 
 
-def test_the_training_images_are_told_by_a_digest_of_their_names(tmp_path):
+def test_the_training_images_are_told_by_a_digest_of_their_names(tmp_path, monkeypatch):
     names = ["b.png", "größe/a.png", "c.png"]
     for name in names:
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +73,10 @@ def test_the_training_images_are_told_by_a_digest_of_their_names(tmp_path):
     text = "\n".join(f"/{name}" for name in ["b.png", "c.png", "größe/a.png"])
     wanted = {"images": 3, "names": hashlib.sha256(text.encode()).hexdigest()[:16]}
     assert build_data(config).fingerprint() == wanted
+    for place, written in ((tmp_path / "in", "."), (tmp_path, "in"), (tmp_path, "./x/../in/")):
+        monkeypatch.chdir(place)
+        config.data.path = written
+        assert build_data(config).fingerprint() == wanted, written
 
 
 def test_fid_is_taken_over_the_features_of_all_hosts(tmp_path, monkeypatch):

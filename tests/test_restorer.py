@@ -75,6 +75,12 @@ def test_weights_want_a_configuration_and_a_network_of_their_own(folder):
         Restorer.load(folder, "configs/bfr.py")
 
 
+@pytest.mark.parametrize("steps", [0, -1, True])
+def test_a_number_of_steps_that_cannot_be_is_refused(steps):
+    with pytest.raises(UserError, match=r"steps=.*: must be a whole number, at least 1"):
+        Restorer.load("photo", steps=steps)
+
+
 def test_colours_are_taken_from_the_input_if_asked(restorer):
     image = np.float32(images((32, 48))[0] / 255)
     plain, fixed = restorer(image), restorer(image, color_fix=True)

@@ -161,6 +161,8 @@ def check_ranges(config: ConfigDict, factor: int) -> None:
         value = functools.reduce(getattr, field.split("."), config)
         if value < bound:
             raise UserError(f"--config.{field}={value}: must be at least {bound}")
+    if config.seed >= 2**32:  # keys would be those of the seed without the bits above
+        raise UserError(f"--config.seed={config.seed}: must be below 2^32")
 
 
 def check_best(config: ConfigDict, stages: Sequence[str]) -> None:

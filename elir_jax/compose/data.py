@@ -2,8 +2,8 @@
 
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -46,7 +46,7 @@ class Data(NamedTuple):
     """The images that a run trains on and is evaluated on."""
 
     source: Source  # training images
-    root: str  # their folder on this machine's disk; "": none
+    root: str  # their folder on this machine's disk, from its root; "": none
     maker: Maker
     prepare: Prepare  # what the host sends -> pairs; part of the train step
     feed: Feed
@@ -67,7 +67,7 @@ class Data(NamedTuple):
         """The number of training images and a digest of their names below ``root``, in order."""
         digest = hashlib.sha256()
         for i in range(len(self.source)):
-            name = self.source.name(i).replace(str(Path(self.root)), "", 1)
+            name = self.source.name(i).replace(self.root, "", 1)
             digest.update(b"\n" * (i > 0) + name.encode(errors="surrogateescape"))
         return {"images": len(self.source), "names": digest.hexdigest()[:16]}
 
@@ -83,6 +83,7 @@ def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
     """Sources, degradation and feed; ``extra`` makes the method's own arrays. Raises UserError."""
     data = config.data
     path, eval_path = on_disk(data.path), on_disk(data.eval_path)
+    path = path and os.path.abspath(path)  # however it is written: names of images begin with it
     train, held_out = choose_sources(path, eval_path, data.held_out, data.embedded)
     degrade = degradation_of(config)
     feed = {field: data[field] for field in ("workers", "on_error", "max_bad_share")}

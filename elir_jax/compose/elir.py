@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from elir_jax.compose.autoencoder import build_autoencoder
 from elir_jax.compose.fields import make, sizes
+from elir_jax.compose.starting_weights import trained_encoder
 from elir_jax.flow.sampler import Sampler
 from elir_jax.methods.elir.networks import Networks, init_estimator, init_velocity, latent_flow
 from elir_jax.methods.elir.objective import ElirObjective, elir_objective
@@ -42,7 +43,7 @@ def build_elir(config: ConfigDict, form: Form | None = None) -> Method:
         params |= start("velocity", lambda: init_velocity(fourth, channels, velocity))
         frozen = start("autoencoder", lambda: autoencoder.init(second))
         if trainable_encoder:
-            params["encoder"] = jax.tree.map(jnp.copy, frozen["encoder"])
+            params |= trained_encoder(start, frozen)
         return params, frozen
 
     def fold(params: Params, frozen: Params) -> Params:

@@ -13,6 +13,7 @@ from elir_jax.compose.fields import choose, make, sizes
 from elir_jax.compose.pmrf import build_sampler, init_velocity
 from elir_jax.compose.posterior_mean import build_estimator, check_size, init_estimator
 from elir_jax.compose.sim_vae import build_sim_vae, reach_of
+from elir_jax.compose.starting_weights import trained_encoder
 from elir_jax.errors import UserError
 from elir_jax.flow.sampler import Sampler
 from elir_jax.inference.parts import Part, Whole
@@ -122,7 +123,7 @@ def build_latent_pmrf(config: ConfigDict) -> Method:
             estimator = start("estimator", lambda: found.draw(first))
             (params if found.trained else frozen).update(estimator)
         if found.trained:
-            params["encoder"] = jax.tree.map(jnp.copy, frozen["encoder"])
+            params |= trained_encoder(start, frozen)
         flow = start("velocity", lambda: init_velocity(second, velocity, seen))
         return params | {"velocity": flow["velocity"]}, frozen | {CONSTANTS: flow[CONSTANTS]}
 

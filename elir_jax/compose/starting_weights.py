@@ -1,76 +1,161 @@
-"""The weights that a network starts from: untrained, or what ``config.SECTION.weights`` names."""
+"""The weights that a network starts from: untrained, or what ``config.SECTION.weights`` names.
 
-from collections.abc import Callable
+An encoder may exist twice: the frozen one, which makes the flow's target and fits the decoder, and
+the one that began as its copy and was trained with an estimator of latents. The section
+``autoencoder`` takes the frozen one, ``encoder`` the trained one.
+"""
+
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from elir_jax import assets
 from elir_jax.compose.teacher import read_teacher
 from elir_jax.errors import UserError
 from elir_jax.methods.method import Start
-from elir_jax.running.records.checkpoint import read_averaged, steps_in
+from elir_jax.running.records.best import checkpoint_named
+from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read_newest, steps_in
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.types import Params
 from elir_jax.weights.hub import download
 from elir_jax.weights.models import is_model, read_model
 from elir_jax.weights.own import FILE, check_weights, has_weights, read_weights
 from elir_jax.weights.pmrf import HUB_FILE
-from elir_jax.weights.sections import read_section
+from elir_jax.weights.sections import networks_in, read_section
 
 UNTRAINED = ("", "untrained")
 HUB = "hub:"
 TEACHER = "teacher"  # the section whose weights are a whole method's
-EMBEDDED = {"autoencoder": assets.AUTOENCODER}
+AUTOENCODER, ENCODER, ESTIMATOR = "autoencoder", "encoder", "estimator"
+EMBEDDED = dict.fromkeys((AUTOENCODER, ENCODER), assets.AUTOENCODER)
 
 
 def starting_weights(config: ConfigDict) -> Start:
     """A function that gives the weights of any section, by its field ``weights``.
 
     The field is ``""`` or ``untrained``, ``embedded``, ``hub:OWNER/NAME``, a file or folder of a
-    layout known to :mod:`elir_jax.weights.layouts`, converted weights, or a run's folder, which
-    gives its averaged and its frozen weights. The teacher's are those of
-    :mod:`elir_jax.compose.teacher`. The function raises a UserError that names the field
-    if the weights cannot be read or belong to another network.
+    layout known to :mod:`elir_jax.weights.layouts`, converted weights, a model or the name of one
+    that ships, or a run's folder or checkpoint, which gives its averaged and its frozen weights.
+    The teacher's are those of :mod:`elir_jax.compose.teacher`, the encoder's those of
+    :func:`trained_encoder`. The function raises a UserError that names the field if the weights
+    cannot be read or belong to another network.
     """
+    encoder = config.get(ENCODER, {}).get("weights", "")
+    if encoder not in ("", AUTOENCODER) and not _trains_encoder(config):
+        raise UserError(
+            f"--config.{ENCODER}.weights={encoder}: --config.autoencoder.trainable_encoder=False "
+            f"trains no encoder; set it to True, or name no weights for one"
+        )
 
     def start(section: str, init: Callable[[], Params]) -> Params:
-        named = config[section].get("weights", "")
-        if named in UNTRAINED:
+        field, named = section, config.get(section, {}).get("weights", "")
+        if section == ENCODER and not named:
+            field, named = ESTIMATOR, config[ESTIMATOR].get("weights", "")
+        if named in ((AUTOENCODER,) if field == ENCODER else UNTRAINED):
             return init()
         like = jax.eval_shape(init)
         try:
-            return read_teacher(config, like) if section == TEACHER else _read(section, named, like)
+            if section == TEACHER:
+                return read_teacher(config, like)
+            found = _open(section, named)
+            if section == ESTIMATOR:
+                _check_encoder(config, found)
+            if section == AUTOENCODER and found.tuned:
+                return found.take_as_begun(like)
+            return found.take(like) if field == section or ENCODER in found.names else init()
         except UserError as error:
-            raise UserError(f"--config.{section}.weights={named}: {error}") from error
+            raise UserError(f"--config.{field}.weights={named}: {error}") from error
 
     return start
 
 
-def _read(section: str, named: str, like: Params) -> Params:
+def trained_encoder(start: Start, frozen: Params) -> Params:
+    """``{"encoder": ...}`` to train, for a method whose ``frozen`` parameters hold another.
+
+    ``config.encoder.weights`` names it; ``autoencoder`` is a copy of the frozen one. If the field
+    is empty, it is the one that the estimator's weights were trained with, or a copy if they hold
+    none.
+    """
+    return start(ENCODER, lambda: {ENCODER: jax.tree.map(jnp.copy, frozen[ENCODER])})
+
+
+class _Found(NamedTuple):
+    """Opened weights."""
+
+    names: Collection[str]  # of the networks
+    take: Callable[[Params], Params]  # those that the argument names, of its shapes
+    tuned: bool  # whether the encoder was trained with the estimator
+    begun: Params | None  # what an encoder that is ``tuned`` began as, by name
+
+    def take_as_begun(self, like: Params) -> Params:
+        """:attr:`take`, with the encoder that the trained one began as. Raises UserError."""
+        if self.begun is None:
+            raise UserError(
+                "its encoder was trained with its estimator, and no longer is the one that makes "
+                "the flow's target; name the autoencoder that it began as, or a run's folder, "
+                "which keeps it"
+            )
+        return self.take(like) | {name: self.begun[name] for name in like if name in self.begun}
+
+
+def _open(section: str, named: str) -> _Found:
+    path = checkpoint_named(_path(section, named))
+    if is_checkpoint(path) or steps_in(path / FOLDER):
+        saved = read_chosen(path) if is_checkpoint(path) else read_newest(path / FOLDER)
+        assert saved is not None
+        averaged, frozen = saved.tree["ema"], saved.tree["frozen"]
+        twice = {name: frozen[name] for name in frozen if name in averaged}
+        given = frozen | averaged
+        return _Found(given, partial(_taken, path, given), bool(twice), twice)
+    if has_weights(path):
+        return _one_tree(path / FILE, read_weights(path))
+    if is_model(path):
+        model = read_model(path)
+        tuned = model.config.get(AUTOENCODER, {}).get("trainable_encoder", True)
+        return _one_tree(path, model.params, tuned)
+    names = networks_in(path)
+    return _Found(names, partial(read_section, path), {ENCODER, ESTIMATOR} <= names, None)
+
+
+def _one_tree(place: Path, given: Params, tuned: bool = True) -> _Found:
+    """Weights that hold one encoder, which is ``tuned`` if their estimator is one of latents."""
+    of_latents = ENCODER in given and "rrdb0" in given.get(ESTIMATOR, {})
+    return _Found(given, partial(_taken, place, given), tuned and of_latents, None)
+
+
+def _path(section: str, named: str) -> Path:
     if named == "embedded":
         if section not in EMBEDDED:
             raise UserError(f"only these sections have embedded weights: {', '.join(EMBEDDED)}")
-        path = EMBEDDED[section]
-    else:
-        hub = named.startswith(HUB)
-        path = _downloaded(section, named.removeprefix(HUB)) if hub else Path(named)
-    if path.name == FILE:
-        path = path.parent
-    if steps_in(path / FOLDER):
-        _, averaged, frozen = read_averaged(path / FOLDER)
-        return _taken(path, averaged | frozen, like)
-    if has_weights(path):
-        return _taken(path / FILE, read_weights(path), like)
-    if is_model(path):
-        return _taken(path, read_model(path).params, like)
-    return read_section(path, like)
+        return EMBEDDED[section]
+    if named.startswith(HUB):
+        # The autoencoder is diffusers' model, others are PMRF's.
+        own = () if section in EMBEDDED else (HUB_FILE,)
+        return download(named.removeprefix(HUB), *own)
+    path = Path(named)
+    if named in assets.MODELS and not path.exists():
+        return assets.model(named)
+    return path.parent if path.name == FILE else path
 
 
-def _downloaded(section: str, repository: str) -> Path:
-    """The autoencoder is diffusers' model, others are PMRF's."""
-    return download(repository) if section == "autoencoder" else download(repository, HUB_FILE)
+def _check_encoder(config: ConfigDict, estimator: _Found) -> None:
+    """Raise UserError if the estimator's encoder would be left out without a word."""
+    accepted = config.get(ENCODER, {}).get("weights") == AUTOENCODER
+    if estimator.tuned and not accepted and not _trains_encoder(config):
+        raise UserError(
+            "an encoder was trained with this estimator, but --config.autoencoder."
+            "trainable_encoder=False leaves it out; set it to True, or accept that with "
+            f"--config.{ENCODER}.weights={AUTOENCODER}"
+        )
+
+
+def _trains_encoder(config: ConfigDict) -> bool:
+    return config.get(AUTOENCODER, {}).get("trainable_encoder", True)
 
 
 def _taken(place: Path, given: Params, like: Params) -> Params:

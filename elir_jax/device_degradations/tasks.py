@@ -58,10 +58,3 @@ def degrade(degradation: DeviceDegradation, key: Key[Array, ""], x_hq: Picture) 
     """Draw parameters and noise from the sample's ``key``, and degrade ``x_hq``."""
     parameters_key, noise_key = jax.random.split(key)
     return degradation.apply(degradation.draw(parameters_key), noise_key, x_hq)
-
-
-def degrade_batch(
-    degradation: DeviceDegradation, keys: Key[Array, " b"], x_hq: Float32[Array, "b h w 3"]
-) -> Float32[Array, "b h w 3"]:
-    """``degrade`` of each sample with its own key."""
-    return jax.vmap(functools.partial(degrade, degradation))(keys, x_hq)

@@ -5,7 +5,6 @@ output channel. The graph itself makes floats of them, by a cast and a product, 
 compute once at the start. Biases and the parameters of normalisations stay float32.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -57,16 +56,3 @@ def quantize(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     largest = np.abs(array).max(others, keepdims=True)
     scale = np.where(largest > 0, largest / LEVELS, 1).astype(np.float32)
     return scale, np.round(array / scale).astype(np.int8)
-
-
-def read_stored(tensors: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, float]]:
-    """(name, float32 weight, largest error of storing it) of every weight of a file."""
-    for name, array in tensors.items():
-        if name.endswith(STORED):
-            name = name.removesuffix(STORED)
-            scale = tensors[name + SCALE]
-            yield name, array * scale, float(scale.max()) / 2
-        elif not name.endswith(SCALE):
-            half = array.dtype == np.float16
-            error = float(np.abs(array).max()) * 2.0**-11 + 2.0**-25 if half else 0.0
-            yield name, array.astype(np.float32), error

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from jaxtyping import Array, Float
 
 from elir_jax.flow.solvers import euler_trajectory
+from elir_jax.ranges import check_fields
 from elir_jax.types import Time
 
 State = Float[Array, "b h w c"]
@@ -16,7 +17,8 @@ class Sampler:
     """How the flow makes a restoration.
 
     ``num_steps`` is M; ``sigma_s`` is the standard deviation of the source noise, in the units of
-    the state; without ``noise`` the flow starts at the posterior mean itself.
+    the state; without ``noise`` the flow starts at the posterior mean itself. Raises ValueError if
+    a value is out of range.
     """
 
     num_steps: int
@@ -24,8 +26,7 @@ class Sampler:
     noise: bool = True
 
     def __post_init__(self):
-        if self.num_steps < 1:
-            raise ValueError(f"sampler: num_steps must be at least 1, got {self.num_steps}")
+        check_fields(self, num_steps="[1, inf)", sigma_s="[0, inf)")
 
     @property
     def steps(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from elir_jax.networks.layers import uniform_fan_in
+from elir_jax.ranges import check_fields
 from elir_jax.types import Params
 
 KERNEL = "kernel"
@@ -23,7 +24,7 @@ KERNEL = "kernel"
 class LoRA:
     """Which modules have adapters, by patterns of their path such as ``*/block?/conv``.
 
-    Raises ValueError if the rank is below 1 or if no module is named.
+    Raises ValueError if a value is out of range or if no module is named.
     """
 
     rank: int = 32
@@ -31,8 +32,7 @@ class LoRA:
     targets: tuple[str, ...] = ("*/block?/conv", "final/conv", "*/time")
 
     def __post_init__(self):
-        if self.rank < 1:
-            raise ValueError(f"rank must be at least 1, got {self.rank}")
+        check_fields(self, rank="[1, inf)", alpha="(0, inf)")
         if not self.targets:
             raise ValueError("targets must name at least one module")
 

@@ -29,7 +29,8 @@ ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimiz
          "autoencoder.linear": False, "ema.ramp": "exponential", "estimator.weights": "",
          "velocity.weights": "", "data.degrade_on": "host", "precision": "highest",
          "optimizer.warmup_from": 0.0, "optimizer.final_share": 0.0, "optimizer.decay_steps": 0,
-         "objective.grid": 0, "objective.sample_latents": False}  # fmt: skip
+         "objective.grid": 0, "objective.sample_latents": False,
+         "encoder.weights": ""}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
 LOCAL = {"data.path", "data.eval_path"}  # may differ between the processes of a run
 NONE = -1  # the process sees no checkpoint
@@ -155,9 +156,25 @@ def is_free(field: str, config: dict[str, Any]) -> bool:
     """Whether a field of a flat configuration may change when a run is resumed."""
     if field.startswith("degradation.") and field != "degradation.name":
         return field.split(".")[1] != config.get("degradation.name")  # of a task not trained here
-    if field == "num_steps" and config.get("optimizer.schedule") == "cosine":
-        return bool(config.get("optimizer.decay_steps"))  # else every step's rate depends on it
+    if field == "num_steps" and _rates_depend_on_the_length(config):
+        return False
     return field in FREE or field.startswith(FREE_SECTIONS)
+
+
+def _rates_depend_on_the_length(config: dict[str, Any]) -> bool:
+    """Whether a learning rate, everybody's or a group's own, falls to the last step."""
+    groups = [field.split(".")[2] for field in config if field.startswith("optimizer.groups.")]
+    for places in (["optimizer"], *(["optimizer", f"optimizer.groups.{name}"] for name in groups)):
+        rule = {
+            field: config[f"{place}.{field}"]
+            for place in places
+            for field in ("schedule", "decay_steps", "frozen")
+            if f"{place}.{field}" in config
+        }
+        falls = rule.get("schedule") == "cosine" and not rule.get("frozen")
+        if falls and not rule.get("decay_steps"):
+            return True
+    return False
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:

@@ -43,8 +43,8 @@ class Objective(Protocol):
 
     ``params`` and ``ema`` are the trained parameters and their average, both folded; ``frozen`` are
     the weights that are never updated. ``keys`` are the samples' own random keys, and ``step`` is
-    the number of updates made so far. Returns the loss and its terms by name, each a scalar and a
-    mean over the samples.
+    the number of steps made so far, skipped ones included. Returns the loss and its terms by name,
+    each a scalar and a mean over the samples.
     """
 
     def __call__(

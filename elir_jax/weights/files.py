@@ -5,12 +5,14 @@ plain containers and refuses everything else, so that an untrusted file cannot r
 """
 
 import os
+import pickle
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.flax import load_file
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save_file
 
 from elir_jax.errors import UserError
@@ -20,13 +22,21 @@ Tensors = dict[str, np.ndarray]
 SAFETENSORS = ".safetensors"
 PICKLES = (".pth", ".pt", ".ckpt", ".bin")
 SUFFIXES = (SAFETENSORS, *PICKLES)
+EXACT = 2**24  # float32 holds every whole number up to this one
+TYPES = {  # of safetensors, with one number in each whole number of bytes
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16,
+    "F8_E4M3": jnp.float8_e4m3fn, "F8_E5M2": jnp.float8_e5m2, "F8_E8M0": jnp.float8_e8m0fnu,
+    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8, "U64": np.uint64,
+    "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_, "C64": np.complex64,
+}  # fmt: skip
 
 
 def read_tensors(path: Path) -> Tensors:
-    """Name -> array; floating point becomes float32, and names of nested tables get dots.
+    """Name -> array; names of nested tables get dots.
 
-    Raises UserError if the file is missing or damaged, contains code, or needs torch and torch is
-    not installed.
+    Floating point becomes float32, as do whole numbers that float32 holds; other arrays stay as
+    they are, for :func:`unusable`. Raises UserError if the file is missing or damaged, contains
+    code, or needs torch and torch is not installed.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -34,6 +44,14 @@ def read_tensors(path: Path) -> Tensors:
     if not tensors:
         raise UserError(f"{path}: contains no tensors")
     return tensors
+
+
+def unusable(array: np.ndarray) -> str:
+    """Why an array cannot be a weight; "" if it can."""
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return f"has {array.dtype} values that float32 cannot hold"
+    wrong = array.size - np.count_nonzero(np.isfinite(array))
+    return f"has {wrong} value(s) that are not finite in float32" if wrong else ""
 
 
 def read_names(path: Path) -> list[str]:
@@ -89,15 +107,26 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
 
 def _read_safetensors(path: Path) -> Tensors:
     try:
-        # The flax reader supports bfloat16, the numpy one does not.
-        return {name: _float32(np.asarray(array)) for name, array in load_file(path).items()}
+        found = deserialize(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: not a safetensors file ({error})") from error
+    if other := {tensor["dtype"] for _, tensor in found} - TYPES.keys():
+        raise UserError(f"{path}: tensors of type {min(other)}, which cannot be read")
+    return {
+        name: _float32(np.frombuffer(one["data"], TYPES[one["dtype"]]).reshape(one["shape"]))
+        for name, one in sorted(found)
+    }
 
 
 def _float32(array: np.ndarray) -> np.ndarray:
-    small = array.dtype.name in ("bfloat16", "float16", "float64")
-    return array.astype(np.float32) if small else array
+    """float32 if no whole number changes; of fractions, it may keep fewer digits."""
+    if array.dtype == np.float32 or np.iscomplexobj(array):
+        return array
+    fraction = jnp.issubdtype(array.dtype, np.floating)
+    if not fraction and array.size and max(abs(int(array.min())), int(array.max())) > EXACT:
+        return array
+    with np.errstate(over="ignore"):  # told by ``unusable``
+        return array.astype(np.float32)
 
 
 def _read_pickle(path: Path) -> Tensors:
@@ -105,28 +134,44 @@ def _read_pickle(path: Path) -> Tensors:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file may raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{path}: refused, and none of its code was run: not a file of tensors only ({reason})"
-        ) from error
+        if isinstance(error, pickle.UnpicklingError):
+            # torch's own words advise to read it without this protection.
+            code = re.search(r"GLOBAL ([\w.]+)", str(error))
+            reason = f"it asks for {code[1]}" if code else "or damaged"
+            raise UserError(
+                f"{path}: refused, and none of its code was run: not a file of tensors only, "
+                f"{reason}"
+            ) from error
+        raise UserError(f"{path}: damaged, or not a file of PyTorch's") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: contains a {type(content).__name__}, not tensors by name")
-    return _flatten(torch, content)
+    return _flatten(torch, path, content)
 
 
-def _flatten(torch, content: Mapping, prefix: str = "") -> Tensors:
+def _flatten(torch, path: Path, content: Mapping, prefix: str = "") -> Tensors:
     tensors: Tensors = {}
     for name, value in content.items():
         if isinstance(value, torch.Tensor):
-            value = value.detach()
-            tensors[f"{prefix}{name}"] = (
-                value.float() if value.is_floating_point() else value
-            ).numpy()
+            try:
+                tensors[f"{prefix}{name}"] = _array(torch, value.detach())
+            except (TypeError, RuntimeError, NotImplementedError) as error:
+                kind = f"{value.dtype}, {value.layout}, {value.device}"
+                raise UserError(f"{path}: tensor {prefix}{name} ({kind}) cannot be read") from error
         elif isinstance(value, Mapping):
-            tensors |= _flatten(torch, value, f"{prefix}{name}.")
+            tensors |= _flatten(torch, path, value, f"{prefix}{name}.")
         elif isinstance(value, list) and all(isinstance(v, torch.Tensor) for v in value):
-            tensors |= _flatten(torch, dict(enumerate(value)), f"{prefix}{name}.")
+            tensors |= _flatten(torch, path, dict(enumerate(value)), f"{prefix}{name}.")
     return tensors
+
+
+def _array(torch, value) -> np.ndarray:
+    if value.is_quantized:
+        value = value.dequantize()
+    if value.layout != torch.strided:
+        value = value.to_dense()
+    if value.is_floating_point():
+        value = value.float()
+    return _float32(value.resolve_conj().resolve_neg().numpy())
 
 
 def _torch(path: Path):

@@ -13,7 +13,7 @@ from elir_jax.errors import UserError
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Place
 from elir_jax.types import Params
-from elir_jax.weights.files import Tensors, read_tensors, write_tensors
+from elir_jax.weights.files import Tensors, read_tensors, unusable, write_tensors
 from elir_jax.weights.layouts import listed
 
 FILE = "weights.safetensors"
@@ -62,7 +62,7 @@ def read_weights(folder: Place) -> Params:
 
 
 def check_weights(path: Place, params: Params, like: Params) -> None:
-    """Raise a UserError that names tensors unless the parameters have the shapes of ``like``."""
+    """Raise a UserError that names tensors unless the parameters are finite and of these shapes."""
     there, wanted = flatten(params), flatten(jax.tree.map(lambda s: np.empty(s.shape, bool), like))
     said = [
         f"{len(names)} tensor(s) {problem}: {listed(names)}"
@@ -81,3 +81,6 @@ def check_weights(path: Place, params: Params, like: Params) -> None:
             f"{path}: weights of another network: {'; '.join(said[:2])}; use the options "
             f"that elir_jax.interop.convert printed (sizes, and form=plain for collapsed weights)"
         )
+    for name, array in there.items():
+        if why := unusable(array):
+            raise UserError(f"{path}: {name} {why}")

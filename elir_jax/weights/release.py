@@ -14,7 +14,7 @@ import numpy as np
 
 from elir_jax.errors import UserError
 from elir_jax.types import Params
-from elir_jax.weights.files import Tensors
+from elir_jax.weights.files import Tensors, unusable
 from elir_jax.weights.layouts import Source, listed
 
 
@@ -133,8 +133,8 @@ def from_release(source: Source, like: Params, named: Naming = release_name) -> 
     """Our parameters from the release's tensors; ``like`` gives their names and shapes.
 
     ``named`` is the table of names and layouts; another table reads another project's tensors.
-    Raises a UserError, with the names in the file, if tensors are missing, unknown or of another
-    shape.
+    Raises a UserError, with the names in the file, if tensors are missing, unknown, of another
+    shape or no finite numbers.
     """
     places = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(like):
@@ -161,6 +161,8 @@ def from_release(source: Source, like: Params, named: Naming = release_name) -> 
                 f"{source.path}: tensor {source.original(name)} has shape {theirs.shape}, not "
                 f"{wanted}, which the other tensors require"
             )
+        if why := unusable(theirs):
+            raise UserError(f"{source.path}: tensor {source.original(name)} {why}")
         values.append(np.ascontiguousarray(order.to_ours(theirs)))
     return jax.tree.unflatten(jax.tree.structure(like), values)
 

@@ -11,6 +11,16 @@ from elir_jax.weights.release import from_release
 from elir_jax.weights.vgg import read_vgg
 
 
+def networks_in(path: Path) -> set[str]:
+    """The networks of a file or a folder of two files, by our names; none if it is not known."""
+    try:
+        if is_of_transformers(path):
+            return set(open_weights(path).params)
+        return {PARTS[name.partition(".")[0]] for name in open_source(path).tensors}
+    except UserError:
+        return set()  # read_section says why
+
+
 def read_section(path: Path, like: Params) -> Params:
     """The networks that ``like`` names, from a file or a folder of two files of a known layout.
 

@@ -1,5 +1,6 @@
 """Every degradation of the configurations on the device: shapes, ranges, keys."""
 
+import functools
 import importlib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from photographs import as_float, embedded
 
 from elir_jax.compose.data import DEGRADATIONS
 from elir_jax.data.degradations.difface import DifFace
-from elir_jax.device_degradations.tasks import COUNTERPARTS, degrade, degrade_batch, on_device
+from elir_jax.device_degradations.tasks import COUNTERPARTS, degrade, on_device
 
 ROOT = Path(__file__).resolve().parents[2]
 # Those of PMRF degrade as denoising does, or by DifFace's, which the host alone has.
@@ -41,7 +42,7 @@ def test_every_configuration_degrades_at_its_full_size(task):
     settings, size = settings_of(task)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
     x = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
-    lq = jax.eval_shape(lambda k, x: degrade_batch(on_device(settings), k, x), keys, x)
+    lq = jax.eval_shape(jax.vmap(functools.partial(degrade, on_device(settings))), keys, x)
     assert lq.shape == x.shape and lq.dtype == x.dtype
 
 
@@ -52,7 +53,7 @@ def test_pictures_are_images_and_follow_from_their_key(task):
     device = on_device(settings_of(task)[0])
     x = jnp.asarray(as_float(embedded("astronaut", 96, 96))[:, :80])
     keys = jax.random.split(jax.random.key(0), 3)[jnp.array([0, 1, 2, 0])]
-    batch = jax.jit(lambda k, x: degrade_batch(device, k, x))
+    batch = jax.jit(jax.vmap(functools.partial(degrade, device)))
     lq = np.asarray(batch(keys, jnp.stack([x] * 4)))
     assert lq.shape == (4, 96, 80, 3) and lq.min() >= 0 and lq.max() <= 1
     np.testing.assert_array_equal(lq[0], lq[3])

@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from elir_jax.networks.initializing import initialize
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.taesd import Decoder, Encoder
-from elir_jax.networks.unet import UNet
+from elir_jax.networks.unet import EPSILON, NormActConv, UNet
 
 IMAGE = jax.ShapeDtypeStruct((1, 64, 96, 3), jnp.float32)
 LATENT = jax.ShapeDtypeStruct((1, 8, 12, 16), jnp.float32)
@@ -45,6 +47,31 @@ def test_bfloat16_compute_keeps_float32_parameters_and_results():
     v, params = jax.eval_shape(module.init_with_output, KEY, LATENT, TIME)
     assert v.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
+def test_a_large_mean_costs_the_normalisation_no_digits():
+    """Mean of squares minus square of the mean would lose them: 1e4 against a variance of 0.01."""
+    x = 100 + 0.1 * np.random.default_rng(0).standard_normal((1, 8, 8, 32))
+    module = NormActConv(32)
+    x32 = jnp.asarray(x, jnp.float32)
+    params = initialize(module, KEY, x.shape)
+    _, seen = module.apply(params, x32, capture_intermediates=lambda m, _: m.name == "norm")
+    (found,) = seen["intermediates"]["norm"]["__call__"]
+    exact = np.asarray(x32, np.float64)  # a group is one channel
+    exact = (exact - exact.mean((1, 2))) / np.sqrt(exact.var((1, 2)) + EPSILON)
+    np.testing.assert_allclose(found, exact, atol=2e-3)
+
+
+def test_in_bfloat16_the_time_is_embedded_in_float32():
+    module = UNet(
+        hidden=32, channel_multipliers=(1,), num_mid_blocks=0, time_dim=8, dtype=jnp.bfloat16
+    )
+    z = jax.random.normal(KEY, (1, 4, 4, 16))
+    near = jnp.float32([0.8990]), jnp.float32([0.8995])
+    assert near[0].astype(jnp.bfloat16) == near[1].astype(jnp.bfloat16)
+    params = initialize(module, KEY, z.shape, (1,))
+    a, b = (module.apply(params, z, t) for t in near)
+    assert float(jnp.abs(a - b).max()) > 0.01 * float(jnp.abs(a).max())
 
 
 def test_sizes_that_do_not_fit_are_refused():

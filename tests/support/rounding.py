@@ -37,3 +37,8 @@ def norm_of_difference(a, b):
     leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     squares = [np.sum((np.float64(x) - np.float64(y)) ** 2) for x, y in leaves]
     return math.sqrt(sum(squares))
+
+
+def first_moments(state):
+    """Adam's, by the parameters' names: after one step a tenth of the gradient."""
+    return {name: adam.mu for name, (adam, *_) in state.opt_state.adam.items()}

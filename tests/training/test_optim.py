@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import sim_vae
-from elir_jax.training.optim import AdamW, apply_gradients
+from elir_jax.training.optim import AdamW, apply_gradients, carried
 
 
 def test_the_rate_rises_linearly_and_falls_along_half_a_cosine_to_zero():
@@ -81,13 +81,65 @@ def test_a_frozen_group_has_no_part_in_the_norm_that_is_clipped():
     np.testing.assert_allclose(params["encoder"]["w"], [5 - 0.01 * 0.6 / 1.6, 5.0], rtol=1e-6)
 
 
-def test_without_groups_the_optimizers_state_is_as_it_was():
-    paths = [
-        jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(
-            AdamW().build(10).init({"head": {"w": jnp.zeros(2)}})
-        )
-    ]  # fmt: skip
-    assert paths == ["[0].count", "[0].mu['head']['w']", "[0].nu['head']['w']"]
+def paths(tree):
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"schedule": "cosine", "warmup_steps": 2},
+        {"clip_norm": 1.0},
+        {"groups": {"head": {"learning_rate": 1.0}}},
+    ],
+)
+def test_the_states_tree_does_not_depend_on_the_rules(fields):
+    one, other = (paths(AdamW(**some).build(10).init(PARAMS)) for some in ({}, fields))
+    assert one.keys() == other.keys()
+
+
+OLDER = {  # rules, and what optax's chains for them added to the paths
+    "plain": ({}, "0", None),
+    "schedule": ({"warmup_steps": 3}, "0", "2"),
+    "clipping": ({"clip_norm": 1.0, "schedule": "cosine"}, "1/0", "1/2"),
+    "groups": ({"groups": GROUPS}, "inner_states/{}/inner_state/0", None),
+    "both": ({"clip_norm": 1.0, "groups": GROUPS}, "2/inner_states/{}/inner_state/0", None),
+}
+
+
+@pytest.mark.parametrize("rules", OLDER)
+def test_an_older_state_is_carried_over_whatever_rules_it_was_of(rules):
+    fields, place, schedule = OLDER[rules]
+    wanted = {f"opt_state/{p}": a for p, a in paths(AdamW(**fields).build(10).init(PARAMS)).items()}
+    older = {"step": 7} | ({f"opt_state/{schedule}/count": 7} if schedule else {})
+    for name in PARAMS:
+        group = name if name in fields.get("groups", {}) else "_others"
+        if name in fields.get("groups", {}) and GROUPS[name].get("frozen"):
+            continue
+        prefix = f"opt_state/{place.format(group)}"
+        older |= {f"{prefix}/count": 7}
+        older |= {f"{prefix}/{m}/{name}/w": f"{m} of {name}" for m in ("mu", "nu")}
+    found = carried(older, wanted)
+    assert found.keys() == {"step"} | wanted.keys()
+    for path in wanted:
+        *_, name, _, last = path.removesuffix("/w").split("/") if "adam" in path else [path] * 3
+        assert found[path] == (f"{last} of {name}" if last in ("mu", "nu") else 7), path
+
+
+def test_moments_stay_with_their_parameters_and_the_newly_trained_start_afresh():
+    frozen, free = AdamW(groups=GROUPS).build(10), AdamW(clip_norm=1.0).build(10)
+    state = frozen.init(PARAMS)
+    for _ in range(3):
+        _, state = frozen.update(PARAMS, state, PARAMS)
+    saved = {f"opt_state/{path}": leaf for path, leaf in paths(state).items()}
+    wanted = {f"opt_state/{path}": leaf for path, leaf in paths(free.init(PARAMS)).items()}
+    found = carried(saved, wanted)
+    assert found.keys() == wanted.keys() and found["opt_state/updates"] == 3
+    for path, leaf in found.items():
+        fresh = "/velocity/" in path
+        np.testing.assert_array_equal(leaf, wanted[path] if fresh else saved[path], err_msg=path)
+    assert carried(found, saved).keys() == saved.keys()  # and frozen again, they are left out
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
-from rounding import norm_of_difference, parameters_apart, reordered
+from rounding import first_moments, norm_of_difference, parameters_apart, reordered
 
 from elir_jax.devices.collectives import collectives
 from elir_jax.devices.mesh import compiled_step, parallel_step, replicate
@@ -136,7 +136,7 @@ def test_four_devices_do_what_one_does(four, single):
                 metrics[name], expected[name], rtol=(i + 1) * cancelled * error, err_msg=name
             )
         if i == 0:  # the first moment is a tenth of the gradient
-            first, reference = many.opt_state[0].mu, alone.opt_state[0].mu
+            first, reference = map(first_moments, (many, alone))
             assert norm_of_difference(first, reference) <= error * 0.1 * gradient_norm
             for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(reference), strict=True):
                 scale = max(float(jnp.abs(b).max()), 1e-4)
@@ -188,7 +188,7 @@ def test_an_adapter_is_merged_into_frozen_weights_and_is_trained_alone():
     step = one_device(step_with(objective=objective, fold=fold))
     state, metrics = step(create_state(params, frozen, OPTIMIZER), small.batch())
     assert float(metrics["loss"]) == 7.0 * 15 and float(metrics["average"]) == 7.0 * 6
-    moment = state.opt_state[0].mu["adapter"]["a"]  # a tenth of the gradient
+    moment = first_moments(state)["adapter"]["a"]  # a tenth of the gradient
     np.testing.assert_allclose(moment, 0.1 * factor @ params["adapter"]["b"], rtol=1e-6)
     np.testing.assert_array_equal(state.frozen["w"], frozen["w"])
 
@@ -230,22 +230,34 @@ def test_the_given_state_is_donated_and_frozen_weights_stay(four):
     assert jax.tree.all(jax.tree.map(np.array_equal, host(new.frozen), frozen))
 
 
+def sloped(slope):
+    return lambda w: slope * w.sum()
+
+
+NOTHING = "applied stop empty skipped"
+# Of w = (1, 1, 1): the request, the loss, and what the verdict does not say.
 REASONS = {
-    "after a step that was not applied": (StepRequest(7), 1.0, "applied stop empty skipped"),
-    "a host has no batch": (StepRequest(0, stop=1.0, empty=1.0), 1.0, "applied skipped"),
-    "a gradient is not finite": (StepRequest(0), np.nan, "applied stop empty skipped"),
-    "a gradient overflows": (StepRequest(0), 3e38, "applied stop empty skipped"),
-}
+    "after a step that was not applied": (StepRequest(7), sloped(1.0), NOTHING),
+    "a host has no batch": (
+        StepRequest(0, stop=1.0, empty=1.0), sloped(1.0), "applied skipped",
+    ),
+    "the loss is not finite": (StepRequest(0), sloped(np.nan), NOTHING),
+    "the loss overflows": (StepRequest(0), sloped(3e38), NOTHING),
+    "a gradient alone is not a number": (StepRequest(0), lambda w: jnp.sqrt(0 * w).sum(), NOTHING),
+    "a gradient alone is infinite": (StepRequest(0), lambda w: jnp.sqrt(w - 1).sum(), NOTHING),
+    "the norm of gradients alone overflows": (StepRequest(0), sloped(1e20), NOTHING),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_a_step_that_must_not_be_made_changes_nothing(reason):
-    order, slope, unset = REASONS[reason]
-    objective = lambda params, *_: (slope * params["w"].sum(), {})  # noqa: E731
+    order, loss, unset = REASONS[reason]
+    objective = lambda params, *_: (loss(params["w"]), {})  # noqa: E731
     step = parallel_step(step_with(objective=objective))
     state = replicate(create_state({"w": jnp.ones(3)}, {"f": jnp.ones(1)}, OPTIMIZER))
     before = host(state)
-    after, _, verdict = step(state, host(small.batch()), order)
+    after, metrics, verdict = step(state, host(small.batch()), order)
+    assert np.isfinite(metrics["loss"]) == ("the loss" not in reason)
     assert {name for name in verdict._fields if not getattr(verdict, name)} == set(unset.split())
     assert jax.tree.all(jax.tree.map(np.array_equal, host(after), before))
 
@@ -359,6 +371,29 @@ def test_the_releases_ramp():
         expected = 0.999 * (1 - np.exp(-n / 2000))
         np.testing.assert_allclose(ema.decay_at(jnp.int32(n)), expected, rtol=1e-5)
     np.testing.assert_allclose(Ema(decay=0.999).decay_at(jnp.int32(1)), 0.999)
+
+
+def test_the_average_ramps_by_steps_and_the_rate_by_updates():
+    """A step that is skipped counts as a step; both begin with the first."""
+
+    def objective(params, ema, frozen, batch, keys, step):
+        return params["w"].sum() * jnp.where(step == 1, jnp.nan, 1.0), {}
+
+    rule = AdamW(learning_rate=1.0, warmup_steps=4, warmup_from=0.25, weight_decay=0.0, eps=1e-8)
+    optimizer, ema = rule.build(100), Ema(decay=0.9, ramp="count")
+    step = parallel_step(
+        step_with(objective=objective, optimizer=optimizer, ema=ema, max_skipped_steps=1)
+    )
+    state = replicate(create_state({"w": jnp.zeros(1)}, {}, optimizer))
+    found = []
+    for number in range(3):
+        state, _, _ = step(state, host(small.batch()), StepRequest(number))
+        found.append((float(state.params["w"][0]), float(state.ema["w"][0])))
+    w_1, w_3 = -0.25, -0.25 - 0.4375  # Adam's update is the rate, which rises by 0.1875 an update
+    ema_1 = (1 - 2 / 11) * w_1
+    wanted = [(w_1, ema_1)] * 2 + [(w_3, 4 / 13 * ema_1 + 9 / 13 * w_3)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert (int(state.step), int(state.skipped), int(state.opt_state.updates)) == (3, 1, 2)
 
 
 def test_the_ramp_by_count():

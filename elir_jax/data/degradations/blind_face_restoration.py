@@ -11,6 +11,7 @@ from elir_jax.data.degradations.filters import (
     resize_bilinear,
 )
 from elir_jax.pictures.images import FloatPixels, to_float, to_uint8
+from elir_jax.ranges import check_ascending, check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +32,17 @@ class BlindFaceRestoration:
     eight_bit: bool = False
 
     def __post_init__(self):
-        limits = {"blur": 1e-3, "scale": 1.0, "share": 1e-3, "noise": 0.0, "quality": 1}
-        for name, least in limits.items():
-            value = getattr(self, name)
-            if name == "share" and not len(value):
-                continue
-            low, high = value
-            if not least <= low <= high or (name == "quality" and high > 100):
-                raise ValueError(f"{name} must be a range from {least} up, got {(low, high)}")
+        check_fields(
+            self,
+            blur="[0.001, inf)",
+            scale="[1, inf)",
+            share="[0.001, inf)",
+            noise="[0, inf)",
+            quality="[1, 100]",
+        )
+        if len(self.share) not in (0, 2):
+            raise ValueError(f"share must be two values, or none, got {self.share}")
+        check_ascending(self, "blur", "scale", "share", "noise", "quality")
 
     def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
         height, width = hq.shape[:2]

@@ -24,6 +24,7 @@ from elir_jax.data.degradations.blur_kernels import (
 )
 from elir_jax.data.degradations.filters import jpeg
 from elir_jax.pictures.images import AnyPixels, FloatPixels, to_float, to_uint8
+from elir_jax.ranges import check_ascending, check_fields
 
 Resized = Float32[np.ndarray, "{height} {width} 3"]
 
@@ -31,23 +32,14 @@ MODES = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.IN
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
-def _check_probabilities(**named: float) -> None:
-    for name, probability in named.items():
-        if not 0 <= probability <= 1:
-            raise ValueError(f"{name} must lie within [0, 1], got {probability}")
+PROBABILITY = "[0, 1]"
 
 
 def _check_distributions(**named: tuple[float, ...]) -> None:
     for name, probabilities in named.items():
         total = math.fsum(probabilities)
-        if not (min(probabilities) >= 0 and abs(total - 1) < 1e-8):  # numpy's own limit
+        if not abs(total - 1) < 1e-8:  # numpy's own limit
             raise ValueError(f"{name} must be probabilities of sum 1, got {probabilities}")
-
-
-def _check_ranges(least: float, **named: tuple[float, float]) -> None:
-    for name, (low, high) in named.items():
-        if not least <= low <= high < math.inf:
-            raise ValueError(f"{name} must be a range from {least} up, got {(low, high)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,22 +65,26 @@ class Stage:
     grey_probability: float = 0.4
 
     def __post_init__(self):
-        _check_probabilities(
-            blur_probability=self.blur_probability,
-            sinc_probability=self.sinc_probability,
-            gaussian_probability=self.gaussian_probability,
-            grey_probability=self.grey_probability,
+        check_fields(
+            self,
+            blur_probability=PROBABILITY,
+            blur_sigma="[0.001, inf)",
+            sinc_probability=PROBABILITY,
+            shape_probabilities=PROBABILITY,
+            resize_probabilities=PROBABILITY,
+            resize_range="[0.001, inf)",
+            gaussian_probability=PROBABILITY,
+            gaussian_range="[0, inf)",
+            poisson_range="[0, inf)",
+            grey_probability=PROBABILITY,
         )
+        check_ascending(self, "blur_sigma", "resize_range", "gaussian_range", "poisson_range")
         _check_distributions(
             shape_probabilities=self.shape_probabilities,
             resize_probabilities=self.resize_probabilities,
         )
         if len(self.shape_probabilities) != len(SHAPES):
             raise ValueError(f"shape_probabilities must be {len(SHAPES)}, one for each shape")
-        if len(self.resize_probabilities) != 3:
-            raise ValueError("resize_probabilities must be 3: of larger, smaller and same size")
-        _check_ranges(1e-3, blur_sigma=self.blur_sigma, resize_range=self.resize_range)
-        _check_ranges(0.0, gaussian_range=self.gaussian_range, poisson_range=self.poisson_range)
         if not self.resize_range[0] <= 1 <= self.resize_range[1]:
             raise ValueError(f"resize_range must contain 1, got {self.resize_range}")
 
@@ -150,14 +146,14 @@ class BlindSuperResolution:
     scale: int = 4
 
     def __post_init__(self):
-        _check_probabilities(
-            second_order_probability=self.second_order_probability,
-            final_sinc_probability=self.final_sinc_probability,
+        check_fields(
+            self,
+            second_order_probability=PROBABILITY,
+            quality="[1, 100]",
+            final_sinc_probability=PROBABILITY,
+            scale="[1, inf)",
         )
-        if not 1 <= self.quality[0] <= self.quality[1] <= 100:
-            raise ValueError(f"quality must be a range within [1, 100], got {self.quality}")
-        if self.scale < 1:
-            raise ValueError(f"scale must be at least 1, got {self.scale}")
+        check_ascending(self, "quality")
 
     def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
         height, width = hq.shape[:2]

@@ -10,6 +10,7 @@ import numpy as np
 from elir_jax.data.degradations.blur_kernels import gaussian_kernel
 from elir_jax.data.degradations.filters import BLUR_SIZE, add_noise, jpeg, resize_bilinear
 from elir_jax.pictures.images import FloatPixels, to_float, to_uint8
+from elir_jax.ranges import check_ascending, check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +33,15 @@ class DifFace:
     changes_original: ClassVar = True  # then it is no longer of 8 bits
 
     def __post_init__(self):
-        limits = {"blur": 1e-3, "scale": 1e-3, "noise": 0.0, "quality": 1}
-        for name, least in limits.items():
-            low, high = getattr(self, name)
-            if not least <= low <= high or (name == "quality" and high > 100):
-                raise ValueError(f"{name} must be a range from {least} up, got {(low, high)}")
-        if not 0 <= self.grey <= 1:
-            raise ValueError(f"grey must lie in [0, 1], got {self.grey}")
+        check_fields(
+            self,
+            blur="[0.001, inf)",
+            scale="[0.001, inf)",
+            noise="[0, inf)",
+            quality="[1, 100]",
+            grey="[0, 1]",
+        )
+        check_ascending(self, "blur", "scale", "noise", "quality")
 
     def __call__(
         self, rng: np.random.Generator, hq: FloatPixels

@@ -2,7 +2,7 @@
 
 Each is a small immutable object whose fields are its parameters. Those in this file are PMRF's,
 which section 5.1.2 uses; their results are clipped to [0, 1]. ``eight_bit`` rounds the result to 8
-bits, as the release stores it.
+bits, as the release stores it. Values out of range raise ValueError.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import numpy as np
 
 from elir_jax.data.degradations.filters import add_noise, resize_bicubic, resize_nearest
 from elir_jax.pictures.images import FloatPixels, to_float, to_uint8
+from elir_jax.ranges import check_fields
 
 UP = {"bicubic": resize_bicubic, "nearest": resize_nearest}
 
@@ -20,10 +21,7 @@ def finish(x: FloatPixels, eight_bit: bool) -> FloatPixels:
     return to_float(to_uint8(x)) if eight_bit else np.clip(x, 0.0, 1.0, out=x)
 
 
-def check_sigma(sigma: float) -> None:
-    """Raise ValueError for a standard deviation below 0."""
-    if sigma < 0:
-        raise ValueError(f"sigma must not be negative, got {sigma}")
+SIGMA = "[0, inf)"  # what a standard deviation may be
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Denoising:
     eight_bit: bool = False
 
     def __post_init__(self):
-        check_sigma(self.sigma)
+        check_fields(self, sigma=SIGMA)
 
     def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
         return finish(add_noise(rng, hq, self.sigma), self.eight_bit)
@@ -58,11 +56,7 @@ class SuperResolution:
     eight_bit: bool = False
 
     def __post_init__(self):
-        check_sigma(self.sigma)
-        if self.factor < 1:
-            raise ValueError(f"factor must be at least 1, got {self.factor}")
-        if self.up not in UP:
-            raise ValueError(f"up must be one of {tuple(UP)}, got {self.up!r}")
+        check_fields(self, factor="[1, inf)", sigma=SIGMA, up=tuple(UP))
 
     def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
         height, width = hq.shape[:2]
@@ -81,9 +75,7 @@ class Inpainting:
     eight_bit: bool = False
 
     def __post_init__(self):
-        check_sigma(self.sigma)
-        if not 0 <= self.masked <= 1:
-            raise ValueError(f"masked must lie in [0, 1], got {self.masked}")
+        check_fields(self, masked="[0, 1]", sigma=SIGMA)
 
     def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
         height, width = hq.shape[:2]
@@ -101,7 +93,7 @@ class Colorization:
     eight_bit: bool = False
 
     def __post_init__(self):
-        check_sigma(self.sigma)
+        check_fields(self, sigma=SIGMA)
 
     def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
         grey = hq.mean(axis=-1, keepdims=True, dtype=np.float32)

@@ -23,6 +23,7 @@ from elir_jax.losses.reduction import (
     squared_error_per_sample,
 )
 from elir_jax.methods.autoencoder.parts import encoder_of
+from elir_jax.ranges import check_weights
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step
 
 TILE = 8  # pixels, as many as a latent's position stands for
@@ -31,7 +32,7 @@ FLOOR = 1e-5  # of the squared error in log MSE: 50 dB, where the error is that 
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderObjective:
-    """Weights of the terms."""
+    """Weights of the terms. Raises ValueError if one is out of range, or all are 0."""
 
     l1_weight: float = 1.0
     mse_weight: float = 0.0
@@ -39,6 +40,9 @@ class AutoencoderObjective:
     gradient_weight: float = 0.5
     sharpness_weight: float = 0.0
     latent_weight: float = 0.01
+
+    def __post_init__(self):
+        check_weights(self)
 
 
 def sharpness_l1(x: Image, y: Image) -> Scalar:

@@ -24,13 +24,8 @@ from elir_jax.losses.pixel import gradient_l1
 from elir_jax.losses.reduction import mean_absolute_error, mean_squared_error
 from elir_jax.losses.score_guidance import clean_estimate, score_guidance
 from elir_jax.methods.directflow.networks import Given, Networks, State
+from elir_jax.ranges import check_ascending, check_fields, check_weights
 from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step
-
-
-def _check(owner, **choices: tuple[str, ...]) -> None:
-    for field, allowed in choices.items():
-        if getattr(owner, field) not in allowed:
-            raise ValueError(f"{field} must be one of {allowed}, got {getattr(owner, field)!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +41,7 @@ class Teacher:
     bridge: str = "latent"
 
     def __post_init__(self):
-        _check(self, bridge=("latent", "pixel"))
-        if self.num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
-        if self.sigma_s < 0:
-            raise ValueError(f"sigma_s must not be negative, got {self.sigma_s}")
+        check_fields(self, num_steps="[1, inf)", sigma_s="[0, inf)", bridge=("latent", "pixel"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Start:
     share_noise: bool = True
 
     def __post_init__(self):
-        _check(self, input=("mmse", "lq"))
+        check_fields(self, input=("mmse", "lq"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,20 +78,16 @@ class Distillation:
     pixel_target: str = "teacher"  # x_1 is the teacher's picture; or "hq": the original
 
     def __post_init__(self):
-        _check(
+        check_fields(
             self,
+            band="(0, 1)",
+            sgcl_probability="(0, 1]",
             sgcl_source=("start", "fresh", "noise"),
             sgcl_space=("latent", "pixel"),
             pixel_target=("teacher", "hq"),
         )
-        if min(self.latent, self.l1, self.perceptual, self.sgcl) < 0:
-            raise ValueError("latent, l1, perceptual and sgcl must not be negative")
-        if not max(self.latent, self.l1, self.perceptual, self.sgcl):
-            raise ValueError("latent, l1, perceptual or sgcl must be above 0")
-        if not 0 < self.band[0] <= self.band[1] < 1:
-            raise ValueError(f"band must be two ascending times within (0, 1), got {self.band}")
-        if not 0 < self.sgcl_probability <= 1:
-            raise ValueError(f"sgcl_probability must lie in (0, 1], got {self.sgcl_probability}")
+        check_ascending(self, "band")
+        check_weights(self, "latent", "l1", "perceptual", "sgcl")
 
 
 class Draw(NamedTuple):

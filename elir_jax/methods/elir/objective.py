@@ -19,6 +19,7 @@ from elir_jax.losses.flow_matching import FlowMatching, flow_matching
 from elir_jax.losses.latent_mmse import latent_mmse
 from elir_jax.losses.pixel import pixel_l2
 from elir_jax.methods.elir.networks import Networks
+from elir_jax.ranges import check_fields
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step, Time
 
 
@@ -41,25 +42,28 @@ class ElirObjective:
     mmse_space: str = "latent"  # equation 6; or "pixel", equation 11
 
     def __post_init__(self):
-        choices = {
-            "flow": ("consistency", "flow_matching"),
-            "target": ("ema", "online"),
-            "mmse_space": ("latent", "pixel"),
-        }
-        for field, allowed in choices.items():
-            if getattr(self, field) not in allowed:
-                raise ValueError(f"{field} must be one of {allowed}, got {getattr(self, field)!r}")
-        if self.num_segments < 1:
-            raise ValueError(f"num_segments must be at least 1, got {self.num_segments}")
-        if not 0 < self.dt < 1:
-            raise ValueError(f"dt must lie in (0, 1), got {self.dt}")
-        if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta must lie in [0, 1], got {self.beta}")
-        if self.segment_weights and len(self.segment_weights) != self.num_segments:
+        check_fields(
+            self,
+            num_segments="[1, inf)",
+            dt="(0, 1)",
+            alpha="[0, inf)",
+            sigma_s="[0, inf)",
+            sigma_min="[0, 1)",
+            beta="[0, 1]",
+            segment_weights="[0, inf)",
+            flow=("consistency", "flow_matching"),
+            target=("ema", "online"),
+            mmse_space=("latent", "pixel"),
+        )
+        if not self.segment_weights:
+            return
+        if len(self.segment_weights) != self.num_segments:
             raise ValueError(
                 f"segment_weights must have one weight for each of the {self.num_segments} "
                 f"segments, got {len(self.segment_weights)}"
             )
+        if not any(self.segment_weights):
+            raise ValueError("segment_weights must have one above 0, or the flow learns nothing")
 
     @property
     def lambdas(self) -> jax.Array:

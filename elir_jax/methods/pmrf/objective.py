@@ -21,6 +21,7 @@ from elir_jax.flow.solvers import Velocity
 from elir_jax.flow.times import TIMES, draw_times, on_grid
 from elir_jax.losses.flow_matching import flow_matching
 from elir_jax.methods.pmrf.networks import Networks, variables
+from elir_jax.ranges import check_fields
 from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step, Time
 
 Encoded = Float[Array, "b h w e"]  # a state; if latents are sampled, deviations follow the means
@@ -47,13 +48,14 @@ class RectifiedFlow:
     sample_latents: bool = False  # of the given picture and of the original
 
     def __post_init__(self):
-        choices = {"source": SOURCES, "condition": CONDITIONS, "time": TIMES}
-        for field, allowed in choices.items():
-            if getattr(self, field) not in allowed:
-                raise ValueError(f"{field} must be one of {allowed}, got {getattr(self, field)!r}")
-        for field in ("sigma_s", "grid"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
+        check_fields(
+            self,
+            source=SOURCES,
+            condition=CONDITIONS,
+            time=tuple(TIMES),
+            sigma_s="[0, inf)",
+            grid="[0, inf)",
+        )
         if len({self.source, self.condition} - {"noise", "none"}) != 1:
             raise ValueError(
                 f"source={self.source}, condition={self.condition}: the flow is given one picture, "

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from elir_jax.losses.reduction import mean_absolute_error, mean_squared_error
+from elir_jax.ranges import check_fields
 from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step
 
 # (parameters, degraded, keys) -> estimate; with keys, one a sample, it regularises itself as in
@@ -30,8 +31,7 @@ class PosteriorMeanObjective:
     clip: bool = True
 
     def __post_init__(self):
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss must be one of {tuple(LOSSES)}, got {self.loss!r}")
+        check_fields(self, loss=tuple(LOSSES))
 
     def __call__(self, estimate: Image, x_hq: Image) -> Scalar:
         """Mean over all elements."""

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from elir_jax.losses.reduction import mean_absolute_error
 from elir_jax.networks.sim_vae import Posterior
+from elir_jax.ranges import check_weights
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step
 
 LAYER_WEIGHTS = (0.1, 0.1, 1.0, 1.0, 1.0)  # of conv1_2, conv2_2, conv3_4, conv4_4, conv5_4
@@ -23,11 +24,14 @@ Features = Callable[[Params, Image], tuple[Float[Array, "..."], ...]]
 
 @dataclasses.dataclass(frozen=True)
 class SimVaeObjective:
-    """Weights of the terms."""
+    """Weights of the terms. Raises ValueError if one is out of range, or all are 0."""
 
     pixel_weight: float = 2.0
     perceptual_weight: float = 0.05
     kl_weight: float = 1e-6
+
+    def __post_init__(self):
+        check_weights(self)
 
 
 def perceptual(features: Features, params: Params, x: Image, y: Image) -> Scalar:

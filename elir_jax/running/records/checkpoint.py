@@ -32,6 +32,7 @@ from elir_jax.running.records.frozen import keep_frozen, read_frozen
 from elir_jax.running.records.room import check_room
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Place
+from elir_jax.training.optim import carried
 from elir_jax.types import Params
 
 logger = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def read_averaged(folder: Place) -> tuple[int, Params, Params]:
 
 
 def arrange(saved: Saved, like: Any, folder: Place) -> Any:
-    """The checkpoint's arrays in the structure of ``like``.
+    """The checkpoint's arrays in the structure of ``like``, whose optimizer may have other rules.
 
     Raises a UserError that names the first array, if it belongs to another network.
     """
@@ -149,7 +150,8 @@ def arrange(saved: Saved, like: Any, folder: Place) -> Any:
     def describe(leaf):
         return "absent" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
 
-    wanted, leaves = leaves_by_path(like), ADDED | saved.leaves
+    wanted = leaves_by_path(like)
+    leaves = carried(ADDED | saved.leaves, wanted)
     for path in [*wanted, *leaves]:
         there, here = describe(leaves.get(path)), describe(wanted.get(path))
         if there != here:

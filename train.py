@@ -5,13 +5,11 @@ The same command resumes a run. See docs/training.md, and docs/pods.md for many 
 
 import signal
 
-from ml_collections import ConfigDict
-
 from elir_jax.commands import frame
 from elir_jax.commands.compile_for import compile_for
 
 
-def main(config: ConfigDict, workdir: frame.Place, options: frame.Options) -> int:
+def main(config: frame.ConfigDict, workdir: frame.Place, options: frame.Options) -> int:
     """Train to the configuration's last step, then evaluate the averaged weights."""
     from elir_jax.compose import build
     from elir_jax.devices import hosts

@@ -35,7 +35,7 @@ from benchmarks import listing  # noqa: E402
 from benchmarks.device_cost import print_costs  # noqa: E402
 from benchmarks.feeding import print_bytes, print_waits  # noqa: E402
 from elir_jax.compose.data import build_data  # noqa: E402
-from elir_jax.compose.restoration import read_config  # noqa: E402
+from elir_jax.configurations import read_config  # noqa: E402
 from elir_jax.data import pairs  # noqa: E402
 from elir_jax.data.degradations import (  # noqa: E402
     blind_face_restoration,

@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from elir_jax.compose import METHODS  # noqa: E402
-from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.compose.restoring import whole_pictures  # noqa: E402
+from elir_jax.configurations import read_config  # noqa: E402
 from elir_jax.inference.parts import Local, Part  # noqa: E402
 from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.networks.layers import collapse  # noqa: E402

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from elir_jax.compose.autoencoder import build_autoencoder  # noqa: E402
 from elir_jax.compose.data import DEGRADATIONS  # noqa: E402
-from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.compose.starting_weights import starting_weights  # noqa: E402
+from elir_jax.configurations import read_config  # noqa: E402
 from elir_jax.data.sources import find_images  # noqa: E402
 from elir_jax.evaluation.present import draw_panels  # noqa: E402
 from elir_jax.metrics.frechet import describe, frechet_distance  # noqa: E402

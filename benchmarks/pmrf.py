@@ -34,8 +34,8 @@ def ours(size: int) -> dict[str, list[float]]:
     import jax
 
     from elir_jax.compose import METHODS
-    from elir_jax.compose.restoration import read_config
     from elir_jax.compose.restoring import whole_pictures
+    from elir_jax.configurations import read_config
     from elir_jax.methods.method import untrained
 
     config = read_config(CONFIG)

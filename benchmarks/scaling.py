@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from elir_jax import compose  # noqa: E402
-from elir_jax.compose.restoration import read_config  # noqa: E402
+from elir_jax.configurations import read_config  # noqa: E402
 from elir_jax.devices.collectives import collectives  # noqa: E402
 from elir_jax.devices.mesh import compiled_step  # noqa: E402
 from elir_jax.methods.method import untrained  # noqa: E402

@@ -40,8 +40,8 @@ from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402
 from elir_jax import compose  # noqa: E402
 from elir_jax.compose.elir import inference_form  # noqa: E402
 from elir_jax.compose.fields import sizes  # noqa: E402
-from elir_jax.compose.restoration import read_config  # noqa: E402
 from elir_jax.compose.restoring import whole_pictures  # noqa: E402
+from elir_jax.configurations import read_config  # noqa: E402
 from elir_jax.devices.mesh import parallel_step, replicate  # noqa: E402
 from elir_jax.inference.one_program import run_parts  # noqa: E402
 from elir_jax.methods.method import untrained  # noqa: E402

@@ -24,7 +24,7 @@ from elir_jax.compose.compiled import (  # noqa: E402
     step_report,
 )
 from elir_jax.compose.compiling import compile_restorer_for, compile_step_for  # noqa: E402
-from elir_jax.compose.restoration import read_config  # noqa: E402
+from elir_jax.configurations import read_config  # noqa: E402
 
 PROGRAMS = {
     "train_step": (compile_step_for, step_report, step_figures),

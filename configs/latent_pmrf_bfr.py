@@ -38,7 +38,7 @@ def get_config(variant: str = ""):
     config.velocity.depths = (2, 4, 6)
     config.velocity.kernels = (7, 7, 0)
     del config.velocity.patch
-    config.objective.sigma_s = 0.1
+    config.objective.sigma_s = 0.1  # the paper's text has no noise: docs/latent_pmrf.md
     # Draw latents from the autoencoder's posterior, as the release does at its source; Sim-VAE only
     config.objective.sample_latents = False
     config.estimator.kind = "swinir"  # swinir: in pixels | rrdb: in latents, trained beside

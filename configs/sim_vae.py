@@ -1,9 +1,12 @@
-"""Sim-VAE, the autoencoder of Latent-PMRF (Luo et al., 2025), as section 6.1 trains it.
+"""Sim-VAE, the autoencoder of Latent-PMRF (Luo et al., 2025).
 
 Command: python train.py --config configs/sim_vae.py --config.data.path=PHOTOGRAPHS
 Cost: 150,000 updates of 64 crops of 256x256. The paper's photographs are LSDIR's, cut to 512x512
 and chosen by quality, with 10,000 of FFHQ. config.perceptual.weights names torchvision's VGG19 file
 for the perceptual term, which is off without it. release trains as the released code does.
+
+Section 6.1 prints steps, batch, crops and the rate. The factor of the perceptual term, the largest
+norm of the gradients and the average are the released code's (docs/latent_pmrf.md).
 
 tiny is a small one without the perceptual term, on the photographs that scikit-image ships.
 """
@@ -31,12 +34,12 @@ def get_config(variant: str = ""):
     config.autoencoder.mid_layers = 3  # the same between encoder and latents, and back
     config.autoencoder.latent_channels = 32  # 16 | 24 | 32 | 48 in the paper
     config.autoencoder.norm = "layer"  # layer | group (Table 2)
-    config.autoencoder.upsample = "interpolate"  # interpolate | pixel_shuffle (Table 2)
+    config.autoencoder.upsample = "interpolate"  # interpolate | pixel_shuffle (a guess: Table 2)
     config.perceptual = ConfigDict()
     config.perceptual.weights = ""  # torchvision's VGG19; "": no perceptual term
     config.objective = ConfigDict()
     config.objective.pixel_weight = 2.0  # of L1 on [0, 1]; the paper's is on [-1, 1]
-    config.objective.perceptual_weight = 0.05
+    config.objective.perceptual_weight = 0.05  # the release's; Real-ESRGAN's is 1.0
     config.objective.kl_weight = 1e-6
     config.optimizer.learning_rate = 1e-4
     config.optimizer.weight_decay = 0.0
@@ -44,7 +47,7 @@ def get_config(variant: str = ""):
     config.optimizer.warmup_steps = 500
     config.optimizer.warmup_from = 0.1  # 1e-5
     config.optimizer.final_share = 0.01  # 1e-6
-    config.optimizer.clip_norm = 1.0
+    config.optimizer.clip_norm = 1.0  # the release's, as the average
     config.ema.decay = 0.9999
     config.ema.ramp = "count"
     if variant == "release":

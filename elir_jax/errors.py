@@ -11,5 +11,10 @@ class UserError(Exception):
     """An error in a command, a configuration or a file; shown without a traceback, exit code 2."""
 
 
+def one_line(message: object) -> str:
+    """Its lines as one; blanks inside a line stay, because names of files may have several."""
+    return " ".join(line.strip() for line in str(message).strip().splitlines())
+
+
 class DiskError(UserError):
     """The disk cannot be written; the process exits without trying again."""

@@ -4,8 +4,9 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from elir_jax.compose.restoration import Restoration, build_restoration, read_config
+from elir_jax.compose.restoration import Restoration, build_restoration
 from elir_jax.compose.restoring import restoring, whole_pictures
+from elir_jax.configurations import read_config
 from elir_jax.devices.mesh import replicate
 from elir_jax.errors import UserError
 from elir_jax.evaluation.measure import Restoring

@@ -150,6 +150,11 @@ def test_mistakes_in_options_are_one_line(tmp_path):
     one_line("evaluate.py", (*pairs, "--distributed"), "--lq --hq", "remove --distributed")
     one_line("train.py", ("--config", "configs/quickstrt.py"), "quickstrt", "quickstart.py")
     one_line("train.py", ("--config", "configs/quickstart.py:huge"), "huge", "tiny")
+    mine = tmp_path / "mine.py"
+    mine.write_text("from configs import common\nimport nothere\n")
+    one_line("train.py", ("--config", str(mine)), "nothere", f"({mine}, line 2)")
+    one_line("train.py", (*quick, "--WORKDIR=x"), "--WORKDIR", "did you mean --workdir?")
+    one_line("train.py", (f"--flagfile={tmp_path / 'absent'}",), str(tmp_path / "absent"))
 
 
 def test_mistakes_in_data_are_one_line(tmp_path):

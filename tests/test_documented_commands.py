@@ -18,7 +18,7 @@ from documented import DOCUMENTS, ROOT, commands, python_blocks
 from PIL import Image
 
 from elir_jax.compose import build
-from elir_jax.compose.restoration import read_config
+from elir_jax.configurations import read_config
 from elir_jax.running.records import checkpoint
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.running.starting import flatten

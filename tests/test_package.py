@@ -3,7 +3,6 @@
 import fnmatch
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,9 +12,6 @@ import pytest
 
 import elir_jax
 from elir_jax import errors
-from elir_jax.compose import restoration
-from elir_jax.compose.restoration import read_config
-from elir_jax.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "elir_jax"
@@ -93,18 +89,3 @@ def test_each_requirement_is_listed_once():
         *(f"requirements-{name}.txt" for name in ("edge", "cloud", "tests")),
     ]
     assert development == [word for name in lists for word in ("-r", name)]
-
-
-def test_configurations_are_found_in_an_installed_package(tmp_path, monkeypatch):
-    installed = tmp_path / "site" / "elir_jax"
-    shutil.copytree(ROOT / "configs", installed / "configs")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="configs/bfr.py: no such configuration"):
-        read_config("configs/bfr.py")
-    monkeypatch.setattr(restoration, "__file__", str(installed / "compose" / "restoration.py"))
-    assert read_config("configs/bfr.py:tiny").velocity.hidden == 32
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "bfr.py").write_text(
-        "from ml_collections import ConfigDict\ndef get_config(name): return ConfigDict({name: 1})"
-    )
-    assert read_config("configs/bfr.py:mine").mine == 1  # the user's own comes first

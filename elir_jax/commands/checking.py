@@ -9,7 +9,7 @@ from elir_jax import assets
 from elir_jax.commands import frame
 from elir_jax.compose.data import degradation_of
 from elir_jax.compose.exporting import exportable, require_onnx
-from elir_jax.compose.restoration import read_config
+from elir_jax.configurations import read_config
 from elir_jax.data.sources import find_images
 from elir_jax.edge.file import Exported, is_exported, read_exported
 from elir_jax.edge.restorer import Restorer as EdgeRestorer

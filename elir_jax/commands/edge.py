@@ -10,7 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from elir_jax.errors import UserError
+from elir_jax.commands import streams
+from elir_jax.errors import UserError, one_line
 
 SOME_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -32,10 +33,11 @@ def main(argv: list[str] | None = None) -> int:
                         help="take low frequencies, and so colours, from the input")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     options = parser.parse_args(argv)
+    streams.hold()
     try:
         return _restore(options)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -64,7 +66,7 @@ def _restore(options: argparse.Namespace) -> int:
                 job.target, restorer(picture.rgb, options.seed, options.color_fix), picture
             )
         except UserError as error:
-            print(f"left out: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"left out: {one_line(error)}", file=sys.stderr)
             failed += 1
     print(f"restored {len(jobs) - failed} of {len(jobs)} into {options.output}")
     return SOME_FAILED if failed else 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from elir_jax import assets
 from elir_jax.compose.exporting import Exportable, describe, exportable, onnx_model
-from elir_jax.compose.restoration import read_config
+from elir_jax.configurations import read_config
 from elir_jax.errors import UserError
 from elir_jax.files import whole_file
 

@@ -1,28 +1,29 @@
 """What all commands share: flags, exit codes, and user errors in one line.
 
 Exit codes: 0 success; 2 a user error (one line explains it); 130 after Ctrl-C, 143 after SIGTERM
-(training saves first); 141 if the reader of standard output has gone.
+and 129 after SIGHUP (training saves first); 141 if the reader of standard output has gone.
 """
 
 import argparse
-import difflib
+import errno
 import gc
 import hashlib
 import itertools
 import os
 import platform
 import re
-import select
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shutil import disk_usage
 from typing import NamedTuple, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from elir_jax.errors import DISK, DiskError, UserError
+from elir_jax.commands import parsing, streams
+from elir_jax.errors import DISK, DiskError, UserError, one_line
 from elir_jax.files import cache_folder
 from elir_jax.storage.opening import place_of, storage_of
 from elir_jax.storage.place import Place
@@ -60,8 +61,12 @@ def run(
     ``instead`` runs first, and needs neither configuration nor folder. If other flags ask for its
     work, it returns an exit code and ``main`` does not run.
     """
+    streams.hold()
     before = set(flags.FLAGS)
-    config = config_flags.DEFINE_config_file("config", help_string="configs/NAME.py[:tiny]")
+    try:
+        config = parsing.define_configuration()
+    except UserError as error:
+        sys.exit(fail(str(error)))
     workdir = flags.DEFINE_string("workdir", None, "folder of the run; default: runs/NAME")
     distributed = flags.DEFINE_bool(
         "distributed", False, "join the other processes of a TPU pod, Slurm, GKE or Open MPI job"
@@ -79,8 +84,6 @@ def run(
             raise UserError(f"unexpected argument {argv[1]!r}; options are written --NAME=VALUE")
         chosen = config.value
         file = "" if chosen is None else config_flags.get_config_filename(flags.FLAGS["config"])
-        if file and not isinstance(chosen, ConfigDict):  # the parser found no such file
-            raise UserError(_no_configuration(file))
         place = place_of(workdir.value) if workdir.value else None
         code = instead(chosen, place)
         if code is not None:
@@ -134,6 +137,11 @@ def exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None =
 
     ``argv`` is the command line without the program's name; None: that of this process.
     """
+    streams.hold()
+    return _exit_code_of(command, argv) or _unheard()
+
+
+def _exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None) -> int:
     logging.set_verbosity(logging.WARNING)  # otherwise jax, orbax and matplotlib print messages
     gc.set_threshold(*RARELY)
     try:
@@ -143,20 +151,24 @@ def exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None =
         _exit_now(str(error))
     except UserError as error:
         return fail(str(error))
-    except BrokenPipeError:
-        if _stdout_is_open():  # the broken pipe is another one, of a worker
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_UNHEARD
     except PermissionError as error:  # for one file; the others are as before
         return fail(f"{error.filename or 'a file'}: {error.strerror}; change its permissions")
     except OSError as error:
         if error.errno not in DISK:
             raise
-        _exit_now(f"{error.filename or 'the disk'}: {error.strerror}; what was saved is not lost")
+        _exit_now(f"{_place_of(error)}: {error.strerror}; what was saved is not lost")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _place_of(error: OSError) -> str:
+    """What an error of the disk is about; the system does not always say."""
+    if error.filename or error.errno in (errno.EMFILE, errno.ENFILE):
+        return str(error.filename or "this process (ulimit -n)")
+    places = "/dev/shm", os.environ.get("TMPDIR", "/tmp"), os.getcwd()
+    full = [place for place in places if os.path.isdir(place) and not disk_usage(place).free >> 20]
+    return ", ".join(dict.fromkeys(full)) or "the disk"
 
 
 def refuse_addresses(argv: Sequence[str]) -> None:
@@ -184,11 +196,14 @@ def refuse_to_join(what: str) -> None:
         raise UserError(f"{what} runs in one process; remove --distributed and --coordinator")
 
 
-def _stdout_is_open() -> bool:
-    """Whether somebody still reads standard output."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), select.POLLOUT)
-    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+def _unheard() -> int:
+    """The exit code of a command that succeeded, which depends on who heard it."""
+    error = streams.lost()
+    if error is None:
+        return 0
+    if error.errno in (errno.EPIPE, errno.EIO):  # the reader of a pipe, or the terminal, has gone
+        return EXIT_UNHEARD
+    return fail(f"standard output: {error.strerror}; the rest of it is lost")
 
 
 def _exit_now(message: str) -> NoReturn:
@@ -231,7 +246,7 @@ def program(module: str) -> str:
 
 def fail(message: str) -> int:
     """Print one line for a user error; returns the exit code."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return EXIT_USER_ERROR
 
 
@@ -242,36 +257,7 @@ def _default_workdir(config_file: str) -> str:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """Parse as absl does, but report errors in a configuration in one line too."""
     try:
-        return flags.FLAGS(argv)
-    except SystemExit:  # after --help, with absl's code for it, 1
-        sys.exit(0)
-    except flags.UnrecognizedFlagError as error:
-        close = [f"--{name}" for name in getattr(error, "suggestions", [])]
-        hint = f"; did you mean {', '.join(close)}?" if close else "; see --help"
-        sys.exit(fail(f"unknown option --{error.flagname}{hint}"))
-    except Exception as error:  # whatever a configuration file may raise
-        sys.exit(fail(_explain(error)))
-
-
-def _no_configuration(file: str) -> str:
-    near = difflib.get_close_matches(file, [str(p) for p in Path("configs").glob("*.py")], 1, 0.3)
-    return f"--config {file}: no such configuration; " + (
-        f"did you mean {near[0]}?" if near else "choose one of the folder configs"
-    )
-
-
-def _explain(error: BaseException) -> str:
-    """The parser's message in one line, without any traceback that it quotes."""
-    text: object = error
-    while isinstance(text, BaseException):
-        text = text.args[0] if text.args else type(text).__name__
-    text = str(text).strip()
-    if isinstance(error, OSError):
-        missing = re.search(r"directory: '(.+)'", text)
-        return _no_configuration(missing[1]) if missing else text.splitlines()[-1]
-    if isinstance(error, (AttributeError, KeyError)) and "config_config" not in text:
-        return "unknown config field " + "; ".join(text.splitlines())
-    head, quoted, trace = text.partition("Traceback (most recent call last):")
-    return head + trace.splitlines()[-1] if quoted else text
+        return parsing.parse(argv)
+    except UserError as error:
+        sys.exit(fail(str(error)))

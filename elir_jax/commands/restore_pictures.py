@@ -20,7 +20,7 @@ from elir_jax.commands.picture_files import (
     write_all,
 )
 from elir_jax.commands.runtimes import load_restorer
-from elir_jax.errors import UserError
+from elir_jax.errors import UserError, one_line
 from elir_jax.inference.calling import AnyRestorer
 from elir_jax.inference.grouping import Group
 from elir_jax.pictures.anybody import read_shape
@@ -152,6 +152,6 @@ def _finished(writing: Future | None, bar: tqdm) -> int:
 
 
 def _failed(error: UserError | str, bar: tqdm) -> int:
-    tqdm.write(f"left out: {' '.join(str(error).split())}", file=sys.stderr)
+    tqdm.write(f"left out: {one_line(error)}", file=sys.stderr)
     bar.update(1)
     return 1

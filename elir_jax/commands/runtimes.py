@@ -74,7 +74,7 @@ def _by_onnx(options: argparse.Namespace, path: Path) -> AnyRestorer:
             return _exported_as(options, read_exported(kept))
     from elir_jax.commands.exporting import content_of  # here: it loads jax
     from elir_jax.compose.exporting import describe, exportable
-    from elir_jax.compose.restoration import read_config
+    from elir_jax.configurations import read_config
 
     found = exportable(path, read_config(options.config) if options.config else None)
     content = content_of(found, "float32", describe(found, path.stem, "not stated"))

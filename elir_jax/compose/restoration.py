@@ -1,8 +1,6 @@
 """Build networks with weights from a run's folder, converted weights or a file of the release."""
 
 import contextlib
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,29 +35,6 @@ def build_restoration(
     method = changed_method(found.config, found.changes | (changes or {}))
     params, frozen = for_inference(method, found.given, found.place)
     return Restoration(found.title, method, params, frozen, found.config.degradation.name)
-
-
-def read_config(path: str) -> ConfigDict:
-    """The configuration of ``configs/NAME.py[:variant]``. Raises UserError if there is none.
-
-    If the file does not exist, the one in the installed package is read.
-    """
-    name, _, variant = path.partition(":")
-    carried = Path(__file__).resolve().parents[1] / name
-    file = Path(name) if Path(name).is_file() else carried
-    if not file.is_file():
-        raise UserError(f"{name}: no such configuration; name one as configs/NAME.py")
-    folder = str(file.resolve().parents[1])  # configurations import each other from there
-    sys.path.insert(0, folder)
-    try:
-        spec = importlib.util.spec_from_file_location("chosen_config", file)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.get_config(variant)
-    except Exception as error:  # whatever the file may raise
-        raise UserError(f"{path}: not a configuration ({error})") from error
-    finally:
-        sys.path.remove(folder)
 
 
 def changed_method(config: ConfigDict, changes: dict[str, Any]) -> Method:

@@ -6,9 +6,11 @@ the number of workers and processes.
 """
 
 import dataclasses
+import errno
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -119,9 +121,15 @@ class TrainingBatches:
         return self
 
     def __next__(self) -> Sent:
-        if self._iterator is None:
-            self._iterator = self._start()
-        sample = next(self._iterator)
+        try:
+            if self._iterator is None:
+                self._iterator = self._start()
+            sample = next(self._iterator)
+        except (OSError, RuntimeError) as error:
+            reason = _trouble_of_workers(error) if self.feed.workers else ""
+            if not reason:
+                raise
+            raise UserError(f"{reason}; then run the same command again") from error
         self._look_at(sample.pop("bad"), sample["record"])
         self._next += self.feed.batch_size
         return self.maker.batch(**sample, slot=self._slots)
@@ -199,9 +207,26 @@ class TrainingBatches:
                 )
 
 
+def _trouble_of_workers(error: Exception) -> str:
+    """Why workers cannot continue and what helps, if the machine is the reason; or nothing."""
+    number = getattr(error, "errno", None)
+    died = re.search(r"terminated unexpectedly with exit code (-?\d+)", str(error))  # grain's words
+    code, fewer = int(died[1]) if died else 0, "lower --config.data.workers (0: no processes)"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return f"too many open files; raise the limit (ulimit -n), or {fewer}"
+    if number == errno.ENOSPC or code == -signal.SIGBUS:
+        return (
+            f"/dev/shm is full, the shared memory through which workers send batches; enlarge it "
+            f"(docker run --shm-size), or {fewer}"
+        )
+    if code == -signal.SIGKILL:
+        return f"a worker that makes batches was killed, usually because memory ran out; {fewer}"
+    return f"a worker that makes batches ended with {code}; lines above may say why" if code else ""
+
+
 def _leave_signals_to_parent(index: int, count: int) -> None:
     """Ignore signals, which the parent handles; workers end when the parent ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -2,7 +2,8 @@
 
 Two points of one path, ``z_t`` and ``z_r`` with ``r = t + dt``, must point at the same place at the
 end of t's segment: ``f(z_t, t) = z_t + (t_end - t) v(z_t, t)``. If r lies beyond the segment, the
-target is the path's own point at the end of the segment. Targets carry no gradient.
+target is the path's own point at the end of the segment: the release's, not equation 8's, which
+asks the velocity there too (docs/numerics.md has the share of samples). Targets carry no gradient.
 """
 
 from typing import NamedTuple

@@ -3,7 +3,8 @@
 Luo et al., 2025 (https://arxiv.org/abs/2507.00447), figures 3 to 5. Residual blocks have one norm
 and one activation and never change the number of channels; the convolutions that resize do. There
 is no attention, so every output sees a bounded neighbourhood: with ``norm="layer"`` windows give
-the same as a whole picture. ``norm="group"`` and ``upsample="pixel_shuffle"`` are rows of Table 2.
+the same as a whole picture. ``norm="group"`` is a row of Table 2; ``upsample="pixel_shuffle"`` may
+be another, "- interpolate", of which the paper says no more.
 """
 
 import dataclasses

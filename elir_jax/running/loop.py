@@ -71,8 +71,9 @@ def fit(
 
     ``data`` is a :class:`elir_jax.data.pipeline.TrainingBatches` or similar. If a metric is not
     finite, raises NotFinite with the state before that step, and saves nothing of the step. If
-    ``data``, ``evaluate`` or saving raises an exception, the run ends on every host, and the
-    finished steps are saved if possible. The caller evaluates the last step.
+    ``data``, ``evaluate`` or writing raises an exception, the run ends on every host, and the
+    finished steps are saved if possible; with one host, whatever raises it. The caller evaluates
+    the last step.
     """
     profiler = profiler or Profiler(Path())
     run = _Loop(state, data, step_fn, plan, writers, stop, config, evaluate, image_name, profiler)
@@ -93,6 +94,9 @@ class _Loop:
         self.image_name, self.profiler, self.watch = image_name, profiler, Watch()
         self.ledger = writers.ledger
         self.alone = hosts.alone()
+        # What ends the run in turn. Other hosts may wait for one that failed in an unforeseen way;
+        # it must end at once, so that they end too.
+        self.kept = Exception if self.alone else UserError
         self.start = self.step = int(state.step)
         self.position = data.get_state()
         self.pending: tuple[int, Metrics, Verdict, np.ndarray] | None = None
@@ -100,6 +104,15 @@ class _Loop:
         self.stopped = self.fault = False
 
     def train(self, feeding: Feeding) -> None:
+        """Make the steps; :meth:`finish` raises the error that ended them, if any."""
+        try:
+            self._train(feeding)
+        except NotFinite:
+            raise
+        except self.kept as error:
+            self.error = self.error or error
+
+    def _train(self, feeding: Feeding) -> None:
         stop = self.stop
         stop.nothing_to_save = self.alone  # until the first step is made
         self._make_up_evaluation()
@@ -154,7 +167,7 @@ class _Loop:
             self.writers.log_evaluation(self.step, found.figures, seconds, self._save)
 
     def _save(self) -> None:
-        self.writers.save(self.state, self._position(self.step), self.config)
+        self.writers.save(self.state, self._position(int(self.state.step)), self.config)
 
     def _is_stopping(self) -> bool:
         return self.stop.signum is not None or self.error is not None
@@ -182,7 +195,7 @@ class _Loop:
 
     def _make(self, batch: Sent, request: StepRequest) -> None:
         first = self.step == self.start
-        self.profiler.before(self.step + 1)
+        self._try(self.profiler.before, self.step + 1)
         self.ledger.turn("compile" if first else self.ledger.account_of(self.step + 1))
         self.state, metrics, verdict = self.step_fn(self.state, batch, request)
         self.step += 1
@@ -201,7 +214,7 @@ class _Loop:
         """Wait for a step's verdict, act on it, and log its metrics if they are due."""
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         applied, stop, empty, skipped = (bool(flag) for flag in jax.device_get(verdict))
-        self.profiler.after(step)
+        self._try(self.profiler.after, step)
         self.stopped |= stop
         self.fault |= empty and not stop
         bad = {name: value for name, value in values.items() if not math.isfinite(value)}
@@ -209,8 +222,8 @@ class _Loop:
             self._try(self.writers.skip, step, bad, images_of(record, self.image_name))
             return
         if applied:
-            self.writers.advance(step)
-            self.writers.warn(self.watch.look(step, values))
+            self._try(self.writers.advance, step)
+            self._try(self.writers.warn, self.watch.look(step, values))
             if step % self.plan.log_every == 0 or step == self.plan.num_steps:
                 self._try(self.writers.log, step, values)
             return
@@ -221,10 +234,10 @@ class _Loop:
         self.step, self.pending = step - 1, None  # the step after it was not applied either
 
     def _try(self, write, *args) -> None:
-        """Call ``write``; a user error is kept and ends the run in turn. The first one counts."""
+        """Call ``write``; its error is kept and ends the run in turn. The first one counts."""
         try:
             write(*args)
-        except UserError as error:
+        except self.kept as error:
             self.error = self.error or error
 
     def _position(self, step: int) -> dict[str, int]:

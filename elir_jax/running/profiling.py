@@ -37,8 +37,9 @@ class Profiler:
     def before(self, step: int) -> None:
         """``step`` is about to be made."""
         if self._steps is not None and step == self._steps.first:
-            self._out = storage_of(self._folder).outgoing(self._folder)
-            jax.profiler.start_trace(str(self._out.folder))
+            out = storage_of(self._folder).outgoing(self._folder)
+            jax.profiler.start_trace(str(out.folder))
+            self._out = out
 
     def after(self, step: int) -> None:
         """``step`` is done, on the device too."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run after the current step, not in the middle of it.
+"""Ctrl-C, SIGTERM and SIGHUP end a run after the current step, not in the middle of it.
 
 A separate thread notices signals, through Python's wake-up file: the main thread may be inside a
 compilation that takes minutes, during which no Python handler runs.
@@ -8,16 +8,18 @@ import os
 import signal
 import socket
 import threading
+from contextlib import suppress
 
-WATCHED = (signal.SIGINT, signal.SIGTERM)
+WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
-    """Notes the first SIGINT or SIGTERM; a second one ends the process at once.
+    """Notes the first signal of ``WATCHED``; a second one ends the process at once.
 
     Use as a context manager. ``signum`` is None until a signal arrives. While ``nothing_to_save``
     is set, the first signal ends the process at once too: during start-up, compilation and
-    evaluation everything is saved already. Exit codes: 130 (SIGINT), 143 (SIGTERM).
+    evaluation everything is saved already. Exit codes: 130 (SIGINT), 143 (SIGTERM), 129 (SIGHUP,
+    of a terminal that was closed; ``nohup`` has it ignored, which stays so).
     """
 
     def __init__(self) -> None:
@@ -30,6 +32,8 @@ class StopRequest:
         self._theirs.setblocking(False)
         self._wakeup = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         for signum in WATCHED:
+            if signum == signal.SIGHUP and signal.getsignal(signum) == signal.SIG_IGN:
+                continue
             # This installs Python's own signal handling, which writes to the file.
             self._previous[signum] = signal.signal(signum, lambda *_: None)
         self._thread = threading.Thread(target=self._watch, name="signals", daemon=True)
@@ -54,9 +58,14 @@ class StopRequest:
             if self.nothing_to_save:
                 _exit_now(signum, "stopped; nothing was lost, run the same command again to resume")
             self.signum = signum
-            os.write(2, b"\nstopping after this step; a second signal stops without saving\n")
+            _tell("stopping after this step; a second signal stops without saving")
 
 
 def _exit_now(signum: int, message: str) -> None:
-    os.write(2, f"\n{message} ({signal.Signals(signum).name})\n".encode())
+    _tell(f"{message} ({signal.Signals(signum).name})")
     os._exit(128 + signum)
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):  # of a terminal that was closed
+        os.write(2, f"\n{line}\n".encode())

@@ -5,8 +5,8 @@ plain containers and refuses everything else, so that an untrusted file cannot r
 """
 
 import os
-import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -40,6 +40,7 @@ def read_tensors(path: Path) -> Tensors:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    _refuse_empty(path)
     tensors = _read_pickle(path) if path.suffix.lower() in PICKLES else _read_safetensors(path)
     if not tensors:
         raise UserError(f"{path}: contains no tensors")
@@ -58,11 +59,17 @@ def read_names(path: Path) -> list[str]:
     """The tensors' names; of a safetensors file, only the header is read. Raises UserError."""
     if path.suffix.lower() in PICKLES or not path.is_file():
         return list(read_tensors(path))
+    _refuse_empty(path)
     try:
         with safe_open(path, framework="numpy") as file:
             return list(file.keys())
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: not a safetensors file ({error})") from error
+
+
+def _refuse_empty(path: Path) -> None:
+    if not path.stat().st_size:
+        raise UserError(f"{path}: is empty, perhaps of a copy or download that broke off")
 
 
 def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
@@ -132,20 +139,27 @@ def _float32(array: np.ndarray) -> np.ndarray:
 def _read_pickle(path: Path) -> Tensors:
     torch = _torch(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its error says more
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file may raise anything
-        if isinstance(error, pickle.UnpicklingError):
-            # torch's own words advise to read it without this protection.
-            code = re.search(r"GLOBAL ([\w.]+)", str(error))
-            reason = f"it asks for {code[1]}" if code else "or damaged"
-            raise UserError(
-                f"{path}: refused, and none of its code was run: not a file of tensors only, "
-                f"{reason}"
-            ) from error
-        raise UserError(f"{path}: damaged, or not a file of PyTorch's") from error
+        raise UserError(
+            f"{path}: refused, and none of its code was run: not a file of tensors only"
+            f"{_reason(error)}"
+        ) from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: contains a {type(content).__name__}, not tensors by name")
     return _flatten(torch, path, content)
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of torch's message, in brackets; or, where that is advice to run the
+    file's code, what the file asks for."""
+    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if asked:
+        return f" (it asks for {asked[1]})"
+    first = re.split(r"\.\s|\n", str(error).strip())[0] or type(error).__name__
+    return "" if first.startswith("Weights only") else f" ({first})"
 
 
 def _flatten(torch, path: Path, content: Mapping, prefix: str = "") -> Tensors:

@@ -128,7 +128,15 @@ def test_a_payload_is_refused_and_runs_nothing(kind, tmp_path, capsys):
         torch.save(payload if kind == "torch" else {"state_dict": payload}, source)
     message = refused(capsys, source, tmp_path / "ours")
     assert "none of its code was run" in message
+    assert "weights_only" not in message  # no advice to run it
+    assert kind == "bare pickle" or "asks for posix.mkdir" in message
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("name", ["in.pth", "in.safetensors"])
+def test_an_empty_file_is_said_to_be_empty(name, tmp_path, capsys):
+    (tmp_path / name).touch()
+    assert f"{name}: is empty" in refused(capsys, tmp_path / name, tmp_path / "ours")
 
 
 def test_without_torch_one_line_says_so(tmp_path, capsys, monkeypatch):

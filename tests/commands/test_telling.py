@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sys
 
 import pytest
@@ -37,6 +38,26 @@ def test_a_full_disk_ends_the_process_at_once(left):
     with pytest.raises(SystemExit):
         frame.exit_code_of(lambda: refuse(errno.ENOSPC), [])
     assert left == ["private.png: No space left on device; what was saved is not lost"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
+def test_an_error_that_names_no_file_is_told_with_what_is_full(number, left, monkeypatch):
+    full = os.path.abspath("/dev/shm")
+    free = lambda place: shutil._ntuple_diskusage(9, 9, 0 if place == full else 2**30)  # noqa: E731
+    monkeypatch.setattr(frame, "disk_usage", free)
+
+    def command():
+        raise OSError(number, "there is none")
+
+    with pytest.raises(SystemExit):
+        frame.exit_code_of(command, [])
+    place = full if number == errno.ENOSPC else "this process (ulimit -n)"
+    assert left == [f"{place}: there is none; what was saved is not lost"]
+
+
+def test_a_name_with_two_blanks_is_told_as_it_is(capsys):
+    frame.fail("a  b.png: bad\n   in two lines\n")
+    assert capsys.readouterr().err == "error: a  b.png: bad in two lines\n"
 
 
 def test_other_trouble_is_no_mistake_of_the_users(left):

@@ -1,5 +1,6 @@
 """The same seed gives the same batches: alone, with workers, shared among processes, or resumed."""
 
+import errno
 import hashlib
 import io
 import itertools
@@ -329,6 +330,37 @@ def test_a_hundred_unusable_images_in_a_row_end_the_run(monkeypatch):
 
     with pytest.raises(UserError, match=r"number \d+ and the 99 images after it, of 300"):
         list(itertools.islice(feed_of(OneGood(), on_error="skip", max_bad_share=1.0), 20))
+
+
+def test_a_worker_that_is_killed_is_one_line():
+    data, before = feed_of(Numbers(), workers=1), set(multiprocessing.active_children())
+    next(data)
+    (worker,) = set(multiprocessing.active_children()) - before
+    worker.kill()
+    with pytest.raises(UserError, match="worker.* was killed, usually because memory ran out; low"):
+        list(data)
+    data.close()
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "/dev/shm is full"),
+        (RuntimeError("Worker process was terminated unexpectedly with exit code -7."), "/dev/shm"),
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (RuntimeError("Worker process was terminated unexpectedly with exit code 1."), "with 1; "),
+        (RuntimeError("of our own"), None),
+    ],
+)
+def test_what_the_machine_denies_the_workers_is_one_line(error, words, monkeypatch):
+    def start(data):
+        raise error
+
+    monkeypatch.setattr(TrainingBatches, "_start", start)
+    with pytest.raises(UserError if words else RuntimeError, match=words):
+        next(feed_of(Numbers(), workers=1))
+    with pytest.raises(type(error)):  # without workers it has another reason
+        next(feed_of(Numbers()))
 
 
 WORKERS = """

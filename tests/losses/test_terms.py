@@ -68,6 +68,31 @@ def test_consistency_equals_a_naive_loop():
     np.testing.assert_allclose(result.loss, loss, rtol=1e-5)
 
 
+@pytest.mark.parametrize("num_segments, share", [(1, 0), (3, 0.105), (5, 0.211), (7, 0.316)])
+def test_the_target_is_not_equation_8s_for_as_many_samples_as_the_docs_say(num_segments, share):
+    dt, many = 0.05, 20_000
+    t = (jnp.arange(many) + 0.5) / many * (1 - dt)  # uniform, as they are drawn
+    z_0, z_1 = (jnp.broadcast_to(z[:1, :1, :1, :1], (1, 1, 1, 1)) for z in (Z_0, Z_1))
+
+    def loss(t):
+        arguments = {"dt": dt, "alpha": 0.0, "sigma_min": SIGMA_MIN}
+        weights = jnp.ones(num_segments)
+        return consistency(
+            field, field, z_0, z_1, t[None], segment_weights=weights, **arguments
+        ).loss
+
+    def printed(t):
+        end, r = jnp.ceil(t * num_segments) / num_segments, t + dt
+        at = [(1 - (1 - SIGMA_MIN) * s) * z_0 + s * z_1 for s in (t, r)]
+        f_t, f_r = (z + (end - s) * field(z, s[None]) for z, s in zip(at, (t, r), strict=True))
+        return jnp.mean((f_t - f_r) ** 2)
+
+    found, wanted = jax.vmap(loss)(t), jax.vmap(printed)(t)
+    differs = jnp.mean(jnp.abs(found - wanted) > 1e-5 * (1e-3 + wanted))
+    np.testing.assert_allclose(differs, (num_segments - 1) * dt / (1 - dt), atol=1e-3)
+    np.testing.assert_allclose(differs, share, atol=1e-3)
+
+
 def test_the_paths_own_velocity_has_no_loss():
     def ideal(z, t):
         return path_velocity(Z_0, Z_1, SIGMA_MIN)

@@ -10,6 +10,7 @@ import signal
 import struct
 import time
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -244,6 +245,35 @@ def test_a_broken_image_ends_the_run_but_what_was_trained_is_kept(workdir, monke
     assert workdir.saved() == 3
     monkeypatch.setattr(Numbers, "__next__", whole)
     np.testing.assert_array_equal(workdir.run(5).params["w"], np.full(3, sum(range(1, 6))))
+
+
+@pytest.mark.parametrize("place", ["step", "log", "advance", "evaluation", "trace"])
+def test_whatever_ends_the_run_what_was_trained_is_kept(place, workdir, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("unforeseen")
+
+    def failing(state, batch, order):
+        return count_up(state, batch, order) if batch.record[0] < 4 else fail()
+
+    given = {
+        "step": {"step": failing},
+        "evaluation": {"evaluate": fail, "evaluate_every": 3},
+        "trace": {"profiler": Profiler(workdir.folder / "trace", parse_profile("4:5"))},
+    }
+    monkeypatch.setattr(jax.profiler, "start_trace", fail)
+    if place in ("log", "advance"):
+        whole = getattr(Writers, place)
+        monkeypatch.setattr(
+            Writers, place, lambda self, step, *a: fail() if step == 3 else whole(self, step, *a)
+        )
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        workdir.run(100, every=50, **given.get(place, {}))
+    saved = workdir.saved()
+    assert saved >= 3
+    monkeypatch.undo()
+    np.testing.assert_array_equal(
+        workdir.run(saved + 2).params["w"], np.full(3, sum(range(saved + 3)))
+    )
 
 
 def test_rows_after_the_last_checkpoint_are_not_kept_twice(workdir):

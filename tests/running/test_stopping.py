@@ -1,6 +1,7 @@
 """Signals, in a process of their own: noted at once, wherever the process is."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -23,10 +24,10 @@ with StopRequest() as stop:
 
 
 @contextlib.contextmanager
-def start(free=False, blocked=False):
+def start(free=False, blocked=False, before=(), stderr=subprocess.PIPE):
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(free=free, blocked=blocked)],
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [*before, sys.executable, "-c", PROGRAM.format(free=free, blocked=blocked)],
+        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
     )  # fmt: skip
     with process:
         try:
@@ -36,7 +37,7 @@ def start(free=False, blocked=False):
             process.kill()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_noted_and_the_second_ends_at_once(signum):
     with start() as process:
         process.send_signal(signum)
@@ -45,6 +46,24 @@ def test_the_first_signal_is_noted_and_the_second_ends_at_once(signum):
         _, err = process.communicate(timeout=20)
     assert process.returncode == 128 + signum
     assert "stopping after this step" in err and "stopped at once" in err
+
+
+def test_a_hangup_that_is_ignored_stays_ignored():
+    with start(before=["nohup"]) as process:
+        process.send_signal(signal.SIGHUP)
+        process.terminate()
+        assert process.stdout.readline() == f"noted {signal.SIGTERM.value}\n"
+
+
+def test_signals_are_heard_where_nobody_can_be_told(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with start(stderr=writing) as process:
+        os.close(writing)
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == f"noted {signal.SIGHUP.value}\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=20) == 129
 
 
 def test_where_nothing_is_to_be_saved_the_first_one_ends():

@@ -11,7 +11,7 @@ import pytest
 from elir_jax.commands.exporting import content_of
 from elir_jax.compose import METHODS
 from elir_jax.compose.exporting import describe, exportable
-from elir_jax.compose.restoration import read_config
+from elir_jax.configurations import read_config
 from elir_jax.methods.method import untrained
 from elir_jax.networks.layers import collapse
 from elir_jax.weights.own import write_weights

@@ -12,7 +12,7 @@ from elir_jax import assets
 from elir_jax.compose.fields import plain
 from elir_jax.compose.finding import find_weights
 from elir_jax.compose.packing import pack
-from elir_jax.compose.restoration import read_config
+from elir_jax.configurations import read_config
 from elir_jax.errors import UserError
 from elir_jax.restorer import Restorer
 from elir_jax.weights.models import CONFIG as KEY

@@ -42,6 +42,7 @@ def main(config: ConfigDict, workdir: frame.Place, options: frame.Options) -> in
             keep=config.keep_checkpoints,
             keep_every=config.keep_every,
             keep_best=config.keep_best,
+            evaluation=run.about["evaluation"],
             began=options.began,
         ) as writers:
             try:

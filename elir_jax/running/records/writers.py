@@ -137,9 +137,13 @@ def open_writers(
     keep: int,
     keep_every: int,
     keep_best: str = "",
+    evaluation: str = "",
     began: float,
 ) -> Iterator[Writers]:
-    """Writers of a run that continues from step ``start`` and began at ``began`` (monotonic)."""
+    """Writers of a run that continues from step ``start`` and began at ``began`` (monotonic).
+
+    ``evaluation`` is a digest of what is measured: the best checkpoint is by one evaluation.
+    """
 
     def open_all() -> tuple[Checkpoints, Report, Outgoing] | None:
         if not hosts.is_first():
@@ -147,7 +151,7 @@ def open_writers(
         try:
             out = storage_of(workdir).outgoing(workdir, METRICS_FILE, FILE)
             return (
-                Checkpoints(workdir / FOLDER, keep, keep_every, start, keep_best),
+                Checkpoints(workdir / FOLDER, keep, keep_every, start, keep_best, evaluation),
                 Report(out.folder, start=start, num_steps=num_steps, batch_size=batch_size),
                 out,
             )

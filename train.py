@@ -40,6 +40,7 @@ def main(config: frame.ConfigDict, workdir: frame.Place, options: frame.Options)
             keep=config.keep_checkpoints,
             keep_every=config.keep_every,
             keep_best=config.keep_best,
+            evaluation=run.about["evaluation"],
             began=options.began,
         ) as writers:
             try:

@@ -51,6 +51,16 @@ def losses(workdir: Path) -> list[dict]:
     return [{name: row[name] for name in names} for row in rows if "loss" in row]
 
 
+def figures(folder: Path) -> dict:
+    """The means of the only evaluation in a folder, whichever commit wrote them.
+
+    Commits before evaluations had folders of their own wrote the means alone.
+    """
+    (path,) = folder.rglob("metrics.json")
+    stored = json.loads(path.read_text())
+    return stored.get("figures", stored)
+
+
 def numbers(checkout: Path, weights: Path | None, place: Path, noise: list[str]) -> dict:
     """All compared numbers; ``weights`` None: those that this checkout trains."""
     workdir = place / "run"
@@ -66,8 +76,7 @@ def numbers(checkout: Path, weights: Path | None, place: Path, noise: list[str])
     if not noise:
         run(checkout, "evaluate.py", f"--lq={pairs / 'lq'}", f"--hq={pairs / 'hq'}",
             f"--checkpoint={weights}", f"--workdir={place / 'figures'}")  # fmt: skip
-        figures = (place / "figures" / "evaluation" / "metrics.json").read_text()
-        found["evaluate"] = json.loads(figures)
+        found["evaluate"] = figures(place / "figures" / "evaluation")
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commanding import Command, start
+from measured import evaluation_of, evaluations, figures_of
 from PIL import Image
 from watching import losses, wait_for_rows
 
@@ -52,14 +53,14 @@ def whole(tmp_path_factory):
 
 def test_training_trains_evaluates_and_writes_everything(whole):
     workdir, out, err = whole
-    rows = json.loads((workdir / "evaluation" / "metrics.json").read_text())
+    rows = figures_of(workdir, f"step-{STEPS}")
     steps = ["step_1", "step_2", "step_3"]
     assert list(rows) == ["input", "latent_mmse", "latent_mmse_noisy", *steps, "restored"]
     assert all(set(row) == {"psnr", "ssim"} for row in rows.values())
     table = [line.split()[0] for line in out.splitlines() if line]
     assert [name for name in table if name in rows] == list(rows)
     assert (workdir / "loss.png").is_file() and any((workdir / "tensorboard").iterdir())
-    with Image.open(workdir / "evaluation" / "grid.png") as grid:
+    with Image.open(workdir / "evaluation" / f"step-{STEPS}" / "grid.png") as grid:
         assert grid.width > 4 * 128
     first = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[0])
     terms = {"latent_mmse", "consistency", "grad_norm", "update_norm", "param_norm"}
@@ -71,11 +72,37 @@ def test_training_trains_evaluates_and_writes_everything(whole):
 
 def test_evaluating_again_gives_the_same_figures(whole):
     workdir, _, _ = whole
-    figures = (workdir / "evaluation" / "metrics.json").read_text()
-    code, out, err = run("evaluate.py", *train_options(workdir))
+    code, out, err = run("evaluate.py", "--workdir", str(workdir))
     assert code == 0, err
     assert "restored" in out and f"step {STEPS}" in out
-    assert (workdir / "evaluation" / "metrics.json").read_text() == figures
+    assert evaluations(workdir) == [f"step-{STEPS}"]  # the same file, of which one is enough
+
+
+def test_a_flag_that_belongs_to_the_weights_is_refused_or_told(whole):
+    """The settings of a run are those that it was trained with, whatever a command line says."""
+    workdir, own = ("--workdir", str(whole[0])), ("--config", "configs/quickstart.py:tiny")
+    one = "--config.objective.num_segments=1"
+    one_line("evaluate.py", (*workdir, one), "objective.num_segments: 3 -> 1", "--allow-config")
+    one_line("evaluate.py", (*own, *workdir, one), "num_segments: 3 -> 1", "channel_multipliers")
+    other = ("--config", "configs/super_resolution.py:tiny")
+    one_line("evaluate.py", (*other, *workdir), 'degradation.name: "denoising" -> "super_res')
+    one_line("evaluate.py", (*workdir, "--config.sampler.stps=1"), "unknown config field", "stps")
+
+    sweep = (*workdir, "--config.sampler.num_steps", "1", "--allow-config-change")
+    code, out, err = run("evaluate.py", *sweep)
+    assert code == 0, err
+    assert "M = 1" in out and "changed: sampler.num_steps: 0 -> 1" in out
+    name = f"step-{STEPS}-sampler.num_steps-1"
+    found = evaluation_of(whole[0], name)
+    assert found["changed"] == {"sampler.num_steps": "0 -> 1"} and found["num_steps"] == 1
+    assert found["configuration"]["sampler"]["num_steps"] == 1
+    assert "step_2" not in found["figures"] and len(found["rows"]) == found["pictures"] == 2
+    assert (
+        "sampler.num_steps: 0 -&gt; 1"
+        in (whole[0] / "evaluation" / name / "report.html").read_text()
+    )
+    one_line("evaluate.py", (*workdir, f"--name={name}"), name, "choose another --name")
+    shutil.rmtree(whole[0] / "evaluation" / name)
 
 
 def test_a_trained_run_is_converted_and_evaluates_the_same(whole, tmp_path):
@@ -86,8 +113,8 @@ def test_a_trained_run_is_converted_and_evaluates_the_same(whole, tmp_path):
     # The release's layout holds no pretrained encoder; evaluation wants none.
     code, out, err = run("evaluate.py", *train_options(back))
     assert code == 0 and "converted weights" in out, err
-    figures = [json.loads((w / "evaluation/metrics.json").read_text()) for w in (whole[0], back)]
-    assert figures[0] == figures[1]
+    assert figures_of(whole[0]) == figures_of(back)
+    assert "hold only the trained encoder" in out
 
 
 def test_ctrl_c_saves_and_the_same_command_ends_where_an_undisturbed_run_ends(whole, tmp_path):
@@ -131,7 +158,9 @@ def one_line(script, options, *words):
 def test_a_checkpoint_of_another_network_is_refused(whole):
     wider = ("--config.estimator.hidden=24",)
     options = (*train_options(whole[0]), *wider)
-    one_line("evaluate.py", options, "another network", "estimator", "--workdir")
+    one_line("evaluate.py", options, "estimator.hidden: 16 -> 24", "--allow-config-change")
+    allowed = (*options, "--allow-config-change")
+    one_line("evaluate.py", allowed, "another network", "estimator")
     one_line(
         "train.py", options, "estimator.hidden: 16 -> 24", "--workdir", "--allow-config-change"
     )
@@ -172,5 +201,6 @@ def test_mistakes_in_data_are_one_line(tmp_path):
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"no")
     one_line("train.py", (*quick, f"--config.autoencoder.weights={weights}"), str(weights))
-    one_line("evaluate.py", quick, "no checkpoint")
+    one_line("evaluate.py", quick, "neither checkpoints nor", "run's folder")
+    one_line("evaluate.py", (), "--config configs/NAME.py", "--workdir or --checkpoint")
     one_line("train.py", (*quick[:2], f"--workdir={weights}"), str(weights), "--workdir")

@@ -18,7 +18,7 @@ from elir_jax.metrics.perceptual import Fid, Perceptual
 from elir_jax.networks.layers import collapse
 from elir_jax.networks.winograd import transform_kernels
 from elir_jax.types import Batch
-from elir_jax.weights.own import write_weights
+from elir_jax.weights.own import read_weights, write_weights
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,10 @@ def test_training_starts_from_converted_weights(run, weights, tmp_path):
     assert not same(state.frozen["encoder"], weights["encoder"])
 
 
-def test_evaluation_takes_collapsed_weights_of_any_form(run, weights, tmp_path):
+def test_evaluation_takes_collapsed_weights_of_any_form(weights, tmp_path):
     write_weights(tmp_path, collapse(weights))
-    params, _ = run.converted(tmp_path)
+    method = compose.build_method(load("quickstart", "tiny"))
+    params, _ = compose.for_inference(method, read_weights(tmp_path), tmp_path)
     wanted = collapse(weights["velocity"])
     assert same(params["velocity"], transform_kernels(wanted))  # what this machine restores with
 

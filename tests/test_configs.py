@@ -267,7 +267,7 @@ def test_every_task_makes_its_pairs(name):
     config = load(name)
     with config.unlocked():
         config.data.embedded = True
-    (*_, x_hq, x_lq), *_ = compose.build_data(config).evaluation(range(1))
+    (*_, x_hq, x_lq), *_ = compose.build_data(config).held_out.pairs(range(1))
     assert x_hq.shape == x_lq.shape == (config.evaluation.size, config.evaluation.size, 3)
 
 

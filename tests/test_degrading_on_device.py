@@ -78,7 +78,9 @@ def test_a_blank_batch_has_the_shapes_of_a_real_one():
 
 def test_held_out_pictures_are_degraded_on_the_host_whatever_training_does():
     for ours, theirs in zip(
-        data_of().evaluation(range(2)), data_of(side="host").evaluation(range(2)), strict=True
+        data_of().held_out.pairs(range(2)),
+        data_of(side="host").held_out.pairs(range(2)),
+        strict=True,
     ):
         assert ours[:2] == theirs[:2]
         np.testing.assert_array_equal(ours[2], theirs[2])
@@ -233,7 +235,7 @@ def test_given_pairs_are_refused_and_serve_evaluation(tmp_path):
     given = pairs_in(tmp_path)
     with pytest.raises(UserError, match="degrade_on=device: these training images are pairs"):
         build_data(config_of(path=given))
-    assert len(build_data(config_of(eval_path=given)).held_out) == 3
+    assert len(build_data(config_of(eval_path=given)).held_out.source) == 3
 
 
 def test_a_method_with_arrays_of_its_own_is_refused():

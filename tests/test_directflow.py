@@ -146,9 +146,9 @@ def test_the_release_restores_the_same_with_its_converted_file(tmp_path):
 
 
 def test_winograds_kernels_of_the_merged_student_restore_the_same(trained):
-    _, _, given, config, _ = find_weights(trained)
-    method = compose.build_method(config)
-    weights = compose.for_inference(method, given, trained)
+    found = find_weights(trained)
+    method = compose.build_method(found.config)
+    weights = compose.for_inference(method, found.given, trained, found.frozen)
     params = pack(trained).params
     plain, _ = build_networks(config)  # as it is trained
     parts = elir_parts(plain, Sampler(1, 0.1), 2)

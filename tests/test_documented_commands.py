@@ -75,11 +75,12 @@ TABLE = {
     "python -m elir_jax.data.prepare folder --images FOLDER --data-dir DATA": Case(),
     "python train.py --config configs/bfr.py --config.data.path=DATA/ffhq "
     "--config.data.eval_path=DATA/celeba_test": Case(after=FFHQ, **FULL),
-    "python evaluate.py --config configs/NAME.py [--workdir DIR]": Case(
-        {**NAMED, "DIR": RUN}, LESS
+    "python evaluate.py --workdir RUN": Case({"RUN": RUN}),
+    "python evaluate.py --workdir RUN --config.sampler.num_steps=5 --allow-config-change": Case(
+        {"RUN": RUN, "=5": "=1"}
     ),
-    "python evaluate.py --lq DIR --hq DIR --checkpoint WORKDIR|FILE": Case(
-        {"--lq DIR": "--lq CELEBA/lq", "--hq DIR": "--hq CELEBA/hq", "WORKDIR|FILE": RUN}
+    "python evaluate.py --lq DIR --hq DIR --checkpoint RUN|FILE": Case(
+        {"--lq DIR": "--lq CELEBA/lq", "--hq DIR": "--hq CELEBA/hq", "RUN|FILE": RUN}
     ),
     "python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png": Case(NAMED),
     "python -m elir_jax.data.preview --config configs/NAME.py --out FILE.png --both": Case(NAMED),
@@ -122,9 +123,7 @@ TABLE = {
     "python benchmarks/memory.py": Case(**MEASURED),
     "python benchmarks/same_numbers.py BEFORE AFTER": Case(**MEASURED),
     "python benchmarks/large.py": Case(**MEASURED),
-    "python evaluate.py --config configs/quickstart.py": Case(
-        {"quickstart.py": "quickstart.py:tiny"}, f"--workdir={RUN} {LESS}", until="evaluation"
-    ),
+    "python evaluate.py --workdir runs/quickstart": Case(until="evaluation"),
     "XDG_CACHE_HOME=CACHE python train.py --config configs/quickstart.py": Case(**FULL),
     "python train.py --config configs/bfr.py --config.data.path=/mnt/ffhq --distributed": Case(
         {"/mnt/ffhq": "FFHQ"}, **FULL

@@ -1,6 +1,5 @@
 """Two real processes on this machine: the same run as one, and a signal to either ends both."""
 
-import json
 import re
 import shlex
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commanding import Command
+from measured import figures_of
 from PIL import Image
 from rounding import norm_of_difference, parameters_apart, reordered
 from watching import losses, rows, wait_for_rows
@@ -68,7 +68,7 @@ def end(*processes, code=0):
 
 
 def figures(workdir):
-    return json.loads((workdir / "evaluation" / "metrics.json").read_text())["restored"]
+    return figures_of(workdir)["restored"]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from chaining import run, small
 from killing import killed_at, saved
+from measured import figures_of
 from safetensors.numpy import load_file
 
 from configs import latent_pmrf_bfr, sim_vae
@@ -58,7 +59,7 @@ def flow(config, tmp_path_factory):
 
 
 def test_every_stage_is_in_the_table(flow):
-    stages = json.loads((flow / "evaluation" / "metrics.json").read_text())
+    stages = figures_of(flow)
     names = ["input", "posterior_mean", "mean_decoded", "source", "step_1", "step_2", "restored"]
     assert list(stages) == [*names, "reconstruction"]
     assert stages["mean_decoded"] != stages["posterior_mean"]
@@ -124,7 +125,7 @@ def latent_mean(unlocked, tmp_path_factory):
 
 def test_an_estimator_of_latents_is_trained_beside_the_flow(latent_mean):
     _, workdir = latent_mean
-    stages = json.loads((workdir / "evaluation" / "metrics.json").read_text())
+    stages = figures_of(workdir)
     names = ["input", "mean_decoded", "source", "step_1", "step_2", "restored", "reconstruction"]
     assert list(stages) == names
     found = read_newest(workdir / "checkpoints").tree

@@ -1,7 +1,6 @@
 """posterior_mean, then pmrf on its run: trained, killed and resumed, on any devices, any size."""
 
 import functools
-import json
 
 import chaining
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from chaining import run
 from killing import killed_at, saved
+from measured import figures_of
 from rounding import first_moments, norm_of_difference, reordered
 
 from configs import pmrf, posterior_mean
@@ -54,17 +54,13 @@ def flow(config, tmp_path_factory):
     return workdir
 
 
-def figures(workdir):
-    return json.loads((workdir / "evaluation" / "metrics.json").read_text())
-
-
 def test_every_stage_is_in_the_table(mean, flow):
-    assert list(figures(mean)) == ["input", "restored"]
-    stages = figures(flow)
+    assert list(figures_of(mean)) == ["input", "restored"]
+    stages = figures_of(flow)
     names = ["input", "posterior_mean", "source", "step_1", "step_2", "restored"]
     assert list(stages) == names and stages["step_2"] == stages["restored"]
     np.testing.assert_allclose(
-        stages["posterior_mean"]["psnr"], figures(mean)["restored"]["psnr"], rtol=1e-5
+        stages["posterior_mean"]["psnr"], figures_of(mean)["restored"]["psnr"], rtol=1e-5
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 import toy
 import toy_config
 from killing import killed_at, saved
+from measured import figures_of
 from PIL import Image
 
 import train
@@ -88,7 +89,7 @@ def test_one_nan_image_costs_one_step_which_is_named_and_the_run_ends_finite(ima
     found = read_newest(undisturbed / "checkpoints")
     assert (found.step, int(found.leaves["skipped"])) == (6, 1)
     assert all(np.isfinite(leaf).all() for leaf in found.leaves.values())
-    figures = json.loads((undisturbed / "evaluation" / "metrics.json").read_text())
+    figures = figures_of(undisturbed)
     assert np.isfinite([*figures["restored"].values()]).all()
 
 

@@ -167,7 +167,8 @@ def test_shapes_and_restoring_need_none_of_the_files():
     config.update({section: {"weights": "/gone"} for section in ("velocity", "autoencoder")})
     run = compose.build(config)
     assert set(run.state_like().params) == {"encoder", "estimator", "velocity"}
-    assert set(run.converted_like()[1]) == {"encoder", "decoder"}
+    method = compose.build_method(config)
+    assert set(compose.inference_shapes(method)[1]) == {"encoder", "decoder"}
 
 
 def test_a_run_that_starts_from_a_model_that_ships_begins_where_that_model_is():

@@ -9,6 +9,7 @@ import pytest
 import toy
 import toy_config
 from killing import killed_at, saved
+from measured import figures_of
 
 import train
 from elir_jax import compose
@@ -50,10 +51,10 @@ def test_it_trains_by_its_own_objective(trained):
 
 
 def test_it_is_evaluated_at_its_own_stages(trained):
-    figures = json.loads((trained / "evaluation" / "metrics.json").read_text())
+    figures = figures_of(trained)
     assert list(figures) == ["input", "draft", "restored"]
     assert all({"psnr", "ssim"} <= found.keys() for found in figures.values())
-    assert (trained / "evaluation" / "report.html").is_file()
+    assert (trained / "evaluation" / "step-6" / "report.html").is_file()
 
 
 def test_killed_and_started_again_it_ends_in_the_same_state(trained, tmp_path):

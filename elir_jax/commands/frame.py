@@ -23,6 +23,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from elir_jax.commands import parsing, streams
+from elir_jax.commands.overriding import fields_of, without_fields
 from elir_jax.errors import DISK, DiskError, UserError, one_line
 from elir_jax.files import cache_folder
 from elir_jax.storage.opening import place_of, storage_of
@@ -47,6 +48,7 @@ class Options(NamedTuple):
     alone: bool  # whether there is no other process
     allow_config_change: bool
     profile: str = ""  # FIRST:LAST, the steps to trace; "": none
+    overrides: tuple[str, ...] = ()  # words of the command line that set fields: --config.FIELD=X
 
 
 def run(
@@ -54,12 +56,14 @@ def run(
     *,
     trains: bool = False,
     instead: Callable[[ConfigDict | None, Place | None], int | None] = lambda config, workdir: None,
+    home: Callable[[], Place | None] | None = None,
 ) -> None:
     """Parse the command line and run ``main(config, workdir, options)``; never returns.
 
     If ``trains``, the command can resume a run and has the flag ``--allow-config-change``.
     ``instead`` runs first, and needs neither configuration nor folder. If other flags ask for its
-    work, it returns an exit code and ``main`` does not run.
+    work, it returns an exit code and ``main`` does not run. A command with ``home``, the folder
+    that its own flags name, needs no configuration; ``options.overrides`` has the fields given.
     """
     streams.hold()
     before = set(flags.FLAGS)
@@ -88,23 +92,33 @@ def run(
         code = instead(chosen, place)
         if code is not None:
             return code
+        place = place or (None if home is None else home())
         if chosen is None:
-            raise UserError("no configuration; give one with --config configs/NAME.py")
+            _refuse_without_configuration(home is not None, place)
         from elir_jax.devices import hosts, libtpu  # here: it loads jax
 
         place = place or Path(_default_workdir(file))
         keep_programs()
         libtpu.keep_images_whole()
         hosts.join(distributed.value, coordinator.value, number.value, index.value)
-        change = trains and flags.FLAGS["allow-config-change"].value
+        change = flags.FLAGS["allow-config-change"].value if trains or home else False
         profile = flags.FLAGS["profile"].value if trains else ""
-        options = Options(BEGAN, hosts.is_first(), hosts.alone(), change, profile)
+        fields = tuple(fields_of(sys.argv))
+        options = Options(BEGAN, hosts.is_first(), hosts.alone(), change, profile, fields)
         try:
             return main(chosen, place, options)
         finally:
             storage_of(place).unlock(place)
 
-    app.run(lambda argv: exit_code_of(lambda: guarded(argv)), flags_parser=_parse)
+    parse = _parse if home is None else lambda argv: _parse(without_fields(argv))
+    app.run(lambda argv: exit_code_of(lambda: guarded(argv)), flags_parser=parse)
+
+
+def _refuse_without_configuration(finds_it: bool, place: Place | None) -> None:
+    """Raise UserError, unless the command finds the configuration of what is in a place."""
+    if not finds_it or place is None:
+        also = ", or name a run with --workdir or --checkpoint" if finds_it else ""
+        raise UserError(f"no configuration; give one with --config configs/NAME.py{also}")
 
 
 def _define_training() -> None:

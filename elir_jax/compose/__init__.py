@@ -5,7 +5,7 @@ and its parts. A wrong field or value raises a UserError at the start.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 from ml_collections import ConfigDict
@@ -16,22 +16,16 @@ from elir_jax.compose.directflow import build_directflow
 from elir_jax.compose.elir import build_elir
 from elir_jax.compose.fields import choose, make, plain
 from elir_jax.compose.latent_pmrf import build_latent_pmrf
+from elir_jax.compose.measuring import build_measuring, check_best
 from elir_jax.compose.pmrf import build_pmrf
 from elir_jax.compose.posterior_mean import build_posterior_mean
 from elir_jax.compose.precision import with_precision
-from elir_jax.compose.restoring import restoring
 from elir_jax.compose.sim_vae import build_sim_vae_training
 from elir_jax.compose.starting_weights import starting_weights
-from elir_jax.devices.mesh import (
-    check_batch,
-    parallel_step,
-    replicate,
-)
+from elir_jax.devices.mesh import check_batch, parallel_step
 from elir_jax.errors import UserError
-from elir_jax.evaluation.measure import METRICS, Evaluation
+from elir_jax.evaluation.measure import Evaluation
 from elir_jax.methods.method import Method, untrained
-from elir_jax.metrics.perceptual import NOTHING, Perceptual
-from elir_jax.running.evaluating import HeldOut, evaluate_held_out
 from elir_jax.running.loop import Plan
 from elir_jax.running.run import Run
 from elir_jax.storage.place import Place
@@ -63,6 +57,8 @@ def build(config: ConfigDict) -> Run:
     method = build_method(config)
     check_ranges(config, method.multiple)
     found = build_data(config, method.extra)
+    measuring = build_measuring(config, method, found.held_out)
+    check_best(config, measuring.stages)
     optimizer, step = build_step(config, method, found.prepare)
 
     def data():
@@ -83,22 +79,9 @@ def build(config: ConfigDict) -> Run:
             lambda *trees: create_state(*trees, optimizer), *untrained_shapes(method)
         )
 
-    def converted(workdir: Place) -> tuple[Params, Params]:
-        return for_inference(method, read_weights(workdir), workdir / WEIGHTS)
-
-    sizes = (config.evaluation.batch_size, config.evaluation.num_samples)
-    held_out = HeldOut(found.evaluation, len(found.held_out), *sizes)
-    by_weights = restoring(method, config.seed)
-    check_best(config, by_weights(({}, {})).stage_names)  # names need no weights
-
-    def evaluate_weights(
-        params: Params,
-        frozen: Params,
-        perceptual: Perceptual = NOTHING,
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> Evaluation | None:
-        weights = replicate((method.for_inference(params, frozen), frozen))
-        return evaluate_held_out(held_out, by_weights(weights), perceptual, stopping)
+    def evaluate(params: Params, frozen: Params, *given, **options) -> Evaluation | None:
+        weights = method.for_inference(params, frozen), frozen
+        return measuring.evaluate(weights, *given, **options)
 
     return Run(
         config=plain(config) | {"training_images": found.fingerprint()},
@@ -110,9 +93,8 @@ def build(config: ConfigDict) -> Run:
         plan=Plan(
             config.num_steps, config.log_every, config.checkpoint_every, config.evaluate_every
         ),
-        evaluate=evaluate_weights,
-        converted=converted,
-        converted_like=lambda: inference_shapes(method),
+        evaluate=evaluate,
+        about=measuring.about,
         export=lambda state, workdir: method.export(state.frozen | state.ema, workdir),
     )
 
@@ -123,18 +105,31 @@ def inference_shapes(method: Method) -> tuple[Params, Params]:
     return jax.eval_shape(method.for_inference, params, frozen), frozen
 
 
-def for_inference(method: Method, given: Params, path: Place) -> tuple[Params, Params]:
+def for_inference(
+    method: Method, given: Params, path: Place, frozen: Params | None = None
+) -> tuple[Params, Params]:
     """(trained, frozen) parameters to restore with, from the parameters ``given`` in ``path``.
 
-    Raises UserError if they belong to another network.
+    A name may be both of a trained and of a frozen network, as ELIR's encoder is. Then ``given``
+    has the trained one, and ``frozen`` the other; without it, the trained one stands for both
+    (:func:`lacks_frozen`). Raises UserError if they belong to another network.
     """
-    params, frozen = untrained_shapes(method)
+    params, still = untrained_shapes(method)
     trained = {name: tree for name, tree in given.items() if name in params}
-    params = jax.eval_shape(method.for_inference, params, frozen)
-    found = {name: tree for name, tree in given.items() if name not in trained}
-    found |= method.for_inference(trained, given)
-    check_weights(path, found, frozen | params)
-    return {name: found[name] for name in params}, {name: found[name] for name in frozen}
+    rest = {name: tree for name, tree in given.items() if name not in trained}
+    params = jax.eval_shape(method.for_inference, params, still)
+    made = method.for_inference(trained, given | (frozen or {}))
+    check_weights(path, rest | made, still | params)
+    if frozen is not None:
+        check_weights(path, frozen, still)
+    held = made | rest | (frozen or {})
+    return {name: made[name] for name in params}, {name: held[name] for name in still}
+
+
+def lacks_frozen(method: Method, frozen: Params | None) -> bool:
+    """Whether a frozen network is missing because the trained one of its name is all there is."""
+    trained, still = untrained_shapes(method)
+    return frozen is None and bool(trained.keys() & still.keys())
 
 
 def untrained_shapes(method: Method) -> tuple[Params, Params]:
@@ -163,23 +158,6 @@ def check_ranges(config: ConfigDict, factor: int) -> None:
             raise UserError(f"--config.{field}={value}: must be at least {bound}")
     if config.seed >= 2**32:  # keys would be those of the seed without the bits above
         raise UserError(f"--config.seed={config.seed}: must be below 2^32")
-
-
-def check_best(config: ConfigDict, stages: Sequence[str]) -> None:
-    """Raise UserError if ``keep_best`` names no figure that training measures."""
-    if not config.keep_best:
-        return
-    stage, _, metric = config.keep_best.rpartition(".")
-    if stage not in stages or metric not in METRICS:
-        raise UserError(
-            f"--config.keep_best={config.keep_best}: must be STAGE.METRIC, of the stages "
-            f"{', '.join(stages)} and the metrics {', '.join(METRICS)}"
-        )
-    if not config.evaluate_every:
-        raise UserError(
-            f"--config.keep_best={config.keep_best}: nothing is measured during training; give "
-            f"--config.evaluate_every=STEPS"
-        )
 
 
 def build_step(config: ConfigDict, method: Method, prepare: Prepare = as_sent):

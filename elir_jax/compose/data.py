@@ -3,13 +3,14 @@
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from elir_jax.compose.fields import choose, make
-from elir_jax.data.choose import check_sizes, choose_sources, gives_pairs
+from elir_jax.data.choose import check_readable, choose_held_out, choose_sources, gives_pairs
 from elir_jax.data.copying import on_disk
 from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
 from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
@@ -50,18 +51,11 @@ class Data(NamedTuple):
     maker: Maker
     prepare: Prepare  # what the host sends -> pairs; part of the train step
     feed: Feed
-    held_out: Source
-    held_out_maker: PairMaker
-    seed: int
+    held_out: "HeldOutImages"
 
     def batches(self, process_index: int, process_count: int) -> TrainingBatches:
         """Endless training batches whose position can be saved."""
         return TrainingBatches(self.source, self.maker, self.feed, process_index, process_count)
-
-    def evaluation(self, numbers: range) -> Iterator:
-        """The held-out pairs with these numbers, each once."""
-        skip = self.feed.on_error == "skip"
-        return evaluation_pairs(self.held_out, self.held_out_maker, self.seed, skip, numbers)
 
     def fingerprint(self) -> dict[str, str | int]:
         """The number of training images and a digest of their names below ``root``, in order."""
@@ -72,11 +66,48 @@ class Data(NamedTuple):
         return {"images": len(self.source), "names": digest.hexdigest()[:16]}
 
 
+class HeldOutImages(NamedTuple):
+    """The images that a run is evaluated on; they need no training images."""
+
+    source: Source
+    root: str  # their folder on this machine's disk; "": none
+    maker: PairMaker
+    seed: int
+    skip: bool  # leave out those that cannot be used
+
+    def pairs(self, numbers: range) -> Iterator:
+        """The pairs with these numbers, each once."""
+        return evaluation_pairs(self.source, self.maker, self.seed, self.skip, numbers)
+
+    def name(self, number: int) -> str:
+        """The name of an image below the folder, which is the same wherever the folder is."""
+        name, root = self.source.name(number), str(Path(self.root))
+        return name if root == "." else re.sub(rf"{re.escape(root)}(/|$)", "", name, count=1)
+
+    def check(self, numbers: range) -> None:
+        """Read the images with these numbers. Raises UserError for what cannot be evaluated."""
+        check_readable(self.source, self.maker.least, numbers, self.skip)
+
+
 def degradation_of(config: ConfigDict) -> Degradation:
     """What the configuration does to originals. Raises UserError."""
     name = config.degradation.name
     kind = choose(DEGRADATIONS, "degradation.name", name)
     return make(kind, f"degradation.{name}", config.degradation.get(name, {}))
+
+
+def build_held_out(config: ConfigDict) -> HeldOutImages:
+    """The held-out images of a configuration, without its training images. Raises UserError."""
+    data = config.data
+    path, eval_path = on_disk(data.path) if not data.eval_path else "", on_disk(data.eval_path)
+    source = choose_held_out(path, eval_path, data.held_out, data.embedded)
+    return _held_out(config, source, eval_path or path)
+
+
+def _held_out(config: ConfigDict, source: Source, root: str) -> HeldOutImages:
+    fit = {"degrade": degradation_of(config), "fit": config.data.fit}
+    maker = make(PairMaker, "evaluation", fit, size=config.evaluation.size)
+    return HeldOutImages(source, root, maker, config.seed, config.data.on_error == "skip")
 
 
 def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
@@ -85,25 +116,19 @@ def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
     path, eval_path = on_disk(data.path), on_disk(data.eval_path)
     path = path and os.path.abspath(path)  # however it is written: names of images begin with it
     train, held_out = choose_sources(path, eval_path, data.held_out, data.embedded)
-    degrade = degradation_of(config)
     feed = {field: data[field] for field in ("workers", "on_error", "max_bad_share")}
-    fit = {"degrade": degrade, "fit": data.fit}
+    fit = {"degrade": degradation_of(config), "fit": data.fit}
     pairs = make(PairMaker, "data", fit, size=data.size, extra=extra)
     side = choose(SIDES, "data.degrade_on", data.degrade_on)
     maker, prepare_pairs = side(train, pairs)
-    found = Data(
+    return Data(
         source=train,
         root=path,
         maker=maker,
         prepare=prepare_pairs,
         feed=make(Feed, "data", feed, batch_size=config.batch_size, seed=config.seed),
-        held_out=held_out,
-        held_out_maker=make(PairMaker, "evaluation", fit, size=config.evaluation.size),
-        seed=config.seed,
+        held_out=_held_out(config, held_out, eval_path or path),
     )
-    if data.on_error == "raise":
-        check_sizes(held_out, found.held_out_maker.least)
-    return found
 
 
 def _on_host(train: Source, pairs: PairMaker) -> tuple[Maker, Prepare]:

@@ -1,7 +1,6 @@
 """Weights of any origin, with the configuration that they bring."""
 
 import functools
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -12,6 +11,7 @@ from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read_newest, steps_in
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.running.starting import ADDED, flatten
+from elir_jax.storage.place import Place
 from elir_jax.types import Params
 from elir_jax.weights.models import is_model, read_model
 from elir_jax.weights.opening import is_of_transformers, open_weights
@@ -23,10 +23,13 @@ class Found(NamedTuple):
     """The weights in a path, and what they say of themselves."""
 
     title: str
-    place: Path  # to name in messages
-    given: Params  # the averaged weights and the frozen ones
+    place: Place  # to name in messages
+    given: Params  # the averaged weights and the frozen ones; of two of one name, the averaged one
     config: ConfigDict
     changes: dict[str, Any]  # fields by name
+    frozen: Params | None = None  # the frozen ones apart, where the weights hold them so
+    step: int | None = None  # of a run
+    own: bool = False  # whether the weights brought the configuration
 
 
 def titled(method: str, title: str) -> str:
@@ -35,7 +38,7 @@ def titled(method: str, title: str) -> str:
 
 
 def find_weights(
-    path: Path, config: ConfigDict | None = None, default: ConfigDict | None = None
+    path: Place, config: ConfigDict | None = None, default: ConfigDict | None = None
 ) -> Found:
     """Weights of a run's folder, a folder of converted weights, a model, or a file of the release.
 
@@ -48,20 +51,20 @@ def find_weights(
         path = assets.model(str(path))
     path = checkpoint_named(path)
     changes: dict[str, Any] = {}
+    brought, frozen, step = None, None, None
     if is_checkpoint(path) or steps_in(path / FOLDER):
         saved = read_chosen(path) if is_checkpoint(path) else read_newest(path / FOLDER)
         assert saved is not None
-        config = config or _config_of(saved.config)
-        title, given = f"step {saved.step}", saved.tree["frozen"] | saved.tree["ema"]
+        brought, step, frozen = saved.config, saved.step, saved.tree["frozen"]
+        title, given = f"step {saved.step}", frozen | saved.tree["ema"]
         place = path if is_checkpoint(path) else path / FOLDER / str(saved.step)
     elif has_weights(path):
         title, given, place = "converted weights", read_weights(path), path / WEIGHTS
     elif is_model(path):
         model = read_model(path)
-        title, given, place = model.title, model.params, path
-        config = config or _config_of(model.config)
+        title, given, place, brought = model.title, model.params, path, model.config
     elif not path.exists():
-        raise UserError(f"{path}: no such file or folder of weights")
+        raise UserError(f"{path}: no such file or folder of weights; train first, or name another")
     elif path.is_file() or is_of_transformers(path):
         title, given, changes = open_weights(path)
         place = path
@@ -70,13 +73,21 @@ def find_weights(
             f"{path}: this folder has neither checkpoints nor {WEIGHTS}; name a run's folder, "
             f"one that elir_jax.interop.convert wrote, or a file of weights"
         )
-    config = config or default
+    own = config is None and brought is not None
+    config = config_of(brought) if own else config or default
     if config is None:
         raise UserError(f"{path}: these weights have no configuration; name it with --config")
-    return Found(title, place, given, config, changes)
+    return Found(title, place, given, config, changes, frozen, step, own)
 
 
-def _config_of(saved: dict) -> ConfigDict:
+def run_of(path: Place) -> Place | None:
+    """The folder of the run that a path to weights is of: ``RUN`` or ``RUN/checkpoints/STEP``."""
+    if path.parent.name == FOLDER:
+        return path.parent.parent
+    return path if steps_in(path / FOLDER) else None
+
+
+def config_of(saved: dict) -> ConfigDict:
     """A saved configuration: with tuples, which JSON lacks, and with the fields added since.
 
     ``ADDED`` is in the order in which fields came: a configuration that has one of them is not

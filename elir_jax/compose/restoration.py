@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from elir_jax.compose import build_method, for_inference
-from elir_jax.compose.finding import find_weights
+from elir_jax.compose import build_method, for_inference, lacks_frozen
+from elir_jax.compose.finding import Found, find_weights
 from elir_jax.errors import UserError
 from elir_jax.methods.method import Method
 from elir_jax.types import Params
@@ -33,8 +33,25 @@ def build_restoration(
     """
     found = find_weights(path, config)
     method = changed_method(found.config, found.changes | (changes or {}))
-    params, frozen = for_inference(method, found.given, found.place)
+    method, params, frozen = fitted(method, found)
     return Restoration(found.title, method, params, frozen, found.config.degradation.name)
+
+
+def fitted(method: Method, found: Found) -> tuple[Method, Params, Params]:
+    """The method with the weights that were found. Raises UserError if they are of another one.
+
+    Converted weights, models and the release's files hold one encoder, the trained one. Where the
+    frozen one is another (:func:`elir_jax.compose.lacks_frozen`), the method is without what that
+    computes.
+    """
+    weights = for_inference(method, found.given, found.place, found.frozen)
+    lacking = lacks_frozen(method, found.frozen)
+    return (without_frozen(method) if lacking else method), *weights
+
+
+def without_frozen(method: Method) -> Method:
+    """The method without what only the frozen encoder computes."""
+    return method._replace(target=None, reconstruction=())
 
 
 def changed_method(config: ConfigDict, changes: dict[str, Any]) -> Method:

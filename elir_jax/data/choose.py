@@ -1,6 +1,10 @@
 """Choose the training images and the held-out images that a configuration names."""
 
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from elir_jax.data.listing import AllBut
 from elir_jax.data.prepared import PreparedPairs, is_prepared, open_prepared
@@ -17,7 +21,7 @@ from elir_jax.data.sources import (
     holds_pairs,
 )
 from elir_jax.errors import UserError
-from elir_jax.pictures.images import check_room, read_size
+from elir_jax.pictures.images import check_room
 
 
 def open_source(path: Path) -> Source:
@@ -75,22 +79,58 @@ def gives_pairs(source: Source) -> bool:
     return isinstance(source, PairFiles | PreparedPairs)
 
 
-def check_sizes(source: Source, size: int) -> None:
-    """Raise TooSmall if an image is too small for crops of ``size``; reads only headers.
+def choose_held_out(path: str, eval_path: str, held_out: int, embedded: bool) -> Source:
+    """The held-out images alone: those of ``eval_path`` need no training images.
 
-    Held-out images are checked before training, because they would otherwise fail at its end.
+    Raises UserError if there are none.
     """
-    for number in range(len(source)):
-        path = _file(source, number)
-        found = None if path is None else read_size(path)
-        if found is not None:
-            check_room(*found, size, str(path))
+    if eval_path:
+        return open_source(Path(eval_path))
+    if not path and not embedded:
+        raise UserError(
+            "no images to evaluate on: give a folder of images, of pairs (hq and lq), or a dataset "
+            "made by python -m elir_jax.data.prepare, with --config.data.eval_path=FOLDER"
+        )
+    return choose_sources(path, eval_path, held_out, embedded)[1]
 
 
-def _file(source: Source, number: int) -> Path | None:
-    """The file of an original, if the source consists of files."""
-    if isinstance(source, Subset):
-        return _file(source.source, source.numbers[number])
-    if isinstance(source, ImageFiles):
-        return source.paths[number]
-    return source.originals[number] if isinstance(source, PairFiles) else None
+def check_readable(source: Source, size: int, numbers: range, skip_bad: bool) -> None:
+    """Read the images with these numbers. Raises UserError for the first that cannot be used.
+
+    That is one that cannot be read, or that is too small for crops of ``size``. Held-out images are
+    checked before training, because they would otherwise fail at its end. If ``skip_bad``, bad
+    images are left out later, and one that can be used suffices.
+    """
+
+    def check(number: int) -> None:
+        item = source[number]
+        original = item[0] if isinstance(item, tuple) else item
+        check_room(*original.shape[:2], size, source.name(number))
+
+    if not skip_bad:
+        in_threads(check, numbers)
+    elif numbers and not any(_holds(check, number) for number in numbers):
+        raise UserError(
+            "none of the images to evaluate on can be used; name others with "
+            "--config.data.eval_path"
+        )
+
+
+def _holds(check: Callable[[int], None], number: int) -> bool:
+    try:
+        check(number)
+    except UserError:
+        return False
+    return True
+
+
+def in_threads(work: Callable[[int], Any], numbers: Sequence[int]) -> list[Any]:
+    """``work`` of each number, in order; decoders of images run beside each other.
+
+    The first error, in order, is raised, and what has not begun is left out.
+    """
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        return list(pool.map(work, numbers))
+    finally:
+        pool.shutdown(cancel_futures=True)

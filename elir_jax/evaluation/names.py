@@ -11,7 +11,11 @@ Value = TypeVar("Value")
 
 
 class Metric(NamedTuple):
-    """How a metric is shown. ``better``: 1 if larger is better, -1 if smaller is, 0 if unknown."""
+    """How a metric is shown. ``better``: 1 if larger is better, -1 if smaller is, 0 if unknown.
+
+    ``unit`` stands behind the title in brackets: a unit, or the network that the metric computes
+    with, if papers differ in it.
+    """
 
     title: str
     better: int = 0
@@ -34,7 +38,7 @@ KNOWN = {
     "ssim": Metric("SSIM", 1, ".4f"),
     "ms_ssim": Metric("MS-SSIM", 1, ".4f"),
     "ind_rmse": Metric("IndRMSE", -1, ".2f", "of 255"),
-    "lpips": Metric("LPIPS", -1, ".4f"),
+    "lpips": Metric("LPIPS", -1, ".4f", "VGG"),
     "dists": Metric("DISTS", -1, ".4f"),
     "fid": Metric("FID", -1, ".2f"),
     "niqe": Metric("NIQE", -1, ".2f"),

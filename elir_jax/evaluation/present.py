@@ -1,8 +1,11 @@
 """Show an evaluation: a table in the terminal, a JSON file, a picture and the report."""
 
+import itertools
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -15,6 +18,7 @@ from elir_jax.pictures.images import AnyPixels, to_uint8, write_png
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Place
 
+FOLDER, FIGURES, GRID, PAGE = "evaluation", "metrics.json", "grid.png", "report.html"
 MARGIN = 4
 HEADER = 18
 
@@ -23,13 +27,19 @@ def format_table(evaluation: Evaluation) -> str:
     """One row for each stage, one column for each metric; a missing figure is a dash."""
     metrics = {name: metric_named(name) for name in metric_names(evaluation.figures)}
     wide = 2 + max(map(len, ["stage", *evaluation.figures]))
-    rows = [f"{'stage':<{wide}}" + "".join(f"{metric.heading:>11}" for metric in metrics.values())]
+    widths = [max(11, 2 + len(metric.heading)) for metric in metrics.values()]
+
+    def row(stage: str, cells: Sequence[str]) -> str:
+        right = (f"{text:>{width}}" for text, width in zip(cells, widths, strict=True))
+        return f"{stage:<{wide}}" + "".join(right)
+
+    rows = [row("stage", [metric.heading for metric in metrics.values()])]
     for stage, figures in evaluation.figures.items():
         shown = [
             format(figures[name], metric.form) if name in figures else "-"
             for name, metric in metrics.items()
         ]
-        rows.append(f"{stage:<{wide}}" + "".join(f"{text:>11}" for text in shown))
+        rows.append(row(stage, shown))
     return "\n".join(rows)
 
 
@@ -58,28 +68,88 @@ def draw_panels(names: Sequence[str], rows: Sequence[Sequence[AnyPixels]]) -> np
     return np.asarray(canvas)
 
 
+def describe(facts: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
+    """Lines that stand above the figures: what they are of, and what differs from the run's own."""
+    parts = [
+        "" if facts.get("step") is None else f"step {facts['step']}",
+        "" if facts.get("num_steps") is None else f"M = {facts['num_steps']}",
+        f"seed {facts['seed']}" if "seed" in facts else "",
+        f"{len(evaluation.rows)} pictures",
+        str(facts.get("checkpoint", "")),
+    ]
+    changed = [f"changed: {field}: {said}" for field, said in facts.get("changed", {}).items()]
+    return [", ".join(filter(None, parts)), *changed, *evaluation.notes]
+
+
 def write_evaluation(
     workdir: Place,
     evaluation: Evaluation,
     *,
+    name: str,
     title: str,
+    facts: Mapping[str, Any] = {},
     notes: Sequence[str] = (),
     course: Course | None = None,
 ) -> list[Place]:
-    """Write ``metrics.json``, ``grid.png`` and ``report.html`` into ``evaluation``.
+    """Write ``metrics.json``, ``grid.png`` and ``report.html`` into ``evaluation/NAME``.
 
-    ``title`` and ``notes`` head the report; ``course`` has the figures during training. Without
-    samples, no grid is written: the samples of several hosts are those of the first host, all of
-    whose images may have been left out. Returns the paths.
+    Nothing is overwritten: if the folder has other figures, it is ``NAME-2``, and so on; if it has
+    the same, only what is missing is written. ``facts`` go into ``metrics.json``, and above the
+    figures of the report, which ``title`` and ``notes`` head; ``course`` has the figures during
+    training. Without samples, no grid is written: the samples of several hosts are those of the
+    first host, all of whose images may have been left out. Returns the paths.
     """
-    with closing(storage_of(workdir).outgoing(workdir / "evaluation")) as out:
-        figures, grid = out.folder / "metrics.json", out.folder / "grid.png"
-        with whole_file(figures) as part:
-            part.write_text(json.dumps(evaluation.figures, indent=2) + "\n")
-        written = [figures]
+    content = _as_json(facts, evaluation)
+    place = _own_folder(workdir / FOLDER, name, content.encode())
+    storage, written = storage_of(workdir), [place / FIGURES]
+    with closing(storage.outgoing(place)) as out:
+        if not storage.exists(place / FIGURES):
+            with whole_file(out.folder / FIGURES) as part:
+                part.write_text(content)
+            out.send()  # figures first: drawing may fail
         if evaluation.samples:
-            write_png(grid, draw_grid(evaluation.samples))
-            written.append(grid)
-        page = out.folder / "report.html"
-        written.append(write_page(page, evaluation, title=title, notes=notes, course=course))
-    return [workdir / "evaluation" / path.name for path in written]
+            written.append(place / GRID)
+            if not storage.exists(place / GRID):
+                write_png(out.folder / GRID, draw_grid(evaluation.samples))
+        written.append(place / PAGE)
+        if not storage.exists(place / PAGE):
+            said = [*describe(facts, evaluation), *notes] if facts else notes
+            write_page(out.folder / PAGE, evaluation, title=title, notes=said, course=course)
+    return written
+
+
+def _own_folder(parent: Place, name: str, content: bytes) -> Place:
+    """The folder of this name that has these figures or none; else the next free number's."""
+    storage = storage_of(parent)
+    places = (parent / (name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
+    return next(
+        place
+        for place in places
+        if not storage.exists(place / FIGURES) or storage.read(place / FIGURES) == content
+    )
+
+
+def _as_json(facts: Mapping[str, Any], evaluation: Evaluation) -> str:
+    """All figures, a picture in each line; null is a figure of a picture that is not finite."""
+
+    def known(figures: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+        return {
+            stage: {name: value if math.isfinite(value) else None for name, value in row.items()}
+            for stage, row in figures.items()
+        }
+
+    facts = dict(facts)
+    configuration = facts.pop("configuration", None)
+    head = facts | {
+        "pictures": len(evaluation.rows),
+        "not_finite": evaluation.not_finite,
+        "notes": evaluation.notes,
+        "figures": known(evaluation.figures),
+    }
+    if configuration is not None:  # in one order, wherever it comes from
+        head["configuration"] = json.loads(json.dumps(configuration, sort_keys=True))
+    text = json.dumps(head, indent=2).removesuffix("\n}")
+    rows = (
+        json.dumps({"name": row.name, "figures": known(row.figures)}) for row in evaluation.rows
+    )
+    return text + ',\n  "rows": [\n    ' + ",\n    ".join(rows) + "\n  ]\n}\n"

@@ -18,6 +18,7 @@ LUMA = (0.299, 0.587, 0.114)
 C1 = (0.01 * 255) ** 2
 C2 = (0.03 * 255) ** 2
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, the finest first
+SMALLEST = (WINDOW - 1) * 2 ** (len(EXPONENTS) - 1) + 1  # pixels: the least side for MS-SSIM
 
 
 def _luma(x: Image) -> Float[Array, "b h w 1"]:
@@ -62,7 +63,7 @@ def ms_ssim(x: Image, reference: Image) -> Float[Array, " b"]:
 
     NaN for pictures below 161 pixels a side: their coarsest scale is smaller than the window.
     """
-    if min(x.shape[1:3]) <= (WINDOW - 1) * 2 ** (len(EXPONENTS) - 1):
+    if min(x.shape[1:3]) < SMALLEST:
         return jnp.full(x.shape[0], jnp.nan)
     a, b = _luma(x), _luma(reference)
     product = jnp.ones(x.shape[0])

@@ -137,15 +137,6 @@ def reading_errors(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {reason}; give the path of a readable image") from error
 
 
-def read_size(path: Path) -> tuple[int, int] | None:
-    """(height, width) from the file's header, before any orientation; None if it is no image."""
-    try:
-        with PILImage.open(path) as image:
-            return image.height, image.width
-    except Exception:  # reading the image will give the reason
-        return None
-
-
 def write_png(path: Path, pixels: Pixels) -> None:
     """Write a PNG, completely or not at all."""
     with whole_file(path) as part:

@@ -10,6 +10,7 @@ from elir_jax.evaluation.measure import (
     Evaluation,
     Pair,
     Restoring,
+    add_fid,
     columns,
     measure_groups,
     share_of,
@@ -27,6 +28,7 @@ class HeldOut(NamedTuple):
     total: int
     batch_size: int  # on each device
     num_samples: int
+    name: Callable[[int], str] = str  # of a pair by its number, wherever its folder is
 
 
 class _Stopped(Exception):
@@ -65,9 +67,8 @@ def evaluate_held_out(
         return None
     table, samples = measured
     named = columns(restoring.stage_names, perceptual)
-    evaluation = summarize(hosts.gather(table), named, samples)
-    for stage, fid in perceptual.finish(restoring.stage_names, hosts.gather_rows).items():
-        evaluation.figures[stage]["fid"] = fid
+    evaluation = summarize(hosts.gather(table), named, samples, held_out.name, total)
+    add_fid(evaluation, perceptual, restoring.stage_names, hosts.gather_rows)
     return evaluation
 
 

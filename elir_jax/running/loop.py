@@ -165,6 +165,7 @@ class _Loop:
         if found is not None:
             seconds = time.monotonic() - began
             self.writers.log_evaluation(self.step, found.figures, seconds, self._save)
+            self.writers.warn(found.alarms)
 
     def _save(self) -> None:
         self.writers.save(self.state, self._position(int(self.state.step)), self.config)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from elir_jax.data.pipeline import TrainingBatches
 from elir_jax.devices.mesh import StepFn
@@ -10,7 +10,6 @@ from elir_jax.evaluation.measure import Evaluation
 from elir_jax.running.loop import Plan
 from elir_jax.storage.place import Place
 from elir_jax.training.state import TrainState
-from elir_jax.types import Params
 
 
 class Run(NamedTuple):
@@ -25,6 +24,5 @@ class Run(NamedTuple):
     plan: Plan
     # (averaged weights, frozen weights, perceptual metrics, whether to stop) -> None if stopped
     evaluate: Callable[..., Evaluation | None]
-    converted: Callable[[Place], tuple[Params, Params]]  # both, from a workdir's converted weights
-    converted_like: Callable[[], tuple[Params, Params]]  # their shapes
+    about: dict[str, Any]  # seed, M and the digest of the evaluation
     export: Callable[[TrainState, Path], list[Place]]  # files for other uses, after training

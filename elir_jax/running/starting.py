@@ -8,14 +8,12 @@ import numpy as np
 from elir_jax.devices import hosts
 from elir_jax.devices.mesh import replicate
 from elir_jax.errors import UserError
-from elir_jax.running.records.best import checkpoint_named
-from elir_jax.running.records.checkpoint import Saved, arrange, read_chosen, read_newest, steps_in
+from elir_jax.running.records.checkpoint import Saved, arrange, read_newest, steps_in
 from elir_jax.running.records.workdir import lock
 from elir_jax.running.records.writers import FOLDER
 from elir_jax.running.run import Run
 from elir_jax.storage.place import Place
 from elir_jax.training.state import TrainState
-from elir_jax.weights.own import has_weights
 
 # Fields that may change when a run is resumed: they change how long, how often and how fast the run
 # works, not its result. The path of the training images may change too: their fingerprint is
@@ -104,42 +102,6 @@ def how_it_starts(workdir: Place, step: int, resumed: bool, num_steps: int) -> s
             f"evaluating step {step}"
         )
     return f"resuming {workdir} at step {step}"
-
-
-def averaged(run: Run, workdir: Place, checkpoint: Place | None = None) -> tuple[int | None, Any]:
-    """(step, (averaged, frozen) weights) to evaluate, from a trained or a converted folder.
-
-    They come from ``checkpoint`` (``WORKDIR/checkpoints/STEP``, or ``best``), or from the newest
-    one. The step is None for converted weights. Raises UserError, on every host.
-    """
-    check_hosts(run.config)
-    like = run.state_like()
-    weights: Any = None
-
-    def decide() -> int | None:
-        nonlocal weights
-        if checkpoint is not None:
-            chosen = checkpoint_named(checkpoint)
-            folder, saved = chosen.parent, read_chosen(chosen)
-        else:
-            folder = workdir / FOLDER
-            saved = read_newest(folder)
-        if saved is not None:
-            state = arrange(saved, like, folder)
-            weights = state.ema, state.frozen
-            return saved.step
-        if not has_weights(workdir):
-            raise UserError(
-                f"{workdir}: no checkpoint here; train first, or name the run's --workdir"
-            )
-        weights = run.converted(workdir)
-        return None
-
-    step = hosts.decided_by_first(decide)
-    shapes = like.ema, like.frozen
-    if step is None:
-        shapes = run.converted_like()
-    return step, hosts.tree_from_first(weights, shapes)
 
 
 def differences(there: dict, here: dict) -> list[str]:

@@ -81,8 +81,8 @@ def test_pictures_of_one_size_have_noise_of_their_own(restorer):
 def test_the_report_shows_pictures_of_different_sizes(restorer, tmp_path):
     write_pairs(tmp_path)
     result = evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")
-    figures, grid, page = write_evaluation(tmp_path, result, title="pairs")
-    assert json.loads(figures.read_text()) == result.figures
+    figures, grid, page = write_evaluation(tmp_path, result, name="pairs", title="pairs")
+    assert json.loads(figures.read_text())["figures"] == result.figures
     with Image.open(grid) as picture:
         assert picture.width > 4 * 48 and picture.height > sum(h for h, _ in SIZES[:4])
     assert "3.png" in page.read_text()

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from elir_jax.errors import UserError
+from elir_jax.evaluation import present
 from elir_jax.evaluation.measure import (
     Pair,
     Restoring,
@@ -17,9 +18,11 @@ from elir_jax.evaluation.measure import (
     summarize,
     trajectories,
 )
+from elir_jax.evaluation.names import metric_named
 from elir_jax.evaluation.present import draw_grid, format_table, write_evaluation
 from elir_jax.inference.whole_pictures import Restoration
 from elir_jax.metrics.perceptual import NOTHING, Perceptual
+from elir_jax.running.records.best import is_better
 
 NAMES = ("input", "latent_mmse", "step_1", "restored")
 
@@ -113,14 +116,129 @@ def test_hosts_that_share_the_images_give_the_figures_of_one(hosts):
     assert summarize(tables, columns(NAMES, NOTHING), []).figures == run(4).figures
 
 
+def write(folder, evaluation, **changes):
+    facts = {"step": 3, "num_steps": 1, "seed": 0, "changed": {}, "checkpoint": "checkpoints/3"}
+    how = {"name": "step-3", "title": "a run", "facts": facts} | changes
+    return write_evaluation(folder, evaluation, **how)
+
+
+def test_the_file_has_a_row_for_every_picture_whose_mean_is_the_mean(tmp_path):
+    file, *_ = write(tmp_path, run(4), facts={"changed": {"sampler.num_steps": "3 -> 1"}})
+    stored = json.loads(file.read_text())
+    assert stored["changed"] == {"sampler.num_steps": "3 -> 1"} and stored["pictures"] == COUNT
+    assert [row["name"] for row in stored["rows"]] == [str(i) for i in range(COUNT)]
+    for stage in NAMES:
+        for metric, mean in stored["figures"][stage].items():
+            each = [row["figures"][stage][metric] for row in stored["rows"]]
+            np.testing.assert_allclose(np.mean(each), mean, rtol=1e-6)
+    (_, _, x_hq, x_lq), *_ = pairs()
+    wanted = -10 * np.log10(np.mean((np.clip(x_lq, 0, 1) - x_hq) ** 2))
+    np.testing.assert_allclose(stored["rows"][0]["figures"]["input"]["psnr"], wanted, atol=1e-3)
+
+
+def test_no_evaluation_is_overwritten_and_the_same_one_is_written_once(tmp_path):
+    first, grid, page = write(tmp_path, run(4))
+    before = {path: path.read_bytes() for path in (first, grid, page)}
+    other = run(4)
+    other.figures["restored"]["psnr"] += 1.0
+    assert write(tmp_path, other)[0].parent.name == "step-3-2"
+    grid.unlink()  # as a kill leaves it
+    assert write(tmp_path, run(4)) == [first, grid, page]
+    assert write(tmp_path, other)[0].parent.name == "step-3-2"
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(list((tmp_path / "evaluation").iterdir())) == 2
+
+
+def test_the_figures_are_on_the_disk_even_if_the_report_cannot_be_drawn(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("no room")
+
+    monkeypatch.setattr(present, "draw_grid", fail)
+    with pytest.raises(OSError, match="no room"):
+        write(tmp_path, run(4))
+    assert (tmp_path / "evaluation" / "step-3" / "metrics.json").is_file()
+
+
+def broken(number, value):
+    """A method whose restoration of one picture is not finite, in one pixel."""
+
+    def restored(images, batch):
+        found = restore(images, batch)
+        for i, x in enumerate(images):
+            if abs(x[0, 0, 0] - [pair[3] for pair in pairs()][number][0, 0, 0]) < 1e-6:
+                bad = found[i].restored.copy()
+                bad[3, 4, 0] = value
+                found[i] = found[i]._replace(restored=bad)
+        return found
+
+    return RESTORING._replace(restore=restored)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_picture_that_is_not_finite_is_named_and_never_left_out_of_a_mean(tmp_path, value):
+    every = [Pair(*pair) for pair in pairs()]
+    darkness = Perceptual({"darkness": lambda restored, original: -np.mean(restored)}, None)
+    rows, samples = measure_groups(
+        [(every, COUNT)], broken(1, value), most=COUNT, num_samples=2, perceptual=darkness
+    )
+    found = summarize(rows[None], columns(NAMES, darkness), samples, "picture {}".format)
+    assert found.not_finite == {"restored": ["picture 1"]}
+    assert all(np.isnan(mean) for mean in found.figures["restored"].values())
+    assert found.figures["step_1"]["psnr"] == pytest.approx(run(7).figures["step_1"]["psnr"])
+    assert "restored: not finite on 1 of 7 pictures" in found.notes[0]
+    assert "picture 1" in found.notes[0]
+    assert "nan" in format_table(found).splitlines()[-1]
+    file, _, page = write(tmp_path, found)
+    stored = json.loads(file.read_text())  # which has no NaN, whatever reads it
+    assert stored["figures"]["restored"]["psnr"] is None
+    assert [row["figures"]["restored"]["psnr"] is None for row in stored["rows"]] == [
+        i == 1 for i in range(COUNT)
+    ]
+    assert "picture 1" in page.read_text()
+    assert not is_better(None, "restored.psnr", found.figures["restored"]["psnr"])
+
+
+def test_a_posterior_mean_that_is_not_finite_leaves_every_distance_to_it_unknown():
+    def restored(images, batch):
+        return [f._replace(stages=(f.stages[0] * np.nan, f.stages[1])) for f in restore(images, 1)]
+
+    restoring = RESTORING._replace(restore=restored, shown=("posterior_mean", "step_1"))
+    every = [Pair(*pair) for pair in pairs()]
+    rows, samples = measure_groups(
+        [(every, COUNT)], restoring, most=COUNT, num_samples=0, perceptual=NOTHING
+    )
+    found = summarize(rows[None], columns(restoring.stage_names, NOTHING), samples)
+    assert np.isnan(found.figures["restored"]["ind_rmse"])
+    assert np.isfinite(found.figures["restored"]["psnr"])
+    assert found.not_finite.keys() == {"posterior_mean"}
+
+
+def test_a_mean_of_fewer_pictures_says_so():
+    rows, samples = table(4)
+    rows[2, 1 + columns(NAMES, NOTHING).index(("restored", "ssim"))] = np.nan
+    found = summarize(rows[None], columns(NAMES, NOTHING), samples, total=COUNT + 2)
+    assert "SSIM: the mean of 6 of 7 pictures; it is not defined for the others" in found.notes
+    assert "2 of 9 pictures could not be used and are left out" in found.notes
+    assert np.isfinite(found.figures["restored"]["ssim"]) and not found.not_finite
+
+
+def test_no_two_headings_of_the_table_run_together():
+    names = ("psnr", "ssim", "ms_ssim", "ind_rmse", "lpips", "dists", "niqe", "musiq", "clipiqa")
+    evaluation = run(4)._replace(figures={"restored": dict.fromkeys(names, 1.0)})
+    heading, row = format_table(evaluation).splitlines()
+    for name in names:
+        assert f"  {metric_named(name).heading}" in heading
+    assert len(heading) == len(row) and "LPIPS (VGG)" in heading
+
+
 def test_the_table_the_file_and_the_picture(tmp_path):
     result = run(4)
     table = format_table(result).splitlines()
     assert [row.split()[0] for row in table[1:]] == list(NAMES)
-    figures, grid, page = write_evaluation(tmp_path, result, title="a run", notes=["a note"])
+    figures, grid, page = write(tmp_path, result, notes=["a note"])
     assert "a note" in page.read_text()
-    assert json.loads(figures.read_text()) == result.figures
-    assert figures == tmp_path / "evaluation" / "metrics.json"
+    assert json.loads(figures.read_text())["figures"] == result.figures
+    assert figures == tmp_path / "evaluation" / "step-3" / "metrics.json"
     with Image.open(grid) as picture:
         assert picture.width > 4 * 24 and picture.height > 2 * 16
         pixel = np.asarray(picture)[-4 - 8, 4 + 12]
@@ -137,9 +255,9 @@ def test_no_usable_image_is_a_mistake():
 def test_a_host_without_samples_writes_the_others_figures(tmp_path):
     rows, _ = table(4)
     evaluation = summarize(rows[None], columns(NAMES, NOTHING), [])
-    written = write_evaluation(tmp_path, evaluation, title="no samples")
+    written = write(tmp_path, evaluation)
     assert [path.name for path in written] == ["metrics.json", "report.html"]
-    assert json.loads(written[0].read_text()) == run(4).figures
+    assert json.loads(written[0].read_text())["figures"] == run(4).figures
 
 
 def test_perceptual_figures_stand_beside_and_an_image_without_one_is_left_out():

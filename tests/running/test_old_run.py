@@ -8,8 +8,11 @@ import pytest
 from old_run import STEP, old_config, old_run
 
 from elir_jax import compose
+from elir_jax.compose.data import build_held_out
+from elir_jax.compose.measuring import build_measuring
+from elir_jax.compose.subject import find_subject
 from elir_jax.restorer import Restorer
-from elir_jax.running.starting import averaged, begin
+from elir_jax.running.starting import begin
 from elir_jax.training.step import StepRequest
 
 
@@ -41,11 +44,13 @@ def test_it_goes_on_with_the_losses_that_it_would_have_had(run, folder, expected
     data.close()
 
 
-def test_it_evaluates_to_the_same_figures(run, folder, expected):
+def test_it_evaluates_to_the_same_figures(folder, expected):
     """Up to the flow, whose noise was another: it followed from a picture's number then."""
-    step, weights = averaged(run, folder)
-    assert step == STEP
-    figures = run.evaluate(*weights).figures
+    subject = find_subject(folder, None, ())
+    assert subject.step == STEP
+    images = build_held_out(subject.config)
+    figures = build_measuring(subject.config, subject.method, images).evaluate(subject.weights)
+    figures = figures.figures
     assert figures.keys() >= expected["figures"].keys()
     for stage in ("input", "latent_mmse"):
         for metric, value in expected["figures"][stage].items():

@@ -13,11 +13,12 @@ from test_configs import load
 from elir_jax import compose
 from elir_jax.commands import conversion
 from elir_jax.compose.restoration import build_restoration
+from elir_jax.compose.subject import find_subject
 from elir_jax.errors import UserError
 from elir_jax.running import starting
 from elir_jax.running.records.best import Best, write_best
 from elir_jax.running.records.checkpoint import write
-from elir_jax.running.starting import averaged, begin
+from elir_jax.running.starting import begin
 
 
 def run_with(**changes):
@@ -202,16 +203,6 @@ def test_where_a_run_starts_is_said(tmp_path):
     assert "step 20 already, beyond --config.num_steps=10" in said(20, True, 10)
 
 
-def test_evaluation_takes_the_average_whatever_the_configuration_says_of_training(saved):
-    step, (params, frozen) = averaged(run_with(seed=3), saved)
-    assert step == 5 and set(params) == {"encoder", "decoder"} and frozen == {}
-
-
-def test_a_folder_without_anything_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"no checkpoint here.*--workdir"):
-        averaged(run_with(), tmp_path)
-
-
 def test_a_folder_is_one_runs_alone(tmp_path):
     program = (
         "import sys, time; from pathlib import Path\n"
@@ -244,11 +235,11 @@ def test_any_checkpoint_is_evaluated_and_restored_with_by_its_name(tmp_path):
         return float(jax.tree.leaves(tree)[0].ravel()[0])
 
     for name, wanted in (("5", 5), ("6", 6), ("best", 5)):
-        step, (ema, _) = averaged(run, tmp_path, folder / name)
-        assert step == first(ema) == wanted
+        subject = find_subject(folder / name, None, ())
+        assert subject.step == first(subject.weights[0]) == wanted
         restoration = build_restoration(folder / name)
         assert restoration.title == f"step {wanted}" and first(restoration.params) == wanted
         assert conversion.load(folder / name)[0] == f"averaged weights of step {wanted}"
-    assert averaged(run, tmp_path)[0] == 6
-    with pytest.raises(UserError, match=r"checkpoints/7: .*missing"):
-        averaged(run, tmp_path, folder / "7")
+    assert find_subject(tmp_path, None, ()).step == 6
+    with pytest.raises(UserError, match=r"checkpoints/7: no such file or folder.*train first"):
+        find_subject(folder / "7", None, ())

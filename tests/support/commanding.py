@@ -202,10 +202,10 @@ def _at_its_training() -> None:
 
 
 def _at_its_evaluation() -> None:
-    """Flags, configuration, networks and data are there; weights and figures are left out."""
-    from elir_jax.running import starting
+    """Flags and configuration are there; weights and figures are left out."""
+    from elir_jax.commands import evaluating
 
-    starting.averaged = _stop("evaluation")
+    evaluating.find_subject = _stop("evaluation")
 
 
 def _at_its_comparison() -> None:

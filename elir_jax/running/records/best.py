@@ -20,11 +20,15 @@ logger = logging.getLogger(__name__)
 
 
 class Best(NamedTuple):
-    """A checkpoint and the figure (``STAGE.METRIC``) that made it the best."""
+    """A checkpoint and the figure (``STAGE.METRIC``) that made it the best.
+
+    ``evaluation`` is a digest of what was measured, and how: only figures of the same one compare.
+    """
 
     step: int
     figure: str
     value: float
+    evaluation: str = ""
 
 
 def read_best(folder: Place) -> Best | None:
@@ -34,10 +38,11 @@ def read_best(folder: Place) -> Best | None:
     """
     try:
         stored = json.loads(storage_of(folder).read(_file(folder)))
-        return Best(int(stored["step"]), str(stored["figure"]), float(stored["value"]))
+        evaluation = str(stored.get("evaluation", ""))
+        return Best(int(stored["step"]), str(stored["figure"]), float(stored["value"]), evaluation)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         logger.warning("%s: damaged; the next evaluation writes it anew", _file(folder))
         return None
 
@@ -48,11 +53,11 @@ def write_best(folder: Place, best: Best) -> None:
         part.write_text(json.dumps(best._asdict()) + "\n")
 
 
-def is_better(best: Best | None, figure: str, value: float) -> bool:
+def is_better(best: Best | None, figure: str, value: float, evaluation: str = "") -> bool:
     """Whether ``value`` is better than ``best``; equal values and NaN are not."""
     if math.isnan(value):
         return False
-    if best is None or best.figure != figure:
+    if best is None or (best.figure, best.evaluation) != (figure, evaluation):
         return True
     better = metric_named(figure.rpartition(".")[2]).better
     return better * value > better * best.value

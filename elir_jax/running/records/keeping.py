@@ -26,13 +26,19 @@ class Checkpoints:
     """Writes and keeps the checkpoints of one run: the newest, those at some steps, and the best.
 
     It keeps the newest ``keep``, those whose step ``every`` divides (0: none), and the best by
-    ``figure`` (``STAGE.METRIC``); without ``figure``, the best one of an earlier start stays. At
-    the start, incomplete folders of a killed run are deleted, and checkpoints newer than ``start``,
-    which are damaged, are moved aside.
+    ``figure`` (``STAGE.METRIC``) of this ``evaluation``, a digest; without ``figure``, the best one
+    of an earlier start stays. At the start, incomplete folders of a killed run are deleted, and
+    checkpoints newer than ``start``, which are damaged, are moved aside.
     """
 
     def __init__(
-        self, folder: Place, keep: int = 2, every: int = 0, start: int = 0, figure: str = ""
+        self,
+        folder: Place,
+        keep: int = 2,
+        every: int = 0,
+        start: int = 0,
+        figure: str = "",
+        evaluation: str = "",
     ):
         self._storage = storage_of(folder)
         self.folder, self._keep, self._every = self._storage.absolute(folder), keep, every
@@ -48,7 +54,13 @@ class Checkpoints:
         self.saved = max(steps_in(self.folder), default=None)
         best = read_best(self.folder)
         self.best = best if best is not None and best.step in steps_in(self.folder) else None
-        self._figure = figure
+        self._figure, self._evaluation = figure, evaluation
+        if figure and self.best is not None and self.best.evaluation != evaluation:
+            logger.warning(
+                "%s: the best checkpoint, step %d, is by another evaluation (other held-out images "
+                "or settings); the next figure is not compared with it",
+                self.folder, self.best.step,
+            )  # fmt: skip
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._saving: Future | None = None
 
@@ -89,11 +101,11 @@ class Checkpoints:
 
     def is_best(self, figures: Mapping[str, Mapping[str, float]]) -> bool:
         """Whether ``figures[stage][metric]`` are better than the best checkpoint's."""
-        return is_better(self.best, self._figure, self._value(figures))
+        return is_better(self.best, self._figure, self._value(figures), self._evaluation)
 
     def mark_best(self, step: int, figures: Mapping[str, Mapping[str, float]]) -> None:
         """Make the saved checkpoint of ``step`` the best; the previous best may then be deleted."""
-        best = Best(step, self._figure, self._value(figures))
+        best = Best(step, self._figure, self._value(figures), self._evaluation)
         write_best(self.folder, best)
         self.best = best
 

@@ -153,15 +153,21 @@ def open_writers(
     keep: int,
     keep_every: int,
     keep_best: str = "",
+    evaluation: str = "",
     began: float,
 ) -> Iterator[Writers]:
-    """Writers of a run that continues from step ``start`` and began at ``began`` (monotonic)."""
+    """Writers of a run that continues from step ``start`` and began at ``began`` (monotonic).
+
+    ``evaluation`` is a digest of what is measured: the best checkpoint is by one evaluation.
+    """
 
     def open_all() -> tuple[Checkpoints, Report, Ledger, Outgoing] | None:
         if not hosts.is_first():
             return None
         try:
-            checkpoints = Checkpoints(workdir / FOLDER, keep, keep_every, start, keep_best)
+            checkpoints = Checkpoints(
+                workdir / FOLDER, keep, keep_every, start, keep_best, evaluation
+            )
             out = storage_of(workdir).outgoing(workdir, METRICS_FILE, FILE)
             return (
                 checkpoints,

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    from elir_jax.commands.picture_files import check_output, find_jobs
+    from elir_jax.commands.picture_files import check_output, find_jobs, told_of_frames
     from elir_jax.edge import Restorer
     from elir_jax.pictures.anybody import read_picture, write_picture
 
@@ -54,17 +54,19 @@ def _restore(options: argparse.Namespace) -> int:
         restorer.check_color_fix()
     jobs = find_jobs(options.inputs, options.output)
     check_output(options.output)
-    failed = 0
+    failed = framed = 0
     for job in jobs:
         if job.target.exists() and not options.overwrite:
             continue
         try:
             picture = read_picture(job.source)
+            framed += picture.frames > 1
             write_picture(
                 job.target, restorer(picture.rgb, options.seed, options.color_fix), picture
             )
         except UserError as error:
             print(f"left out: {' '.join(str(error).split())}", file=sys.stderr)
             failed += 1
-    print(f"restored {len(jobs) - failed} of {len(jobs)} into {options.output}")
+    done = f"restored {len(jobs) - failed} of {len(jobs)} into {options.output}"
+    print(done + told_of_frames(framed))
     return SOME_FAILED if failed else 0

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from elir_jax.errors import DISK, UserError
-from elir_jax.pictures.anybody import Picture, Samples, read_picture, write_picture
+from elir_jax.pictures.anybody import Picture, read_picture, write_picture
 from elir_jax.pictures.images import (
-    EXTENSIONS,
     AnyPixels,
     FloatPixels,
     to_float,
@@ -22,6 +21,8 @@ from elir_jax.pictures.images import (
     write_png,
 )
 from elir_jax.pictures.opencv import opencv
+from elir_jax.pictures.opening import EXTENSIONS
+from elir_jax.pictures.samples import Samples
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Place
 
@@ -96,6 +97,13 @@ def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -
                 f"{job.source}: its restoration would replace it; choose another --output"
             )
     return jobs
+
+
+def told_of_frames(count: int) -> str:
+    """How a summary tells of pictures of which only the first frame was restored."""
+    if not count:
+        return ""
+    return f"; {count} of more than one page or frame, of which the first was taken"
 
 
 def check_output(output: Place, option: str = "--output") -> None:

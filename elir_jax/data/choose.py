@@ -17,7 +17,8 @@ from elir_jax.data.sources import (
     holds_pairs,
 )
 from elir_jax.errors import UserError
-from elir_jax.pictures.images import check_room, read_size
+from elir_jax.pictures.anybody import read_shape
+from elir_jax.pictures.images import check_room
 
 
 def open_source(path: Path) -> Source:
@@ -76,15 +77,14 @@ def gives_pairs(source: Source) -> bool:
 
 
 def check_sizes(source: Source, size: int) -> None:
-    """Raise TooSmall if an image is too small for crops of ``size``; reads only headers.
+    """Raise UserError if an image is too small for crops of ``size``, or is none; reads headers.
 
     Held-out images are checked before training, because they would otherwise fail at its end.
     """
     for number in range(len(source)):
         path = _file(source, number)
-        found = None if path is None else read_size(path)
-        if found is not None:
-            check_room(*found, size, str(path))
+        if path is not None:
+            check_room(*read_shape(path), size, str(path))
 
 
 def _file(source: Source, number: int) -> Path | None:

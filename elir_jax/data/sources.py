@@ -16,7 +16,8 @@ from jaxtyping import UInt8
 
 from elir_jax.data.listing import FileList, walk
 from elir_jax.errors import UserError
-from elir_jax.pictures.images import EXTENSIONS, Pixels, read_image
+from elir_jax.pictures.images import Pixels, read_image
+from elir_jax.pictures.opening import EXTENSIONS
 
 # An image, or an original with its degraded version.
 Item = (

@@ -170,6 +170,27 @@ def test_before_and_after_side_by_side(restored):
         assert picture.width > 2 * 60 and picture.height > 48
 
 
+def test_pages_and_frames_behind_the_first_are_counted_and_metadata_kept(
+    identity, tmp_path, capsys
+):
+    first, other = (Image.fromarray(photograph(48, 60)) for _ in range(2))
+    for name in ("scan.tif", "moving.png", "moving.webp"):
+        first.save(tmp_path / name, save_all=True, append_images=[other, first])
+    exif = Image.Exif()
+    exif[0x0132] = "1999:12:31 23:59:59"
+    first.save(tmp_path / "one.jpg", exif=exif, dpi=(300, 300))
+    assert restore.main(options(identity, tmp_path, output=tmp_path / "out")) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("restored 4 of 4") and "; 3 of more than one page or frame" in said
+    with Image.open(tmp_path / "out" / "one.png") as picture:
+        assert picture.getexif()[0x0132] == exif[0x0132]
+        np.testing.assert_allclose(picture.info["dpi"], (300, 300), atol=0.02)
+    for path in (tmp_path / "scan.tif", tmp_path / "moving.webp"):
+        path.unlink()
+    assert restore.main([*options(identity, tmp_path, output=tmp_path / "out"), "--overwrite"]) == 0
+    assert "; 1 of more than one page" in capsys.readouterr().out
+
+
 def test_a_read_only_folder(identity, tmp_path, capsys, monkeypatch):
     (tmp_path / "out").mkdir(mode=0o500)
     if os.geteuid() == 0:  # root writes everywhere

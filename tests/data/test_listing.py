@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from elir_jax.data.listing import AllBut, FileList, walk
-from elir_jax.pictures.images import EXTENSIONS
+from elir_jax.pictures.opening import EXTENSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["a.png", "größe 1/ein Bild.webp", os.fsdecode(b"caf\xe9.png"), "b/c/d.JPG"]

@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _restore(options: argparse.Namespace) -> int:
     from elir_jax.commands.picture_files import check_output, find_jobs, told_of_frames
+    from elir_jax.data.walking import LeftOut
     from elir_jax.edge import Restorer
     from elir_jax.pictures.anybody import read_picture, write_picture
 
@@ -52,7 +53,8 @@ def _restore(options: argparse.Namespace) -> int:
     restorer = Restorer.load(options.file, steps=options.steps, noise=not options.no_noise)
     if options.color_fix:
         restorer.check_color_fix()
-    jobs = find_jobs(options.inputs, options.output)
+    left_out = LeftOut()
+    jobs = find_jobs(options.inputs, options.output, left_out=left_out)
     check_output(options.output)
     failed = framed = 0
     for job in jobs:
@@ -69,4 +71,4 @@ def _restore(options: argparse.Namespace) -> int:
             failed += 1
     done = f"restored {len(jobs) - failed} of {len(jobs)} into {options.output}"
     print(done + told_of_frames(framed))
-    return SOME_FAILED if failed else 0
+    return SOME_FAILED if failed or left_out.lost else 0

@@ -21,6 +21,7 @@ from elir_jax.commands.picture_files import (
     write_all,
 )
 from elir_jax.commands.runtimes import load_restorer
+from elir_jax.data.walking import LeftOut
 from elir_jax.errors import UserError
 from elir_jax.inference.calling import AnyRestorer
 from elir_jax.inference.grouping import Group
@@ -41,7 +42,8 @@ class Tally(NamedTuple):
 def restore_all(options: argparse.Namespace) -> int:
     """Restore the pictures that the command line names; returns the exit code."""
     kinds = [kind for kind in ("compare", "steps") if getattr(options, KINDS[kind])]
-    jobs = find_jobs(options.inputs, options.output, kinds)
+    left_out = LeftOut()
+    jobs = find_jobs(options.inputs, options.output, kinds, left_out)
     check_output(options.output)
     todo = [
         job
@@ -55,7 +57,7 @@ def restore_all(options: argparse.Namespace) -> int:
             flush=True,
         )
     if not todo:
-        return 0
+        return SOME_FAILED if left_out.lost else 0
     restorer = load_restorer(options)
     if options.color_fix:
         restorer.check_color_fix()
@@ -65,7 +67,7 @@ def restore_all(options: argparse.Namespace) -> int:
     print(f"restored {tally.done} of {len(todo)} into {options.output}"
           + (f"; {tally.failed} failed, named above" if tally.failed else "")
           + told_of_frames(tally.framed))  # fmt: skip
-    return SOME_FAILED if tally.failed else 0
+    return SOME_FAILED if tally.failed or left_out.lost else 0
 
 
 def _restore_jobs(restorer: AnyRestorer, jobs: list[Job], options, bar: tqdm) -> Tally:

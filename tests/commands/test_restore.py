@@ -173,7 +173,8 @@ def test_before_and_after_side_by_side(restored):
 def test_pages_and_frames_behind_the_first_are_counted_and_metadata_kept(
     identity, tmp_path, capsys
 ):
-    first, other = (Image.fromarray(photograph(48, 60)) for _ in range(2))
+    first = Image.fromarray(photograph(48, 60))
+    other = first.rotate(180)
     for name in ("scan.tif", "moving.png", "moving.webp"):
         first.save(tmp_path / name, save_all=True, append_images=[other, first])
     exif = Image.Exif()
@@ -297,6 +298,37 @@ def test_one_file_by_two_names_is_one(tmp_path):
     assert (
         len(find_jobs([path, tmp_path / "." / ".." / tmp_path.name / "a.png"], tmp_path / "o")) == 1
     )
+
+
+def test_folders_that_links_lead_to_are_restored_once_below_the_names_of_the_links(tmp_path):
+    write(tmp_path / "in" / "a.png")
+    write(tmp_path / "far" / "b.png")
+    for link in ("far", "again", "up"):
+        (tmp_path / "in" / link).symlink_to(".." if link == "up" else "../far")
+    jobs = find_jobs([tmp_path / "in", tmp_path / "far"], tmp_path / "out")
+    places = [job.target.relative_to(tmp_path / "out").as_posix() for job in jobs]
+    assert places == ["a.png", "again/b.png"]
+
+
+def test_a_pipe_is_refused_in_one_line(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path("/dev/null")):
+        with pytest.raises(UserError, match=f"{path}: a pipe or device; write"):
+            find_jobs([path], tmp_path / "out")
+
+
+def test_what_may_be_a_lost_picture_is_told_and_the_others_are_done(identity, tmp_path, caplog):
+    source = write(tmp_path / "in" / "a.png").parent
+    (source / "notes.txt").touch()
+    (source / "._a.png").touch()
+    call = options(identity, source, output=tmp_path / "out")
+    assert restore.main(call) == 0
+    assert sum("passed over: " in record.message for record in caplog.records) == 2
+    (source / "gone.png").symlink_to("nowhere")
+    for again in ([], ["--overwrite"]):
+        caplog.clear()
+        assert restore.main([*call, *again]) == 1
+        assert f"links that lead nowhere (1): {source}/gone.png" in caplog.text
 
 
 def test_a_picture_beside_may_not_take_anothers_place(tmp_path):

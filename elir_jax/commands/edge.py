@@ -45,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    from elir_jax.commands.picture_files import check_output, find_jobs
+    from elir_jax.commands.picture_files import check_output, find_jobs, told_of_frames
+    from elir_jax.data.walking import LeftOut
     from elir_jax.edge import Restorer
     from elir_jax.pictures.anybody import read_picture, write_picture
 
@@ -54,19 +55,22 @@ def _restore(options: argparse.Namespace) -> int:
     restorer = Restorer.load(options.file, steps=options.steps, noise=not options.no_noise)
     if options.color_fix:
         restorer.check_color_fix()
-    jobs = find_jobs(options.inputs, options.output)
+    left_out = LeftOut()
+    jobs = find_jobs(options.inputs, options.output, left_out=left_out)
     check_output(options.output)
-    failed = 0
+    failed = framed = 0
     for job in jobs:
         if job.target.exists() and not options.overwrite:
             continue
         try:
             picture = read_picture(job.source)
+            framed += picture.frames > 1
             write_picture(
                 job.target, restorer(picture.rgb, options.seed, options.color_fix), picture
             )
         except UserError as error:
             print(f"left out: {one_line(error)}", file=sys.stderr)
             failed += 1
-    print(f"restored {len(jobs) - failed} of {len(jobs)} into {options.output}")
-    return SOME_FAILED if failed else 0
+    done = f"restored {len(jobs) - failed} of {len(jobs)} into {options.output}"
+    print(done + told_of_frames(framed))
+    return SOME_FAILED if failed or left_out.lost else 0

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from elir_jax.data.walking import LeftOut, walk
 from elir_jax.errors import DISK, UserError
-from elir_jax.pictures.anybody import Picture, Samples, read_picture, write_picture
+from elir_jax.pictures.anybody import Picture, read_picture, write_picture
 from elir_jax.pictures.images import (
-    EXTENSIONS,
     AnyPixels,
     FloatPixels,
     to_float,
@@ -22,6 +22,8 @@ from elir_jax.pictures.images import (
     write_png,
 )
 from elir_jax.pictures.opencv import opencv
+from elir_jax.pictures.opening import EXTENSIONS
+from elir_jax.pictures.samples import Samples
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Place
 
@@ -52,27 +54,33 @@ class Loaded(NamedTuple):
     like: Picture  # without its pixels
 
 
-def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -> list[Job]:
+def find_jobs(
+    inputs: Sequence[Path],
+    output: Path,
+    kinds: Sequence[str] = (),
+    left_out: LeftOut | None = None,
+) -> list[Job]:
     """Every named file and every image below the named folders, in order, each once.
 
     Results keep the subfolders and names of their inputs, below ``output``. If two would get the
-    same name, they keep their extensions too. Links to folders are not followed. Raises UserError
-    if an input does not exist, if there is no image, or if two results (including the ``kinds`` of
-    pictures next to them) would be the same file.
+    same name, they keep their extensions too. What else the folders hold is told in the log, and
+    counted in ``left_out``. Raises UserError if an input does not exist or is no file, if there is
+    no image, or if two results (including the ``kinds`` of pictures next to them) would be the same
+    file.
     """
-    found: dict[str, tuple[Path, Path]] = {}  # absolute name -> the file, its path below output
+    left_out = LeftOut() if left_out is None else left_out
+    found: dict[str, tuple[Path, Path]] = {}  # real folder and name -> file, its path below output
     for path in inputs:
         if path.is_dir():
-            # If the output folder lies inside the input, its files are no inputs.
-            ours = output.resolve() if path.resolve() in output.resolve().parents else None
-            for file in sorted(path.rglob("*")):
-                image = file.suffix.lower() in EXTENSIONS and file.is_file()
-                if image and ours not in file.resolve().parents:
-                    found.setdefault(os.path.abspath(file), (file, file.relative_to(path)))
-        elif path.exists():
-            found.setdefault(os.path.abspath(path), (path, Path(path.name)))
+            for name in walk(str(path), EXTENSIONS, left_out, without=str(output)):
+                found.setdefault(_identity(path / name), (path / name, Path(name)))
+        elif path.is_file():
+            found.setdefault(_identity(path), (path, Path(path.name)))
+        elif path.exists():  # a picture is read twice: its header first
+            raise UserError(f"{path}: a pipe or device; write the picture to a file, and name that")
         else:
             raise UserError(f"{path}: no such file or folder")
+    left_out.tell()
     if not found:
         raise UserError(
             f"no images in {', '.join(map(str, inputs))}; these kinds can be read: "
@@ -96,6 +104,18 @@ def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -
                 f"{job.source}: its restoration would replace it; choose another --output"
             )
     return jobs
+
+
+def told_of_frames(count: int) -> str:
+    """How a summary tells of pictures of which only the first frame was restored."""
+    if not count:
+        return ""
+    return f"; {count} of more than one page or frame, of which the first was taken"
+
+
+def _identity(file: Path) -> str:
+    """The same for one file by two paths; a link to a file is one of its own."""
+    return os.path.join(os.path.realpath(file.parent), file.name)
 
 
 def check_output(output: Place, option: str = "--output") -> None:

@@ -17,9 +17,11 @@ from elir_jax.commands.picture_files import (
     check_output,
     find_jobs,
     read_all,
+    told_of_frames,
     write_all,
 )
 from elir_jax.commands.runtimes import load_restorer
+from elir_jax.data.walking import LeftOut
 from elir_jax.errors import UserError, one_line
 from elir_jax.inference.calling import AnyRestorer
 from elir_jax.inference.grouping import Group
@@ -30,16 +32,18 @@ KINDS = {"compare": "compare", "steps": "intermediate"}  # picture next to a res
 
 
 class Tally(NamedTuple):
-    """How many pictures were restored, and how many could not be."""
+    """How many pictures were restored, could not be, and have more than one page or frame."""
 
     done: int
     failed: int
+    framed: int
 
 
 def restore_all(options: argparse.Namespace) -> int:
     """Restore the pictures that the command line names; returns the exit code."""
     kinds = [kind for kind in ("compare", "steps") if getattr(options, KINDS[kind])]
-    jobs = find_jobs(options.inputs, options.output, kinds)
+    left_out = LeftOut()
+    jobs = find_jobs(options.inputs, options.output, kinds, left_out)
     check_output(options.output)
     todo = [
         job
@@ -53,7 +57,7 @@ def restore_all(options: argparse.Namespace) -> int:
             flush=True,
         )
     if not todo:
-        return 0
+        return SOME_FAILED if left_out.lost else 0
     restorer = load_restorer(options)
     if options.color_fix:
         restorer.check_color_fix()
@@ -61,14 +65,15 @@ def restore_all(options: argparse.Namespace) -> int:
     with logging_redirect_tqdm(), tqdm(total=len(todo), unit="picture", smoothing=0.1) as bar:
         tally = _restore_jobs(restorer, todo, options, bar)
     print(f"restored {tally.done} of {len(todo)} into {options.output}"
-          + (f"; {tally.failed} failed, named above" if tally.failed else ""))  # fmt: skip
-    return SOME_FAILED if tally.failed else 0
+          + (f"; {tally.failed} failed, named above" if tally.failed else "")
+          + told_of_frames(tally.framed))  # fmt: skip
+    return SOME_FAILED if tally.failed or left_out.lost else 0
 
 
 def _restore_jobs(restorer: AnyRestorer, jobs: list[Job], options, bar: tqdm) -> Tally:
     sizes: list[tuple[int, int]] = []
     readable: list[Job] = []
-    failed = 0
+    failed = framed = 0
     for job in jobs:
         try:
             height, width = (side * options.upscale for side in read_shape(job.source))
@@ -100,6 +105,7 @@ def _restore_jobs(restorer: AnyRestorer, jobs: list[Job], options, bar: tqdm) ->
             coming = begin(following[0]) if ahead else None
             good = [picture for picture in pictures if isinstance(picture, Loaded)]
             failed += sum(_failed(p, bar) for p in pictures if isinstance(p, UserError))
+            framed += sum(picture.like.frames > 1 for picture in good)
             if not good:
                 continue
             results = _restored(restorer, good, group.batch, options)
@@ -114,7 +120,7 @@ def _restore_jobs(restorer: AnyRestorer, jobs: list[Job], options, bar: tqdm) ->
                 writing = None
             del good, results
         failed += _finished(writing, bar)
-    return Tally(len(jobs) - failed, failed)
+    return Tally(len(jobs) - failed, failed, framed)
 
 
 def _restored(restorer: AnyRestorer, good: list[Loaded], batch: int, options):

@@ -7,17 +7,14 @@ that receives such a list maps the same file, so all processes share one copy.
 import array
 import bisect
 import dataclasses
-import logging
 import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-
-logger = logging.getLogger(__name__)
 
 
 class FileList(Sequence[Path]):
@@ -66,41 +63,6 @@ def _anonymous_file() -> int:
         return os.memfd_create("names")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
-
-
-def walk(folder: str, extensions: Set[str], below: str = "") -> Iterator[str]:
-    """Names, relative to ``folder``, of the files with these extensions in any letter case.
-
-    They come in the order of sorted paths. Only links need a look at the file itself: for other
-    entries the folder's listing gives the kind. Links to folders are not followed. If a folder
-    cannot be read, it is left out and named in the log.
-    """
-    names, folders = [], set()
-    try:
-        with os.scandir(os.path.join(folder, below)) as entries:
-            for entry in entries:
-                dot = entry.name.rfind(".")
-                if entry.is_dir(follow_symlinks=False):
-                    folders.add(entry.name)
-                elif dot < 1 or entry.name[dot:].lower() not in extensions or not _is_file(entry):
-                    continue
-                names.append(entry.name)
-    except PermissionError as error:
-        logger.warning("left out: %s cannot be read (%s)", error.filename, error.strerror)
-        return
-    names.sort()
-    for name in names:
-        if name in folders:
-            yield from walk(folder, extensions, f"{below}{name}/")
-        else:
-            yield below + name
-
-
-def _is_file(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a link to itself
-        return False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,18 +5,21 @@ a name. The order is fixed, so that the number of an image identifies it on ever
 run.
 """
 
+import collections
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
-from elir_jax.data.listing import FileList, walk
+from elir_jax.data.listing import FileList
+from elir_jax.data.walking import LeftOut, walk
 from elir_jax.errors import UserError
-from elir_jax.pictures.images import EXTENSIONS, Pixels, read_image
+from elir_jax.pictures.images import Pixels, read_image
+from elir_jax.pictures.opening import EXTENSIONS
 
 # An image, or an original with its degraded version.
 Item = (
@@ -141,11 +144,13 @@ def holds_pairs(folder: Path) -> bool:
 def find_images(folder: Path) -> FileList:
     """Image files below ``folder``, sorted by name; extensions in any letter case.
 
-    Raises UserError if the folder is missing or has none.
+    What else it holds is told in the log. Raises UserError if the folder is missing or has none.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give a folder of images")
-    paths = FileList.of(folder, walk(str(folder), EXTENSIONS))
+    left_out = LeftOut()
+    paths = FileList.of(folder, walk(str(folder), EXTENSIONS, left_out))
+    left_out.tell()
     if not paths:
         kinds = " ".join(sorted(EXTENSIONS))
         raise UserError(f"{folder}: no images in this folder; these kinds can be read: {kinds}")
@@ -161,9 +166,11 @@ def find_pairs(folder: Path) -> tuple[FileList, FileList]:
 def match_pairs(hq: Path, lq: Path) -> tuple[FileList, FileList]:
     """(originals, degraded): files of two folders, matched by their names, in the same order.
 
-    Extensions are ignored. Raises UserError if a file has no partner, or two.
+    Extensions are ignored, and so are capital letters if no other file has the name without them.
+    Raises UserError if a file has no partner, or two.
     """
     originals, degraded = _by_stem(hq), _by_stem(lq)
+    degraded = _named_as(originals, degraded)
     for mine, other, folder, absent in (
         (originals, degraded, hq, lq),
         (degraded, originals, lq, hq),
@@ -191,6 +198,20 @@ def _by_stem(folder: Path) -> dict[str, str]:
             raise UserError(f"{path}: {names[stem]} has the same name; keep one of them")
         names[stem] = name.as_posix()
     return names
+
+
+def _named_as(originals: dict[str, str], degraded: dict[str, str]) -> dict[str, str]:
+    """``degraded`` by the stems of its originals where only capital letters differ."""
+    wanted = _by_small_letters(originals.keys() - degraded.keys())
+    given = _by_small_letters(degraded.keys() - originals.keys())
+    same = {given[small]: wanted[small] for small in wanted.keys() & given.keys()}
+    return {same.get(stem, stem): name for stem, name in degraded.items()}
+
+
+def _by_small_letters(stems: Set[str]) -> dict[str, str]:
+    """The stem in small letters -> the stem, of those that differ in more than capital letters."""
+    times = collections.Counter(stem.casefold() for stem in stems)
+    return {stem.casefold(): stem for stem in stems if times[stem.casefold()] == 1}
 
 
 def _parts(name: str) -> list[str]:

@@ -1,30 +1,26 @@
 """Images on disk and in memory. Only this file converts value ranges.
 
 In memory: RGB, height x width x 3, ``uint8`` in [0, 255] or ``float32`` in [0, 1]. A file of any
-colour mode becomes that, or an error names it: grey is repeated, palettes are looked up, CMYK is
-converted, 16 bits are rounded to 8, an orientation tag is applied. Transparency is dropped, and the
-colours under it are kept as they are. ``anybody.py`` reads the same files and keeps all of this.
+colour mode becomes that (``samples.py``), or an error names it: grey is repeated, palettes are
+looked up, CMYK and other 8-bit colours are converted to sRGB, 16 bits are rounded to 8, an
+orientation tag is applied. Transparency is dropped, and the colours under it are kept as they are.
+``anybody.py`` reads the same files in the same way and keeps all of this.
 """
 
-import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as PILImage
-from PIL import ImageOps, UnidentifiedImageError
 
-from elir_jax.arrays import Float32, UInt8, UInt16
+from elir_jax.arrays import Float32, Shaped, UInt8, UInt16
 from elir_jax.errors import UserError
 from elir_jax.files import whole_file
+from elir_jax.pictures.opening import MAX_PIXELS, read_bytes
+from elir_jax.pictures.samples import read_samples
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 FloatPixels = Float32[np.ndarray, "h w 3"]
 AnyPixels = Float32[np.ndarray, "_ _ 3"]  # for functions with images of several sizes
-
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
-DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})  # grey of 16 bits
 
 
 class TooSmall(UserError):
@@ -57,61 +53,13 @@ def _nearest(image: np.ndarray, kind: type[np.unsignedinteger]) -> np.ndarray:
 def decode_image(content: bytes, name: str) -> Pixels:
     """Decode the bytes of an image file to upright RGB.
 
-    Raises a UserError that gives ``name`` if the bytes are no image, are truncated, fail their
-    checksums, or have a mode that cannot be converted to RGB.
+    Raises a UserError that gives ``name`` if the bytes are no image, if pixels are missing or fail
+    their checksums, or if they cannot be converted to RGB.
     """
-    with decoding_errors(name):
-        return _rgb(open_image(content), name)
-
-
-@contextmanager
-def decoding_errors(name: str) -> Iterator[None]:
-    """Turn any exception of a decoder into a UserError of one line that gives ``name``."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # Pillow's decoders may raise anything on a damaged file
-        known = str(error) and not isinstance(error, UnidentifiedImageError)
-        reason = " ".join(str(error).split()) if known else type(error).__name__
-        raise UserError(f"{name}: not a readable image ({reason}); repair or remove it") from error
-
-
-def open_image(content: bytes, formats: Sequence[str] | None = None) -> PILImage.Image:
-    """An image that is not decoded yet; ``formats``: the formats of Pillow that it may have."""
-    image = PILImage.open(io.BytesIO(content), formats=formats)
-    if image.format == "PNG":
-        image.verify()  # Pillow does not compare checksums while it decodes
-        image = PILImage.open(io.BytesIO(content), formats=formats)
-    return image
-
-
-def _rgb(image: PILImage.Image, name: str) -> Pixels:
-    image.load()
-    image = ImageOps.exif_transpose(image)
-    if image.mode in DEEP_MODES:
-        grey = ((deep_grey(image, name).astype(np.int64) + 128) // 257).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    refuse_floats(image, name)
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def deep_grey(image: PILImage.Image, name: str) -> UInt16[np.ndarray, "h w"]:
-    """The samples of an image in one of DEEP_MODES. Raises UserError if they exceed 16 bits."""
-    grey = np.asarray(image)
-    if grey.min() < 0 or grey.max() > 65535:
-        raise UserError(f"{name}: grey values beyond 16 bits; convert it to 8 or 16 bits")
-    return grey.astype(np.uint16)
-
-
-def refuse_floats(image: PILImage.Image, name: str) -> None:
-    """Raise UserError for an image of floating point numbers."""
-    if image.mode == "F":
-        raise UserError(
-            f"{name}: floating point pixels of unknown range; convert it to 8 or 16 bits"
-        )
+    rgb = read_samples(content, name, MAX_PIXELS).rgb
+    if rgb.dtype != np.uint8:
+        rgb = to_uint8(to_float(rgb))
+    return np.require(rgb, requirements="W")  # Pillow's own memory is read-only
 
 
 def read_image(path: Path) -> Pixels:
@@ -119,22 +67,10 @@ def read_image(path: Path) -> Pixels:
     return decode_image(read_bytes(path), str(path))
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file. Raises a UserError that names the file if it cannot be read."""
-    with reading_errors(path):
-        return path.read_bytes()
-
-
-@contextmanager
-def reading_errors(path: Path) -> Iterator[None]:
-    """Turn an error of the system on an image's file into a UserError that names the file."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: the image is gone; restore it or start a new run") from error
-    except OSError as error:
-        reason = f"cannot be read ({error.strerror})"
-        raise UserError(f"{path}: {reason}; give the path of a readable image") from error
+def is_grey(samples: Shaped[np.ndarray, "h w 3"]) -> bool:
+    """Whether a picture is grey: red, green and blue are equal in each pixel."""
+    red = samples[..., 0]
+    return all(np.array_equal(red, samples[..., channel]) for channel in (1, 2))
 
 
 def write_png(path: Path, pixels: Pixels) -> None:

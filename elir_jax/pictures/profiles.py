@@ -5,6 +5,7 @@ the same, others are clipped. A PNG without a profile means sRGB, so a converted
 A profile that cannot be used is ignored, as in viewers.
 """
 
+import functools
 import io
 
 import numpy as np
@@ -23,11 +24,24 @@ def to_srgb(image: PILImage.Image, icc: bytes | None) -> tuple[PILImage.Image, b
 
     If the profile is equivalent to sRGB, the pixels do not change.
     """
-    profile, mode = _opened(icc)
+    transform, mode, same = _conversion(icc)
     if image.mode == "L" and mode == "RGB":
         image = image.convert("RGB")
-    if profile is None or mode != image.mode:
+    if transform is None or mode != image.mode:
         return image.convert("RGB"), None
+    if same:
+        return image.convert("RGB"), icc if mode == "RGB" else None
+    return ImageCms.applyTransform(image, transform), None
+
+
+@functools.lru_cache(16)  # a training set has few profiles
+def _conversion(
+    icc: bytes | None,
+) -> tuple[ImageCms.ImageCmsTransform | None, str | None, bool]:
+    """(conversion to sRGB, or None; the mode of images for it; whether it changes nothing)."""
+    profile, mode = _opened(icc)
+    if profile is None or mode is None:
+        return None, mode, False
     # With optimisation, grey goes through such a small table that shadows are up to 10 levels of
     # 255 wrong.
     flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
@@ -36,10 +50,8 @@ def to_srgb(image: PILImage.Image, icc: bytes | None) -> tuple[PILImage.Image, b
             profile, SRGB, mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC, flags
         )
     except ImageCms.PyCMSError:  # opened, but without the tables that it needs
-        return image.convert("RGB"), None
-    if mode != "CMYK" and _changes_nothing(transform, mode):
-        return image.convert("RGB"), icc if mode == "RGB" else None
-    return ImageCms.applyTransform(image, transform), None
+        return None, mode, False
+    return transform, mode, mode != "CMYK" and _changes_nothing(transform, mode)
 
 
 def rgb_profile(icc: bytes | None) -> bytes | None:

@@ -170,6 +170,28 @@ def test_before_and_after_side_by_side(restored):
         assert picture.width > 2 * 60 and picture.height > 48
 
 
+def test_pages_and_frames_behind_the_first_are_counted_and_metadata_kept(
+    identity, tmp_path, capsys
+):
+    first = Image.fromarray(photograph(48, 60))
+    other = first.rotate(180)
+    for name in ("scan.tif", "moving.png", "moving.webp"):
+        first.save(tmp_path / name, save_all=True, append_images=[other, first])
+    exif = Image.Exif()
+    exif[0x0132] = "1999:12:31 23:59:59"
+    first.save(tmp_path / "one.jpg", exif=exif, dpi=(300, 300))
+    assert restore.main(options(identity, tmp_path, output=tmp_path / "out")) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("restored 4 of 4") and "; 3 of more than one page or frame" in said
+    with Image.open(tmp_path / "out" / "one.png") as picture:
+        assert picture.getexif()[0x0132] == exif[0x0132]
+        np.testing.assert_allclose(picture.info["dpi"], (300, 300), atol=0.02)
+    for path in (tmp_path / "scan.tif", tmp_path / "moving.webp"):
+        path.unlink()
+    assert restore.main([*options(identity, tmp_path, output=tmp_path / "out"), "--overwrite"]) == 0
+    assert "; 1 of more than one page" in capsys.readouterr().out
+
+
 def test_a_read_only_folder(identity, tmp_path, capsys, monkeypatch):
     (tmp_path / "out").mkdir(mode=0o500)
     if os.geteuid() == 0:  # root writes everywhere
@@ -276,6 +298,37 @@ def test_one_file_by_two_names_is_one(tmp_path):
     assert (
         len(find_jobs([path, tmp_path / "." / ".." / tmp_path.name / "a.png"], tmp_path / "o")) == 1
     )
+
+
+def test_folders_that_links_lead_to_are_restored_once_below_the_names_of_the_links(tmp_path):
+    write(tmp_path / "in" / "a.png")
+    write(tmp_path / "far" / "b.png")
+    for link in ("far", "again", "up"):
+        (tmp_path / "in" / link).symlink_to(".." if link == "up" else "../far")
+    jobs = find_jobs([tmp_path / "in", tmp_path / "far"], tmp_path / "out")
+    places = [job.target.relative_to(tmp_path / "out").as_posix() for job in jobs]
+    assert places == ["a.png", "again/b.png"]
+
+
+def test_a_pipe_is_refused_in_one_line(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path("/dev/null")):
+        with pytest.raises(UserError, match=f"{path}: a pipe or device; write"):
+            find_jobs([path], tmp_path / "out")
+
+
+def test_what_may_be_a_lost_picture_is_told_and_the_others_are_done(identity, tmp_path, caplog):
+    source = write(tmp_path / "in" / "a.png").parent
+    (source / "notes.txt").touch()
+    (source / "._a.png").touch()
+    call = options(identity, source, output=tmp_path / "out")
+    assert restore.main(call) == 0
+    assert sum("passed over: " in record.message for record in caplog.records) == 2
+    (source / "gone.png").symlink_to("nowhere")
+    for again in ([], ["--overwrite"]):
+        caplog.clear()
+        assert restore.main([*call, *again]) == 1
+        assert f"links that lead nowhere (1): {source}/gone.png" in caplog.text
 
 
 def test_a_picture_beside_may_not_take_anothers_place(tmp_path):

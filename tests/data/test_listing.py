@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elir_jax.data.listing import AllBut, FileList, walk
-from elir_jax.pictures.images import EXTENSIONS
+from elir_jax.data.listing import AllBut, FileList
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["a.png", "größe 1/ein Bild.webp", os.fsdecode(b"caf\xe9.png"), "b/c/d.JPG"]
@@ -55,57 +54,6 @@ def test_without_linux_a_list_is_sent_whole(monkeypatch):
     monkeypatch.setattr(os.path, "exists", lambda path: False)
     monkeypatch.delattr(os, "memfd_create", raising=False)
     assert list(pickle.loads(pickle.dumps(found))) == list(found)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Names whose order as text is not that of paths, odd ones, and links."""
-    names = ["a/b.png", "a.b/c.PNG", "a b.png", "a-1.jpg", "A.png", "a/Z.webp", "a/b/c.tif",
-             "a.txt", ".png", "x.png.", ".hidden/y.bmp", "größe.jpeg", *NAMES]  # fmt: skip
-    for name in names:
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).touch()
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/far.png").touch()
-    (tmp_path / "in/folder.png").mkdir()
-    for name, target in (("file.png", "../out/far.png"), ("tree", "../out"), ("up", ".."),
-                         ("broken.png", "nowhere"), ("loop.png", "loop.png")):  # fmt: skip
-        (tmp_path / "in" / name).symlink_to(target)
-    return tmp_path / "in"
-
-
-def test_a_walk_finds_what_a_sorted_search_finds(folder):
-    wanted = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
-    assert [folder / name for name in walk(str(folder), EXTENSIONS)] == wanted
-    assert folder / "file.png" in wanted and len(wanted) > 10
-
-
-def test_files_are_not_looked_at_one_by_one(folder, monkeypatch):
-    """Over a network that would take minutes; links alone are followed."""
-
-    looks, look = [], os.stat
-
-    def counted(path, **how):
-        looks.append(path)
-        return look(path, **how)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "stat", counted)
-        found = list(walk(str(folder), EXTENSIONS))
-    assert len(found) > 10 and not looks
-
-
-def test_a_folder_that_cannot_be_read_is_left_out_and_named(folder, monkeypatch, caplog):
-    whole, scandir = len(list(walk(str(folder), EXTENSIONS))), os.scandir
-
-    def refuse(path):
-        if path.endswith("a/b/"):
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    assert len(list(walk(str(folder), EXTENSIONS))) == whole - 1
-    assert "a/b/ cannot be read (Permission denied)" in caplog.text
 
 
 @pytest.mark.parametrize("left_out", [(), (0,), (9,), (3, 4, 7), tuple(range(10))])

@@ -5,10 +5,11 @@ import io
 import cv2
 import numpy as np
 import pytest
+from making import gamma, grey_icc
 from PIL import Image
 
 from elir_jax.errors import UserError
-from elir_jax.pictures.images import decode_image, fit_short_side, read_image
+from elir_jax.pictures.images import decode_image, fit_short_side, is_grey, read_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 36, 3), np.uint8)
 RGB = Image.fromarray(PIXELS)
@@ -92,7 +93,7 @@ def test_what_has_no_one_meaning_is_refused():
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 def test_a_file_cut_anywhere_is_an_error(kind):
     whole = encode(RGB, format=kind)
-    for tenth in range(10):
+    for tenth in range(1, 10):
         with pytest.raises(UserError, match="cut: not a readable image"):
             decode_image(whole[: len(whole) * tenth // 10], "cut")
 
@@ -117,6 +118,21 @@ def test_unreadable_paths_are_named(tmp_path):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=r"folder\.png: cannot be read"):
         read_image(tmp_path / "folder.png")
+
+
+def test_a_picture_is_grey_if_its_channels_are_equal():
+    steps = np.arange(24 * 36).reshape(24, 36)
+    deep = (steps * 75).astype(np.uint16)
+    for image in (RGB.convert("L"), RGB.convert("1"), RGB.convert("LA"), Image.fromarray(deep),
+                  Image.fromarray(grey(RGB))):  # fmt: skip
+        assert is_grey(decode_image(encode(image), "x"))
+    tagged = encode(RGB.convert("L"), icc_profile=grey_icc(gamma(1.8)))
+    assert is_grey(decode_image(tagged, "x"))
+    assert is_grey((grey(RGB) / 255).astype(np.float32))
+    for channel in range(3):
+        tinted = grey(RGB).copy()
+        tinted[5, 7, channel] ^= 1
+        assert not is_grey(tinted)
 
 
 def test_the_short_side_is_fitted_and_the_shape_kept():

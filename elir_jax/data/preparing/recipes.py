@@ -14,11 +14,10 @@ from PIL import Image
 
 from elir_jax.data.sources import PAIR_FOLDERS, find_images, find_pairs, holds_pairs
 from elir_jax.errors import UserError
-from elir_jax.pictures.images import Pixels, decode_image, read_bytes
+from elir_jax.pictures.images import Pixels, decode_image
+from elir_jax.pictures.opening import open_bytes, read_bytes
 
 KEPT_FORMATS = frozenset({"PNG", "JPEG", "MPO"})  # MPO: a phone's JPEG followed by more images
-ORIENTATION = 0x0112  # the EXIF tag; missing, 0 and 1 mean upright
-BIT_DEPTH = 24  # the byte of a PNG that holds it: 8 of signature, 8 of chunk, 8 of width and height
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,15 +78,19 @@ def _encode(content: bytes, pixels: Pixels, shape: tuple[int, int]) -> bytes:
 
 
 def _is_plain(content: bytes) -> bool:
-    """Whether all readers get the same pixels: 8-bit RGB, upright, PNG or JPEG."""
-    with Image.open(io.BytesIO(content)) as image:
-        return (
-            image.format in KEPT_FORMATS
-            and image.mode == "RGB"
-            and "transparency" not in image.info
-            and (image.format != "PNG" or content[BIT_DEPTH] == 8)
-            and image.getexif().get(ORIENTATION, 1) in (0, 1)
-        )
+    """Whether all readers get the same pixels: 8-bit RGB, upright, PNG or JPEG, undamaged."""
+    opened = open_bytes(content, "an image that was decoded")
+    try:
+        Image.open(io.BytesIO(content)).verify()  # a PNG's checksums
+    except Exception:  # our reader forgives more than others
+        return False
+    return (
+        opened.image.format in KEPT_FORMATS
+        and opened.image.mode == "RGB"
+        and "transparency" not in opened.image.info
+        and opened.bits == 8
+        and opened.orientation == 1
+    )
 
 
 def _single_images(folder: Path) -> list[Entry]:

@@ -69,11 +69,10 @@ def filtered(name: str, strength: int, x: np.ndarray) -> np.ndarray:
 
 
 def bm3d_filter(sigma: float) -> Filter | None:
-    """BM3D for colour; None, said so, if it is not installed."""
+    """BM3D for colour; None if it is not installed."""
     try:
         from bm3d import bm3d_rgb
     except ImportError:
-        print("BM3D left out: pip install bm3d")
         return None
     return lambda x: np.clip(bm3d_rgb(x, sigma), 0, 1).astype(np.float32)
 
@@ -94,6 +93,8 @@ def classical(model: str) -> dict[str, list[Filter]]:
     )  # fmt: skip
     found = {"non-local means": [means]}
     bm3d = bm3d_filter(sigma)
+    if bm3d is None:
+        print("BM3D left out: pip install bm3d")
     return found | ({} if bm3d is None else {"BM3D": [bm3d]})
 
 

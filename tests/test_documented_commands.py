@@ -113,6 +113,9 @@ TABLE = {
     "python -m elir_jax.interop.convert runs/directflow-denoising denoising-1step.safetensors "
     "--model": Case({"runs/directflow-denoising": RUN}),
     "python benchmarks/distillation.py denoising FOLDER STUDENT": Case(**MEASURED),
+    "python benchmarks/board.py TESTSETS": Case(**MEASURED),
+    "python benchmarks/board.py TESTSETS --sets CBSD68 --model runs/mine "
+    "--results FFDNet=FFDNET": Case({"=FFDNET": "=FFHQ"}, **MEASURED),
     "python benchmarks/speed.py --only restore --batches 1 --steps 1 25": Case(**MEASURED),
     "python benchmarks/speed.py --repeats 3 --sizes 256": Case(**MEASURED),
     'python benchmarks/speed.py --precision high --sizes 512 256 --modes "as shipped" '

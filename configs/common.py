@@ -40,6 +40,7 @@ def default() -> ConfigDict:
     config.sampler = ConfigDict()
     config.sampler.num_steps = 0  # M; 0: as many as segments
     config.sampler.noise = True
+    config.sampler.fidelity = 1.0  # from the posterior mean, 0, to the full sample, 1
 
     config.evaluation = ConfigDict()
     config.evaluation.size = 256  # side of the centre crop of each held-out image
@@ -71,9 +72,10 @@ def _degradation() -> ConfigDict:
     """The task: how a sharp image becomes the input."""
     degradation = ConfigDict()
     # blind_face_restoration | blind_super_resolution | colorization | denoising | difface |
-    # identity | inpainting | super_resolution; elir_jax/data/degradations explains their fields
+    # identity | inpainting | photographs | super_resolution; elir_jax/data/degradations explains
+    # their fields
     degradation.name = "denoising"
-    degradation.denoising = ConfigDict({"sigma": 0.35, "eight_bit": False})
+    degradation.denoising = ConfigDict({"sigma": 0.35, "eight_bit": False, "sigmas": ()})
     degradation.super_resolution = ConfigDict(
         {"factor": 8, "sigma": 0.05, "up": "bicubic", "eight_bit": False}
     )
@@ -96,6 +98,19 @@ def _degradation() -> ConfigDict:
             "noise": (0.0, 20.0),
             "quality": (30, 100),
             "grey": 0.01,
+        }
+    )
+    degradation.photographs = ConfigDict(
+        {
+            "intact": 0.1,  # shares of the pictures; the rest goes through the chain
+            "compressed": 0.5,
+            "twice": 0.25,  # of the compressed
+            "grey": 0.1,  # of all
+            "quality": (8, 95),
+            "blur": (0.1, 3.0),  # of the chain
+            "scale": (1.0, 4.0),
+            "noise": (0.0, 25.0),
+            "chain_quality": (30, 95),
         }
     )
     degradation.blind_super_resolution = ConfigDict(
@@ -121,6 +136,7 @@ def _add_networks(config: ConfigDict) -> None:
     config.autoencoder.trainable_encoder = True  # train the encoder of the input (Tables 4 and 8)
 
     config.estimator = ConfigDict()  # RRDB (section 7.1.1)
+    config.estimator.kind = "rrdb"  # rrdb: of latents | pixel_unet: of pixels
     config.estimator.weights = ""
     config.estimator.hidden = 96
     config.estimator.num_blocks = 3

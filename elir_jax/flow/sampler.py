@@ -16,16 +16,24 @@ class Sampler:
     """How the flow makes a restoration.
 
     ``num_steps`` is M; ``sigma_s`` is the standard deviation of the source noise, in the units of
-    the state; without ``noise`` the flow starts at the posterior mean itself.
+    the state; without ``noise`` the flow starts at the posterior mean itself. ``fidelity`` is the
+    restoration's place on the straight line from the posterior mean, 0, to the flow's end, 1; at 0
+    the flow is left out. On that line lie the estimates of least distortion for each perceptual
+    quality if its ends are the exact posterior mean and its optimal transport to the distribution
+    of sharp pictures (Freirich et al., 2021, https://arxiv.org/abs/2107.02555, theorem 3); ours
+    are estimates of both.
     """
 
     num_steps: int
     sigma_s: float
     noise: bool = True
+    fidelity: float = 1.0
 
     def __post_init__(self):
         if self.num_steps < 1:
             raise ValueError(f"sampler: num_steps must be at least 1, got {self.num_steps}")
+        if not 0 <= self.fidelity <= 1:
+            raise ValueError(f"sampler: fidelity must lie in [0, 1], got {self.fidelity}")
 
     @property
     def steps(self) -> tuple[str, ...]:

@@ -47,22 +47,28 @@ class Window(NamedTuple):
     at_once: int
 
 
+Reach = Local | Whole | Window
+
+
 class Part(NamedTuple):
     """One step of a restoration.
 
     ``apply(params, frozen, x, eps)`` returns a sequence of outputs, the last of which is the next
-    part's input; ``eps`` is unit noise in the shape of ``x`` if ``noisy``, else None. ``scale`` is
-    the number of output elements per input element along a side. ``shows`` names the outputs that
-    an evaluation shows ("" for none), which become pictures by the later parts named ``through``.
+    part's input; ``eps`` is unit noise in the shape of ``x`` if ``noisy``, else None. ``also``
+    names an earlier part whose output has as many elements as ``x``; then ``x`` is the pair of
+    both. ``scale`` is the number of output elements per input element along a side. ``shows`` names
+    the outputs that an evaluation shows ("" for none), which become pictures by the later parts
+    named ``through``.
     """
 
     name: str
     apply: Callable[[Params, Params, Elements, Elements | None], Sequence[Elements]]
-    reach: Local | Whole | Window
+    reach: Reach
     scale: Fraction = Fraction(1)
     noisy: bool = False
     shows: tuple[str, ...] = ()
     through: tuple[str, ...] = ()
+    also: str = ""
 
 
 def shown_stages(parts: Sequence[Part]) -> tuple[str, ...]:

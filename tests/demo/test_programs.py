@@ -141,7 +141,7 @@ def test_windows_are_cut_and_joined_as_by_python(units):
         x = x[:, ::fine, ::fine]
         return np.repeat(np.repeat(x, coarse, 1), coarse, 2)[:, None]
 
-    ((expected,),) = join_windows(pick, [image], layout, units, 1, [size])
+    ((expected,),) = join_windows(pick, [[image]], layout, units, 1, [size])
     assert found["windows"] == len(layout.rows) * len(layout.columns) > 1
     assert [found[name] for name in ("height", "width", "channels")] == list(expected.shape)
     np.testing.assert_array_equal(np.float32(found["data"]), expected.ravel())

@@ -8,6 +8,7 @@ import jax
 from elir_jax.networks.applying import apply_fn
 from elir_jax.networks.autoencoder import Autoencoder
 from elir_jax.networks.initializing import initialize
+from elir_jax.networks.pixel_unet import PixelUNet
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.unet import UNet
 from elir_jax.types import Image, Latent, Params, Time
@@ -17,23 +18,27 @@ class Networks(NamedTuple):
     """The four networks as pure functions of (parameters, input)."""
 
     encode: Callable[[Params, Image], Latent]
-    estimate: Callable[[Params, Latent], Latent]
+    estimate: Callable[[Params, Latent | Image], Latent | Image]
     velocity: Callable[[Params, Latent, Time], Latent]
     decode: Callable[[Params, Latent], Image]
+    in_pixels: bool = False  # whether the estimator sees and gives pixels, not latents
 
 
-def latent_flow(autoencoder: Autoencoder, estimator: RRDBNet, velocity: UNet) -> Networks:
+def latent_flow(
+    autoencoder: Autoencoder, estimator: RRDBNet | PixelUNet, velocity: UNet
+) -> Networks:
     """The networks of these modules as pure functions."""
     return Networks(
         encode=apply_fn(autoencoder.encoder, autoencoder.dtype),
         estimate=apply_fn(estimator, estimator.dtype),
         velocity=apply_fn(velocity, velocity.dtype),
         decode=apply_fn(autoencoder.decoder, autoencoder.dtype),
+        in_pixels=isinstance(estimator, PixelUNet),
     )
 
 
 def init_latent_flow(
-    key: jax.Array, latent_channels: int, estimator: RRDBNet, velocity: UNet
+    key: jax.Array, latent_channels: int, estimator: RRDBNet | PixelUNet, velocity: UNet
 ) -> Params:
     """Untrained ``{"estimator": ..., "velocity": ...}``."""
     first, second = jax.random.split(key)
@@ -42,9 +47,10 @@ def init_latent_flow(
     )
 
 
-def init_estimator(key: jax.Array, latent_channels: int, estimator: RRDBNet) -> Params:
+def init_estimator(key: jax.Array, latent_channels: int, estimator: RRDBNet | PixelUNet) -> Params:
     """Untrained ``{"estimator": ...}``."""
-    return {"estimator": initialize(estimator, key, (1, 8, 8, latent_channels))["params"]}
+    channels = 3 if isinstance(estimator, PixelUNet) else latent_channels
+    return {"estimator": initialize(estimator, key, (1, 8, 8, channels))["params"]}
 
 
 def init_velocity(key: jax.Array, latent_channels: int, velocity: UNet) -> Params:

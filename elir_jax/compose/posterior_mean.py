@@ -15,7 +15,7 @@ from elir_jax.methods.posterior_mean.objective import (
     PosteriorMeanObjective,
     posterior_mean_objective,
 )
-from elir_jax.methods.posterior_mean.parts import posterior_mean_part, whole_of, window_of
+from elir_jax.methods.posterior_mean.parts import local_of, posterior_mean_part, window_of
 from elir_jax.networks import pixel_unet, swinir
 from elir_jax.networks.applying import apply_fn
 from elir_jax.networks.initializing import initialize
@@ -29,12 +29,11 @@ class Kind(NamedTuple):
 
     module: type[SwinIR] | type[PixelUNet]
     factor: int  # that must divide the sides of a picture
-    windows: bool  # whether it restores in windows of the trained size
 
 
 KINDS = {
-    "swinir": Kind(SwinIR, swinir.FACTOR, True),
-    "pixel_unet": Kind(PixelUNet, pixel_unet.FACTOR, False),
+    "swinir": Kind(SwinIR, swinir.FACTOR),
+    "pixel_unet": Kind(PixelUNet, pixel_unet.FACTOR),
 }
 
 
@@ -53,7 +52,7 @@ def build_posterior_mean(config: ConfigDict) -> Method:
     return Method(
         init=init,
         objective=posterior_mean_objective(estimate, objective),
-        parts=(posterior_mean_part(estimate, estimator, estimator_reach(config)),),
+        parts=(posterior_mean_part(estimate, estimator, estimator_reach(config, module)),),
     )
 
 
@@ -62,10 +61,9 @@ def kind_of(config: ConfigDict) -> Kind:
     return choose(KINDS, "estimator.kind", config.estimator.get("kind", "swinir"))
 
 
-def estimator_reach(config: ConfigDict) -> Reach:
-    """How far the configured estimator sees, for its part."""
-    kind = kind_of(config)
-    return window_of(config.data.size) if kind.windows else whole_of(kind.factor)
+def estimator_reach(config: ConfigDict, module: SwinIR | PixelUNet) -> Reach:
+    """How far the estimator sees, for its part."""
+    return local_of(module) if isinstance(module, PixelUNet) else window_of(config.data.size)
 
 
 def build_estimator(config: ConfigDict) -> tuple[SwinIR | PixelUNet, Estimate]:

@@ -17,11 +17,13 @@ class Local(NamedTuple):
     """A part whose output sees a bounded neighbourhood, so windows give the same as the whole.
 
     ``halo`` is how far the neighbourhood reaches to each side, and ``at_once`` the most that a
-    device computes at a time; both count elements of the coarser of input and output.
+    device computes at a time; both count squares of ``unit`` x ``unit`` elements of the coarser of
+    input and output. A part that shrinks inside has its grid as its unit.
     """
 
     halo: int
     at_once: int
+    unit: int = 1
 
 
 class Whole(NamedTuple):
@@ -94,6 +96,9 @@ def multiple_of(parts: Sequence[Part]) -> int:
             multiple = math.lcm(multiple, int(1 / part.scale / elements))
         if isinstance(part.reach, Whole):
             multiple = math.lcm(multiple, int(part.reach.multiple / elements))
+        if isinstance(part.reach, Local):
+            coarser = elements * min(part.scale, 1)
+            multiple = math.lcm(multiple, int(part.reach.unit / coarser))
         elements *= part.scale
     return multiple
 

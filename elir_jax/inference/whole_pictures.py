@@ -163,6 +163,7 @@ class WholePictures:
         if isinstance(reach, Local):
             scale = segment[0].scale
             units = (int(1 / scale), 1) if scale < 1 else (1, int(scale))
+            units = units[0] * reach.unit, units[1] * reach.unit
             layout = lay_out(height // units[0], width // units[0], reach.at_once, reach.halo)
             at_once = self._at_once(reach.at_once, layout, job.batch)
             return join_windows(call, arguments, layout, units, at_once, sizes)

@@ -47,6 +47,15 @@ class PixelUNet(nn.Module):
     blocks: tuple[int, int, int] = (2, 1, 2)
     dtype: DTypeLike = jnp.float32
 
+    @property
+    def halo(self) -> int:
+        """How far the network sees around a square of 8x8 pixels, in such squares."""
+        half, quarter, eighth = self.blocks
+        # A convolution sees one element of its resolution to each side, an enlargement one of the
+        # coarser one. A block has two convolutions, on the way down and on the way up.
+        pixels = 1 + 2 * (4 * half + 2) + 4 * (4 * quarter + 2) + 8 * (2 * eighth + 1)
+        return -(-pixels // FACTOR)
+
     @nn.compact
     def __call__(self, x: Image, keys: SampleKeys | None = None) -> Image:
         if x.shape[1] % FACTOR or x.shape[2] % FACTOR:
@@ -69,7 +78,6 @@ class PixelUNet(nn.Module):
         h = blocks(h, "middle", self.blocks[2])
         h = blocks(up(h, quarter, "enlarge1") + at_quarter, "up1", self.blocks[1])
         h = blocks(up(h, half, "enlarge0") + at_half, "up0", self.blocks[0])
-        h = up(nn.relu(h), x.shape[-1], "conv_out")
-        # Zero at the start, and still trained: the kernels above it have their usual size.
-        gain = self.param("gain", nn.initializers.zeros_init(), (x.shape[-1],))
-        return x + gain.reshape(1, 1, 1, -1) * h.astype(jnp.float32)
+        zeros = nn.initializers.zeros_init()
+        change = Upsample(x.shape[-1], self.dtype, zeros, name="conv_out")(nn.relu(h))
+        return x + change.astype(jnp.float32)

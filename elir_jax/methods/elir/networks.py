@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import jax
 
+from elir_jax.inference.parts import Local
+from elir_jax.methods.posterior_mean.parts import local_of
 from elir_jax.networks.applying import apply_fn
 from elir_jax.networks.autoencoder import Autoencoder
 from elir_jax.networks.initializing import initialize
@@ -21,7 +23,7 @@ class Networks(NamedTuple):
     estimate: Callable[[Params, Latent | Image], Latent | Image]
     velocity: Callable[[Params, Latent, Time], Latent]
     decode: Callable[[Params, Latent], Image]
-    in_pixels: bool = False  # whether the estimator sees and gives pixels, not latents
+    reach: Local | None = None  # how far an estimator of pixels sees; None: it is one of latents
 
 
 def latent_flow(
@@ -33,7 +35,7 @@ def latent_flow(
         estimate=apply_fn(estimator, estimator.dtype),
         velocity=apply_fn(velocity, velocity.dtype),
         decode=apply_fn(autoencoder.decoder, autoencoder.dtype),
-        in_pixels=isinstance(estimator, PixelUNet),
+        reach=local_of(estimator) if isinstance(estimator, PixelUNet) else None,
     )
 
 

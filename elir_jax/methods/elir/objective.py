@@ -114,7 +114,7 @@ def elir_loss(
         source = ema if objective.target == "ema" else params
         return networks.velocity(source["velocity"], z, t)
 
-    if networks.in_pixels:
+    if networks.reach is not None:
         x_mmse = networks.estimate(params["estimator"], x_lq)
         terms = {"pixel_mmse": mean_squared_error(x_mmse, x_hq)}
         z_mmse = networks.encode(frozen["encoder"], jax.lax.stop_gradient(jnp.clip(x_mmse, 0, 1)))

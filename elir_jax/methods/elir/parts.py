@@ -11,8 +11,6 @@ from elir_jax.flow.sampler import Sampler
 from elir_jax.inference.parts import Local, Part, Whole
 from elir_jax.methods.autoencoder.parts import decode_part, encode_part
 from elir_jax.methods.elir.networks import Networks
-from elir_jax.methods.posterior_mean.parts import whole_of
-from elir_jax.networks.taesd import FACTOR
 
 LATENTS_AT_ONCE = 1024 * 640  # in the estimator and the U-Net, on each device
 OVERLAP = 32  # latents that blended windows see beyond the seam between them
@@ -25,7 +23,7 @@ def elir_parts(networks: Networks, sampler: Sampler, multiple: int) -> tuple[Par
     The restoration lies at ``sampler.fidelity`` on the line from the decoded posterior mean to the
     decoded end of the flow; at 0 there is no flow.
     """
-    if networks.in_pixels:
+    if networks.reach is not None:
         return _in_pixels(networks, sampler, multiple)
     whole = Whole(multiple, OVERLAP, LATENTS_AT_ONCE)
 
@@ -58,7 +56,7 @@ def _in_pixels(networks: Networks, sampler: Sampler, multiple: int) -> tuple[Par
         change, mean = both
         return [mean + change]
 
-    mean = Part("posterior_mean", posterior_mean, whole_of(FACTOR), shows=("posterior_mean",))
+    mean = Part("posterior_mean", posterior_mean, networks.reach, shows=("posterior_mean",))
     if not sampler.fidelity:
         return (mean,)
     whole, through = Whole(multiple, OVERLAP, LATENTS_AT_ONCE), ("decode", "add")

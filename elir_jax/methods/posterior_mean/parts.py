@@ -1,16 +1,16 @@
-"""The estimate of the posterior mean as a part: clipped; whole, or in windows of one size."""
+"""The estimate of the posterior mean as a part: clipped, in windows."""
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from elir_jax.inference.parts import Part, Reach, Whole, Window
+from elir_jax.inference.parts import Local, Part, Reach, Window
 from elir_jax.methods.posterior_mean.objective import Estimate
+from elir_jax.networks.pixel_unet import FACTOR, PixelUNet
 from elir_jax.types import Params
 
+LOCAL_AT_ONCE = 1024 * 1024  # pixels in a network of convolutions, on a device
 PIXELS_AT_ONCE = 512 * 512  # in a large transformer, on a device
-LARGEST_WHOLE = 1024 * 1024  # pixels at once in a network of convolutions, on a device
-SEES = 96  # pixels beyond a seam that blended windows of such a network see
 OVERLAP = 8  # of a window's side: neighbours share twice as much, a quarter of it
 
 
@@ -19,9 +19,9 @@ def window_of(size: int, at_once: int = PIXELS_AT_ONCE) -> Window:
     return Window(size, size // OVERLAP, at_once)
 
 
-def whole_of(multiple: int) -> Whole:
-    """The whole picture, for a network of convolutions whose sides are multiples of that."""
-    return Whole(multiple, SEES, LARGEST_WHOLE)
+def local_of(net: PixelUNet) -> Local:
+    """Windows on the grid of a network of convolutions, which give the same as the whole."""
+    return Local(net.halo, LOCAL_AT_ONCE // FACTOR**2, FACTOR)
 
 
 def posterior_mean_part(

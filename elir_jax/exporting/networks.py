@@ -151,7 +151,7 @@ def pixel_unet(module: PixelUNet, params: Params, half: bool) -> Built:
     h = blocks("middle", module.blocks[2], layer("shrink1", quarter, 2))
     h = blocks("up1", module.blocks[1], body.op("Add", up("enlarge1", h), quarter))
     h = blocks("up0", module.blocks[0], body.op("Add", up("enlarge0", h), half_side))
-    mean = body.op("Add", "x", net.leave(up("conv_out", body.op("Relu", h))))
+    mean = body.op("Add", "x", net.leave(up("conv_out", h)))
     return net.done(body.op("Clip", mean, body.constant(0.0), body.constant(1.0)))
 
 

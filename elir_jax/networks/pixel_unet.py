@@ -79,5 +79,5 @@ class PixelUNet(nn.Module):
         h = blocks(up(h, quarter, "enlarge1") + at_quarter, "up1", self.blocks[1])
         h = blocks(up(h, half, "enlarge0") + at_half, "up0", self.blocks[0])
         zeros = nn.initializers.zeros_init()
-        change = Upsample(x.shape[-1], self.dtype, zeros, name="conv_out")(nn.relu(h))
+        change = Upsample(x.shape[-1], self.dtype, zeros, name="conv_out")(h)
         return x + change.astype(jnp.float32)

@@ -245,22 +245,7 @@ def with_variant(config: ConfigDict, variant: str, release: dict | None = None) 
     is unknown.
     """
     if variant == "tiny":
-        config.update(
-            num_steps=20,
-            batch_size=4,
-            dtype="float32",
-            log_every=1,
-            checkpoint_every=10,
-            data={
-                "size": 64,
-                "embedded": True,
-                "workers": 0,
-                "held_out": 4,
-                "degrade_on": "host",
-            },
-            evaluation={"size": 128, "batch_size": 2},
-            optimizer={"warmup_steps": min(config.optimizer.warmup_steps, 2)},
-        )
+        make_tiny(config)
         if config.method == "elir":
             config.update(
                 autoencoder={"weights": "embedded", "width": 48},
@@ -282,3 +267,23 @@ def with_variant(config: ConfigDict, variant: str, release: dict | None = None) 
         known = "tiny" if release is None else "tiny, release"
         raise ValueError(f"unknown variant {variant!r}; one of: {known}")
     return config.lock()
+
+
+def make_tiny(config: ConfigDict) -> None:
+    """Change what every ``tiny`` form changes: few short steps on small crops."""
+    config.update(
+        num_steps=20,
+        batch_size=4,
+        dtype="float32",
+        log_every=1,
+        checkpoint_every=10,
+        data={
+            "size": 64,
+            "embedded": True,
+            "workers": 0,
+            "held_out": 4,
+            "degrade_on": "host",
+        },
+        evaluation={"size": 128, "batch_size": 2},
+        optimizer={"warmup_steps": min(config.optimizer.warmup_steps, 2)},
+    )

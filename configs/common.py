@@ -40,6 +40,7 @@ def default() -> ConfigDict:
     config.sampler = ConfigDict()
     config.sampler.num_steps = 0  # M; 0: as many as segments
     config.sampler.noise = True
+    config.sampler.fidelity = 1.0  # from the posterior mean, 0, to the full sample, 1
 
     config.evaluation = ConfigDict()
     config.evaluation.size = 256  # side of the centre crop of each held-out image
@@ -71,9 +72,10 @@ def _degradation() -> ConfigDict:
     """The task: how a sharp image becomes the input."""
     degradation = ConfigDict()
     # blind_face_restoration | blind_super_resolution | colorization | denoising | difface |
-    # identity | inpainting | super_resolution; elir_jax/data/degradations explains their fields
+    # identity | inpainting | photographs | super_resolution; elir_jax/data/degradations explains
+    # their fields
     degradation.name = "denoising"
-    degradation.denoising = ConfigDict({"sigma": 0.35, "eight_bit": False})
+    degradation.denoising = ConfigDict({"sigma": 0.35, "eight_bit": False, "sigmas": ()})
     degradation.super_resolution = ConfigDict(
         {"factor": 8, "sigma": 0.05, "up": "bicubic", "eight_bit": False}
     )
@@ -127,6 +129,7 @@ def _add_networks(config: ConfigDict) -> None:
     config.encoder.weights = ""
 
     config.estimator = ConfigDict()  # RRDB (section 7.1.1)
+    config.estimator.kind = "rrdb"  # rrdb: of latents | pixel_unet: of pixels
     config.estimator.weights = ""
     config.estimator.hidden = 96
     config.estimator.num_blocks = 3
@@ -235,22 +238,7 @@ def with_variant(config: ConfigDict, variant: str, release: dict | None = None) 
     is unknown.
     """
     if variant == "tiny":
-        config.update(
-            num_steps=20,
-            batch_size=4,
-            dtype="float32",
-            log_every=1,
-            checkpoint_every=10,
-            data={
-                "size": 64,
-                "embedded": True,
-                "workers": 0,
-                "held_out": 4,
-                "degrade_on": "host",
-            },
-            evaluation={"size": 128, "batch_size": 2},
-            optimizer={"warmup_steps": min(config.optimizer.warmup_steps, 2)},
-        )
+        make_tiny(config)
         if config.method == "elir":
             config.update(
                 autoencoder={"weights": "embedded", "width": 48},
@@ -272,3 +260,23 @@ def with_variant(config: ConfigDict, variant: str, release: dict | None = None) 
         known = "tiny" if release is None else "tiny, release"
         raise ValueError(f"unknown variant {variant!r}; one of: {known}")
     return config.lock()
+
+
+def make_tiny(config: ConfigDict) -> None:
+    """Change what every ``tiny`` form changes: few short steps on small crops."""
+    config.update(
+        num_steps=20,
+        batch_size=4,
+        dtype="float32",
+        log_every=1,
+        checkpoint_every=10,
+        data={
+            "size": 64,
+            "embedded": True,
+            "workers": 0,
+            "held_out": 4,
+            "degrade_on": "host",
+        },
+        evaluation={"size": 128, "batch_size": 2},
+        optimizer={"warmup_steps": min(config.optimizer.warmup_steps, 2)},
+    )

@@ -24,7 +24,6 @@ from elir_jax import assets  # noqa: E402
 from elir_jax.commands import frame  # noqa: E402
 from elir_jax.edge.cutting import cut  # noqa: E402
 from elir_jax.edge.file import Exported, is_exported, read_exported  # noqa: E402
-from elir_jax.edge.layout import cut_of  # noqa: E402
 from elir_jax.errors import UserError  # noqa: E402
 
 PAGE = Path(__file__).with_name("page")
@@ -33,7 +32,7 @@ FORMAT = "int8"
 LIST = "models.json"  # in every demo
 WORDS = {"denoising": "Strong noise", "photo": "Old, small or over-compressed"}
 SAID = ("title", "licence", "format", "digest", "multiple", "flow")  # of a file's metadata
-OF_PART = ("name", "reach", "sizes", "scale", "noisy")
+OF_PART = ("name", "reach", "sizes", "scale", "noisy", "also")
 
 
 def build(sources: list[str], output: Path) -> None:
@@ -104,7 +103,7 @@ def _parts(file: Exported) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     about: dict[str, Any] = {name: file.about.get(name) for name in SAID} | {"parts": []}
     for said in file.about["parts"]:
-        inputs, output = cut_of(said["name"], file.about["flow"]["steps"])
+        inputs, output = said["inputs"], said["output"]
         path = f"{said['name']}.onnx"
         files[path] = cut(file.model, inputs, output)
         part = {name: said[name] for name in OF_PART}

@@ -15,6 +15,7 @@ from elir_jax.data.copying import on_disk
 from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
 from elir_jax.data.degradations.blind_super_resolution import BlindSuperResolution
 from elir_jax.data.degradations.difface import DifFace
+from elir_jax.data.degradations.photographs import Photographs
 from elir_jax.data.degradations.tasks import (
     Colorization,
     Denoising,
@@ -39,6 +40,7 @@ DEGRADATIONS: dict[str, Callable[..., Degradation]] = {
     "difface": DifFace,
     "identity": Identity,
     "inpainting": Inpainting,
+    "photographs": Photographs,
     "super_resolution": SuperResolution,
 }
 

@@ -6,19 +6,23 @@ from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
 from elir_jax.compose.autoencoder import build_autoencoder
-from elir_jax.compose.fields import make, sizes
+from elir_jax.compose.fields import choose, make, sizes
 from elir_jax.compose.starting_weights import trained_encoder
+from elir_jax.errors import UserError
 from elir_jax.flow.sampler import Sampler
 from elir_jax.methods.elir.networks import Networks, init_estimator, init_velocity, latent_flow
 from elir_jax.methods.elir.objective import ElirObjective, elir_objective
 from elir_jax.methods.elir.parts import elir_parts, target_part
 from elir_jax.methods.method import Method
 from elir_jax.networks.layers import Form, collapse
+from elir_jax.networks.pixel_unet import PixelUNet
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.target import target
 from elir_jax.networks.unet import UNet
 from elir_jax.networks.winograd import transform_kernels
 from elir_jax.types import Params
+
+ESTIMATORS = {"rrdb": RRDBNet, "pixel_unet": PixelUNet}
 
 
 def build_elir(config: ConfigDict, form: Form | None = None) -> Method:
@@ -28,9 +32,16 @@ def build_elir(config: ConfigDict, form: Form | None = None) -> Method:
     """
     autoencoder = build_autoencoder(config)
     trainable_encoder = config.autoencoder.trainable_encoder
+    if trainable_encoder and in_pixels(config):
+        raise UserError(
+            f"--config.estimator.kind={config.estimator.kind}: the encoder sees the posterior mean "
+            f"and stays frozen; set --config.autoencoder.trainable_encoder=False"
+        )
     objective = make(ElirObjective, "objective", config.objective)
     estimator, velocity = latent_networks(config, autoencoder.dtype)
-    forms = {"estimator": estimator.form, "velocity": velocity.form}
+    forms = {"velocity": velocity.form}
+    if not in_pixels(config):
+        forms["estimator"] = estimator.form
     form = form or inference_form(autoencoder.dtype)
     trained, collapsed = build_networks(config, form)
     sampler = build_sampler(config)
@@ -85,16 +96,22 @@ def build_networks(config: ConfigDict, form: Form | None = None) -> tuple[Networ
     latent = latent_networks(config, autoencoder.dtype)
     return (
         latent_flow(autoencoder, *map(_seen, latent)),
-        latent_flow(autoencoder, *(network.clone(form=form) for network in latent)),
+        latent_flow(autoencoder, *(_in_form(network, form) for network in latent)),
     )
 
 
-def latent_networks(config: ConfigDict, dtype: DTypeLike) -> tuple[RRDBNet, UNet]:
+def latent_networks(config: ConfigDict, dtype: DTypeLike) -> tuple[RRDBNet | PixelUNet, UNet]:
     """Estimator and velocity in the form that their parameters have."""
+    estimator = choose(ESTIMATORS, "estimator.kind", config.estimator.get("kind", "rrdb"))
     return (
-        make(RRDBNet, "estimator", sizes(config.estimator), dtype=dtype),
+        make(estimator, "estimator", sizes(config.estimator), dtype=dtype),
         make(UNet, "velocity", sizes(config.velocity), dtype=dtype),
     )
+
+
+def in_pixels(config: ConfigDict) -> bool:
+    """Whether the posterior mean is estimated in pixels, and then encoded."""
+    return config.estimator.get("kind", "rrdb") == "pixel_unet"
 
 
 def inference_form(dtype: DTypeLike) -> Form:
@@ -105,4 +122,10 @@ def inference_form(dtype: DTypeLike) -> Form:
 
 def _seen(network):
     """The network in the form for training, which contracts collapsing blocks beforehand."""
-    return network.clone(form="plain") if network.form == "collapsing" else network
+    collapsing = getattr(network, "form", "plain") == "collapsing"
+    return network.clone(form="plain") if collapsing else network
+
+
+def _in_form(network, form: Form):
+    """The network in this form, if it has forms."""
+    return network.clone(form=form) if hasattr(network, "form") else network

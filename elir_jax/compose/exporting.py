@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 import elir_jax
 from elir_jax.compose import build_method, for_inference
-from elir_jax.compose.elir import build_elir, build_sampler, latent_networks
+from elir_jax.compose.elir import build_elir, build_sampler, in_pixels, latent_networks
 from elir_jax.compose.fields import plain
 from elir_jax.compose.finding import find_weights, titled
 from elir_jax.compose.precision import with_precision
@@ -79,6 +79,7 @@ def _described(part: Part) -> dict[str, Any]:
         "noisy": part.noisy,
         "shows": part.shows,
         "through": part.through,
+        "also": part.also,
     }
 
 
@@ -109,13 +110,15 @@ def onnx_model(found: Exportable, form: str, description: dict[str, Any]):
     estimator, velocity = latent_networks(config, np.float32)
     sampler, half = build_sampler(config), form == "float16"
     weights = found.frozen | found.params
+    estimate = networks.pixel_unet if in_pixels(config) else networks.estimator
     functions = Functions(
         networks.encoder(weights["encoder"], half),
-        networks.estimator(estimator, weights["estimator"], half),
+        estimate(estimator, weights["estimator"], half),
         networks.flow_step(velocity, weights["velocity"], half),
         networks.decoder(weights["decoder"], half),
+        in_pixels(config),
     )
-    flow = Flow(sampler.num_steps, sampler.sigma_s, sampler.noise)
+    flow = Flow(sampler.num_steps, sampler.sigma_s, sampler.noise, sampler.fidelity)
     channels = config.autoencoder.latent_channels
     described = description | {"flow": flow._asdict()}
     try:

@@ -18,6 +18,7 @@ from elir_jax.data.degradations.tasks import (
     SuperResolution,
 )
 from elir_jax.device_degradations.canvas import multiply
+from elir_jax.device_degradations.kernels import uniform
 from elir_jax.device_degradations.resizing import nearest_index, pillow_bicubic
 from elir_jax.pictures.levels import finish
 
@@ -39,11 +40,21 @@ def identity(settings: Identity, parameters: NoParameters, key: NoiseKey, x_hq: 
     return x_hq
 
 
-def denoising(
-    settings: Denoising, parameters: NoParameters, key: NoiseKey, x_hq: Picture
-) -> Picture:
+class Deviation(NamedTuple):
+    """The standard deviation of one picture's noise."""
+
+    sigma: Float32[Array, ""]
+
+
+def draw_deviation(settings: Denoising, key: NoiseKey) -> Deviation:
+    """Uniform in the range of ``settings``, or the one that they name."""
+    low, high = settings.sigmas if len(settings.sigmas) else (settings.sigma,) * 2
+    return Deviation(uniform(key, low, high))
+
+
+def denoising(settings: Denoising, parameters: Deviation, key: NoiseKey, x_hq: Picture) -> Picture:
     """White Gaussian noise."""
-    return finish(x_hq + settings.sigma * _normal(key, x_hq.shape), settings.eight_bit)
+    return finish(x_hq + parameters.sigma * _normal(key, x_hq.shape), settings.eight_bit)
 
 
 def super_resolution(

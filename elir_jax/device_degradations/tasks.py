@@ -39,7 +39,7 @@ COUNTERPARTS = {
     BlindFaceRestoration: (blind_face_restoration.draw, blind_face_restoration.apply),
     BlindSuperResolution: (blind_super_resolution.draw, blind_super_resolution.apply),
     Colorization: (simple.draw_nothing, simple.colorization),
-    Denoising: (simple.draw_nothing, simple.denoising),
+    Denoising: (simple.draw_deviation, simple.denoising),
     Identity: (simple.draw_nothing, simple.identity),
     Inpainting: (simple.draw_nothing, simple.inpainting),
     SuperResolution: (simple.draw_nothing, simple.super_resolution),

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-VERSION = 1  # of this layout
+VERSION = 2  # of this layout
 METADATA = "elir_jax"  # the key of the metadata: a JSON object
 
 NETWORKS = ("encoder", "estimator", "velocity", "decoder")  # first words of the weights' names
 IMAGE, NOISE, RESTORED = "image", "noise", "restored"  # inputs and output of the whole
 LATENT, MEAN = "latent", "mean"
-STEP, SIGMA = "step", "sigma_s"
+MEAN_IMAGE, CHANGE = "mean_image", "change"  # of an estimator of pixels
+STEP, SIGMA, FIDELITY = "step", "sigma_s", "fidelity"
 IMAGE_AXES = ("batch", "height", "width")
 LATENT_AXES = ("batch", "latent_height", "latent_width")
 
@@ -24,19 +25,6 @@ def state(step: int) -> str:
 def time(step: int) -> str:
     """The time at which that step begins."""
     return f"time_{step}"
-
-
-# Part -> the inputs and the output at which it is cut out of the whole.
-CUTS = {
-    "encode": ((IMAGE,), LATENT),
-    "posterior_mean": ((LATENT,), MEAN),
-    "flow": ((state(0), time(0), STEP), state(1)),
-}
-
-
-def cut_of(part: str, steps: int) -> tuple[tuple[str, ...], str]:
-    """The inputs and the output of a part, in a file whose flow takes that many steps."""
-    return CUTS.get(part) or ((state(steps),), RESTORED)
 
 
 def digests(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elir_jax.edge.file import Exported, Run, read_exported, session
-from elir_jax.edge.layout import cut_of
+from elir_jax.edge.layout import FIDELITY
 from elir_jax.edge.threefry import unit_noise
 from elir_jax.errors import UserError
 from elir_jax.inference.calling import AnyRestorer
@@ -20,11 +20,15 @@ REACHES = {reach.__name__: reach for reach in (Local, Whole, Window)}
 
 
 class Flow(NamedTuple):
-    """How the flow is solved: M Euler steps, from the mean with noise of this deviation."""
+    """How the flow is solved: M Euler steps, from the mean with noise of this deviation.
+
+    ``fidelity`` is the restoration's place between the posterior mean, 0, and the flow's end, 1.
+    """
 
     steps: int
     sigma_s: float
     noise: bool
+    fidelity: float
 
 
 class Restorer(AnyRestorer):
@@ -63,8 +67,9 @@ def edge_parts(file: Exported, flow: Flow) -> tuple[Part, ...]:
     """The parts that the file describes; each loads when it is first used."""
     found = []
     for said in file.about["parts"]:
-        inputs, output = cut_of(said["name"], file.about["flow"]["steps"])
+        inputs, output = said["inputs"], said["output"]
         load = functools.cache(functools.partial(session, file, inputs, output))
+        given = (np.float32([flow.fidelity]),) if FIDELITY in inputs else ()
         steps = tuple(f"step_{m + 1}" for m in range(flow.steps))
         shows = tuple(said["shows"])
         if said["noisy"]:
@@ -72,19 +77,23 @@ def edge_parts(file: Exported, flow: Flow) -> tuple[Part, ...]:
         found.append(
             Part(
                 said["name"],
-                _flow(load, flow) if said["noisy"] else _network(load),
+                _flow(load, flow) if said["noisy"] else _network(load, given),
                 REACHES[said["reach"]](**said["sizes"]),
                 Fraction(said["scale"]),
                 said["noisy"],
                 shows,
                 tuple(said["through"]),
+                said["also"],
             )
         )
     return tuple(found)
 
 
-def _network(load: Callable[[], Run]):
-    return lambda params, frozen, x, eps: [load()(x)]
+def _network(load: Callable[[], Run], given: tuple[np.ndarray, ...]):
+    def apply(params, frozen, x, eps):
+        return [load()(*(x if isinstance(x, tuple) else (x,)), *given)]
+
+    return apply
 
 
 def _flow(load: Callable[[], Run], flow: Flow):

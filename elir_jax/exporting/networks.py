@@ -21,6 +21,7 @@ from elir_jax.exporting.layers import (
     transposed_conv,
 )
 from elir_jax.networks.layers import TIME_SCALE, frequencies
+from elir_jax.networks.pixel_unet import PixelUNet
 from elir_jax.networks.rrdb import CONVS, DENSE_BLOCKS, RESIDUAL_SCALE, RRDBNet
 from elir_jax.networks.taesd import BLOCKS, CLAMP, STAGES
 from elir_jax.networks.unet import UNet
@@ -125,6 +126,33 @@ def estimator(module: RRDBNet, params: Params, half: bool) -> Built:
             h = dense_block(params[f"rrdb{i}"][f"dense{j}"], f"rrdb{i}/dense{j}", h)
         h = residual(start, h)
     return net.done(net.body.op("Add", "z", net.leave(h)))
+
+
+def pixel_unet(module: PixelUNet, params: Params, half: bool) -> Built:
+    """``PosteriorMean(x)``: degraded image (b, h, w, 3) -> its posterior mean, in [0, 1]."""
+    net = Network("PosteriorMean", ("x",), half)
+    body = net.body
+
+    def layer(path: str, x: str, stride: int = 1) -> str:
+        return conv(body, params[path], path, x, stride)
+
+    def blocks(name: str, count: int, x: str) -> str:
+        for path in (f"{name}_block{i}" for i in range(count)):
+            at = params[path]
+            h = body.op("Relu", conv(body, at["conv0"], f"{path}/conv0", x))
+            x = body.op("Add", x, conv(body, at["conv1"], f"{path}/conv1", h))
+        return x
+
+    def up(path: str, x: str) -> str:
+        return transposed_conv(body, params[path]["conv"], f"{path}/conv", x)
+
+    half_side = blocks("down0", module.blocks[0], layer("conv_in", net.enter("x"), 2))
+    quarter = blocks("down1", module.blocks[1], layer("shrink0", half_side, 2))
+    h = blocks("middle", module.blocks[2], layer("shrink1", quarter, 2))
+    h = blocks("up1", module.blocks[1], body.op("Add", up("enlarge1", h), quarter))
+    h = blocks("up0", module.blocks[0], body.op("Add", up("enlarge0", h), half_side))
+    mean = body.op("Add", "x", net.leave(up("conv_out", h)))
+    return net.done(body.op("Clip", mean, body.constant(0.0), body.constant(1.0)))
 
 
 def flow_step(module: UNet, params: Params, half: bool) -> Built:

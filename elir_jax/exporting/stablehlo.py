@@ -3,8 +3,9 @@
 The file is a zip archive: ``about.json``, the weights as ``weights.npz``, and the whole and each
 part as ``NAME.jax`` (``jax.export.deserialize``) and as ``NAME.mlirbc`` (portable StableHLO, for
 XLA and IREE). Programs take the weights as a list, in the order of ``weights.npz``, so that all
-share one copy; then their input; then, if they draw, unit noise in the shape of that input. The
-whole takes an image and the noise. Height, width and batch are free unless a shape is fixed.
+share one copy; then their input; then the output of an earlier part, if they take it; then, if they
+draw, unit noise in the shape of that input. The whole takes an image and the noise. Height, width
+and batch are free unless a shape is fixed.
 """
 
 import io
@@ -28,12 +29,11 @@ Weights = tuple[Params, Params]
 
 
 class Program(NamedTuple):
-    """A function of (weights, input, noise or nothing) and the shape of its input."""
+    """A function of (weights, inputs) and the shapes of its inputs."""
 
     name: str
     apply: Callable
-    x: Shape
-    eps: Shape | None
+    inputs: tuple[Shape, ...]
 
 
 def archive(
@@ -64,37 +64,40 @@ def archive(
 
 
 def _exported(program: Program, tree, leaves) -> export.Exported:
-    def call(leaves, x, *eps):
-        return program.apply(jax.tree.unflatten(tree, leaves), x, *eps)
+    def call(leaves, *inputs):
+        return program.apply(jax.tree.unflatten(tree, leaves), *inputs)
 
     like = [Shape(leaf.shape, leaf.dtype) for leaf in leaves]
-    inputs = (program.x,) if program.eps is None else (program.x, program.eps)
-    return export.export(jax.jit(call), platforms=PLATFORMS)(like, *inputs)
+    return export.export(jax.jit(call), platforms=PLATFORMS)(like, *program.inputs)
 
 
 def _programs(parts: Sequence[Part], weights: Weights, shape) -> list[Program]:
     """The parts, each on the output of the one before, then the whole."""
     image = Shape((*_sides(parts, shape), 3), jnp.float32)
     like = jax.tree.map(lambda leaf: Shape(leaf.shape, leaf.dtype), weights)
-    found, x, drawn = [], image, None
+    found, x, drawn, made = [], image, (), {}
     for part in parts:
-        eps = x if part.noisy else None
-        drawn = eps if drawn is None else drawn
-        found.append(Program(part.name, _apply(part), x, eps))
-        result = jax.eval_shape(_apply(part), like, x, *([] if eps is None else [eps]))
-        x = Shape(result.shape, result.dtype)
+        inputs = (x, *([made[part.also]] if part.also else []), *([x] if part.noisy else []))
+        drawn = drawn or ((x,) if part.noisy else ())
+        found.append(Program(part.name, _apply(part), inputs))
+        result = jax.eval_shape(_apply(part), like, *inputs)
+        x = made[part.name] = Shape(result.shape, result.dtype)
 
     def restore(weights, x, *eps):
+        outputs = {}
         for part in parts:
-            x = _apply(part)(weights, x, *(eps if part.noisy else ()))
+            also = [outputs[part.also]] if part.also else []
+            x = _apply(part)(weights, x, *also, *(eps if part.noisy else ()))
+            outputs[part.name] = x
         return x
 
-    return [*found, Program("restore", restore, image, drawn)]
+    return [*found, Program("restore", restore, (image, *drawn))]
 
 
 def _apply(part: Part) -> Callable:
-    def apply(weights, x, *eps):
-        return part.apply(*weights, x, eps[0] if eps else None)[-1]
+    def apply(weights, x, *others):
+        eps = others[-1] if part.noisy else None
+        return part.apply(*weights, (x, others[0]) if part.also else x, eps)[-1]
 
     return apply
 

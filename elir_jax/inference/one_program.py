@@ -15,7 +15,9 @@ def run_parts(
     parts: Sequence[Part], params: Params, frozen: Params, x: Elements, key: Key[Array, ""]
 ) -> Elements:
     """The restorations of ``x``; ``key`` gives the noise."""
+    outputs = {}
     for part in parts:
         eps = jax.random.normal(key, x.shape) if part.noisy else None
-        x = part.apply(params, frozen, x, eps)[-1]
+        given = (x, outputs[part.also]) if part.also else x
+        x = outputs[part.name] = part.apply(params, frozen, given, eps)[-1]
     return x

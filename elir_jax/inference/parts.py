@@ -17,11 +17,13 @@ class Local(NamedTuple):
     """A part whose output sees a bounded neighbourhood, so windows give the same as the whole.
 
     ``halo`` is how far the neighbourhood reaches to each side, and ``at_once`` the most that a
-    device computes at a time; both count elements of the coarser of input and output.
+    device computes at a time; both count squares of ``unit`` x ``unit`` elements of the coarser of
+    input and output. A part that shrinks inside has its grid as its unit.
     """
 
     halo: int
     at_once: int
+    unit: int = 1
 
 
 class Whole(NamedTuple):
@@ -47,22 +49,28 @@ class Window(NamedTuple):
     at_once: int
 
 
+Reach = Local | Whole | Window
+
+
 class Part(NamedTuple):
     """One step of a restoration.
 
     ``apply(params, frozen, x, eps)`` returns a sequence of outputs, the last of which is the next
-    part's input; ``eps`` is unit noise in the shape of ``x`` if ``noisy``, else None. ``scale`` is
-    the number of output elements per input element along a side. ``shows`` names the outputs that
-    an evaluation shows ("" for none), which become pictures by the later parts named ``through``.
+    part's input; ``eps`` is unit noise in the shape of ``x`` if ``noisy``, else None. ``also``
+    names an earlier part whose output has as many elements as ``x``; then ``x`` is the pair of
+    both. ``scale`` is the number of output elements per input element along a side. ``shows`` names
+    the outputs that an evaluation shows ("" for none), which become pictures by the later parts
+    named ``through``.
     """
 
     name: str
     apply: Callable[[Params, Params, Elements, Elements | None], Sequence[Elements]]
-    reach: Local | Whole | Window
+    reach: Reach
     scale: Fraction = Fraction(1)
     noisy: bool = False
     shows: tuple[str, ...] = ()
     through: tuple[str, ...] = ()
+    also: str = ""
 
 
 def shown_stages(parts: Sequence[Part]) -> tuple[str, ...]:
@@ -88,6 +96,9 @@ def multiple_of(parts: Sequence[Part]) -> int:
             multiple = math.lcm(multiple, int(1 / part.scale / elements))
         if isinstance(part.reach, Whole):
             multiple = math.lcm(multiple, int(part.reach.multiple / elements))
+        if isinstance(part.reach, Local):
+            coarser = elements * min(part.scale, 1)
+            multiple = math.lcm(multiple, int(part.reach.unit / coarser))
         elements *= part.scale
     return multiple
 

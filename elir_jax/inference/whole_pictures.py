@@ -11,7 +11,6 @@ the seed.
 import contextlib
 import ctypes
 import functools
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -64,6 +63,7 @@ class _Job(NamedTuple):
     batch: int
     seed: int
     images: Sequence[Stored]
+    kept: dict[str, list[Stored]]  # outputs of the parts that later ones are given also, by name
 
 
 class WholePictures:
@@ -83,7 +83,7 @@ class WholePictures:
         self.parts, self._devices, self._draw = tuple(parts), devices, draw
         self.stage_names = shown_stages(parts)
         self._multiple, self._least = multiple_of(parts), least_side(parts)
-        self._segments = segments(parts)
+        self._segments, self._kept = segments(parts), {part.also for part in parts}
         self._program = functools.cache(
             lambda segment, every: mapped(functools.partial(_run_segment, segment, every))
         )
@@ -106,13 +106,15 @@ class WholePictures:
         images, whatever their number.
         """
         (side,) = {tuple(map(self.padded_side, image.shape[:2])) for image in images}
-        job = _Job(weights, side, [image.shape[:2] for image in images], batch, seed, images)
+        job = _Job(weights, side, [image.shape[:2] for image in images], batch, seed, images, {})
         x, at, rest = list(images), Fraction(1), self._segments
         shown: list[tuple[Part, Fraction, Outputs]] = []
         while rest and not (every and self._is_shown(rest)):
             segment, rest = rest[0], rest[1:]
             outputs = self._run(segment, x, at, job, every=every, last=not rest)
             x = [image[-1] for image in outputs]
+            if segment[-1].name in self._kept:
+                job.kept[segment[-1].name] = x
             for part in segment:
                 at *= part.scale
             if every:
@@ -156,19 +158,20 @@ class WholePictures:
         sizes = job.sizes if last and scale == 1 else [padded] * len(x)
         program = self._program(segment, every and any(part.shows for part in segment))
         call = functools.partial(program, job.weights)
-        reach = segment[0].reach
+        reach, also = segment[0].reach, segment[0].also
+        arguments = [x, job.kept[also]] if also else [x]
         if isinstance(reach, Local):
             scale = segment[0].scale
             units = (int(1 / scale), 1) if scale < 1 else (1, int(scale))
+            units = units[0] * reach.unit, units[1] * reach.unit
             layout = lay_out(height // units[0], width // units[0], reach.at_once, reach.halo)
             at_once = self._at_once(reach.at_once, layout, job.batch)
-            return join_windows(call, x, layout, units, at_once, sizes)
+            return join_windows(call, arguments, layout, units, at_once, sizes)
         if isinstance(reach, Whole):
             multiple = math.lcm(*(part.reach.multiple for part in segment))
             layout = lay_out(height, width, reach.at_once, reach.overlap, multiple)
         else:
             layout = lay_out_fixed(height, width, reach.size, reach.overlap)
-        arguments = [x]
         if any(part.noisy for part in segment):
             shape = height, width, x[0].shape[-1]
             arguments.append([self._draw(job.seed, image, shape) for image in job.images])
@@ -184,18 +187,31 @@ class WholePictures:
 
 
 def segments(parts: Sequence[Part]) -> list[Segment]:
-    """The parts of each program: neighbours that must see everything share one."""
-    groups = itertools.groupby(enumerate(parts), lambda p: isinstance(p[1].reach, Whole) or -p[0])
-    return [tuple(part for _, part in group) for _, group in groups]
+    """The parts of each program.
+
+    Neighbours that must see everything share one, unless a later part is given the output between
+    them.
+    """
+    kept = {part.also for part in parts}
+    found: list[Segment] = []
+    for part in parts:
+        before = found[-1][-1] if found else None
+        joins = before is not None and isinstance(before.reach, Whole) and before.name not in kept
+        if joins and isinstance(part.reach, Whole) and not part.also:
+            found[-1] = (*found[-1], part)
+        else:
+            found.append((part,))
+    return found
 
 
 def _run_segment(segment: Segment, every: bool, weights: Weights, rows):
     """(b, outputs, h, w, c): the last output; if ``every``, also the shown outputs before it."""
     params, frozen = weights
-    x, *noise = rows
+    x, *others = rows
     shown: list = []
     for part in segment:
-        outputs = part.apply(params, frozen, x, noise[0] if part.noisy else None)
+        given = (x, others[0]) if part.also else x
+        outputs = part.apply(params, frozen, given, others[-1] if part.noisy else None)
         x = outputs[-1]
         shown += list(outputs) if part.shows else []
     if not every:

@@ -104,7 +104,7 @@ def _cut(length: int, count: int, window: int) -> list[Cut]:
 
 def join_windows(
     call: OnWindows,
-    images: Sequence[Stored],
+    images: Sequence[Sequence[Stored]],
     layout: Layout,
     units: tuple[int, int],
     at_once: int,
@@ -112,15 +112,19 @@ def join_windows(
 ) -> list[list[Float32[np.ndarray, "_ _ _"]]]:
     """Run a local part in windows: a list of outputs for each image, cropped to ``sizes``.
 
-    ``units`` are the number of elements per unit along a side, for input and output. Images are
-    mirrored beyond their edges up to the sides of the layout. ``call`` always gets ``at_once``
-    windows: the last call is filled up.
+    ``images`` holds one sequence for each argument of ``call``. ``units`` are the number of
+    elements per unit along a side, for input and output. Images are mirrored beyond their edges up
+    to the sides of the layout. ``call`` always gets ``at_once`` windows: the last call is filled
+    up.
     """
     unit_in, unit_out = units
     results: list[list[np.ndarray]] = []
-    for some in _calls(layout, len(images), at_once):
-        windows = [_mirrored(images[i], row, column, unit_in) for i, row, column in some]
-        parts = call((_stack(windows, at_once),))
+    for some in _calls(layout, len(images[0]), at_once):
+        windows = (
+            _stack([_mirrored(argument[i], *cuts, unit_in) for i, *cuts in some], at_once)
+            for argument in images
+        )
+        parts = call(tuple(windows))
         if not results:
             shape = parts.shape[1], parts.shape[-1]
             results = [

@@ -70,11 +70,12 @@ class Upsample(nn.Module):
 
     features: int
     dtype: DTypeLike = jnp.float32
+    init: nn.initializers.Initializer | None = None
 
     @nn.compact
     def __call__(self, x):
         # PyTorch counts the fan-in of a transposed convolution over its output channels.
-        init = uniform_fan_in(16 * self.features)
+        init = self.init or uniform_fan_in(16 * self.features)
         return _Transposed(self.features, self.dtype, init, name="conv")(x)
 
 

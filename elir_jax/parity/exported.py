@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -77,19 +76,22 @@ def compare_parts(
     weights = found.params, found.frozen
     x = [image[None] for image in images]
     drawn: list[np.ndarray] = []
+    made: dict[str, list[np.ndarray]] = {}
     for ours, theirs in parts:
         program = jax.jit(lambda w, x, eps, apply=ours.apply: apply(*w, x, eps)[-1])
         drawn = _noise(x) if ours.noisy else drawn
         eps = drawn if ours.noisy else [None] * len(x)
-        at = [None if e is None else jnp.asarray(e) for e in eps]
-        results = [
-            np.asarray(program(weights, jnp.asarray(a), e)) for a, e in zip(x, at, strict=True)
-        ]
-        others = [theirs.apply(None, None, a, e)[-1] for a, e in zip(x, eps, strict=True)]
+        given = list(zip(x, made[ours.also], strict=True)) if ours.also else x
+        results = [np.asarray(program(weights, a, e)) for a, e in zip(given, eps, strict=True)]
+        others = [theirs.apply(None, None, a, e)[-1] for a, e in zip(given, eps, strict=True)]
         yield _figure(ours.name, results, others)
-        x = results
-    whole = session(file, (layout.IMAGE, layout.NOISE), layout.RESTORED)
-    restored = [whole(image[None], eps) for image, eps in zip(images, drawn, strict=True)]
+        x = made[ours.name] = results
+    inputs = [
+        [image[None], *noise]
+        for image, *noise in zip(images, *([drawn] if drawn else []), strict=True)
+    ]
+    whole = session(file, (layout.IMAGE, layout.NOISE)[: len(inputs[0])], layout.RESTORED)
+    restored = [whole(*arrays) for arrays in inputs]
     yield _figure("whole", x, restored)
 
 

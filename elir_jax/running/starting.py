@@ -28,7 +28,8 @@ ADDED = {"optimizer.schedule": "constant", "optimizer.warmup_steps": 0, "optimiz
          "velocity.weights": "", "data.degrade_on": "host", "precision": "highest",
          "optimizer.warmup_from": 0.0, "optimizer.final_share": 0.0, "optimizer.decay_steps": 0,
          "objective.grid": 0, "objective.sample_latents": False,
-         "encoder.weights": ""}  # fmt: skip
+         "encoder.weights": "", "estimator.kind": "rrdb", "sampler.fidelity": 1.0,
+         "degradation.denoising.sigmas": []}  # fmt: skip
 FREE_SECTIONS = ("evaluation.", "sampler.")
 LOCAL = {"data.path", "data.eval_path"}  # may differ between the processes of a run
 NONE = -1  # the process sees no checkpoint

@@ -118,7 +118,7 @@ def test_windows_are_cut_and_joined_as_by_python(units):
                         height: 37, width: 21, channels: 3}};
         const layout = layOut({height}, {width}, {16 if fine == 8 else 300}, 1);
         const scale = {coarse} / {fine};
-        const pick = async ({{data, height, width, channels}}) => {{
+        const pick = async ([{{data, height, width, channels}}]) => {{
           const output = {{height: height * scale, width: width * scale, channels}};
           output.data = new Float32Array(output.height * output.width * channels);
           for (let y = 0, i = 0; y < output.height; y++)
@@ -130,7 +130,7 @@ def test_windows_are_cut_and_joined_as_by_python(units):
           return output;
         }};
         const size = {{height: {size[0]}, width: {size[1]}}};
-        const joined = await joinWindows(pick, image, layout, {list(units)}, size);
+        const joined = await joinWindows(pick, [image], layout, {list(units)}, size);
         console.log(JSON.stringify({{...joined, data: [...joined.data],
                                      windows: layout.rows.length * layout.columns.length}}));""",
     )
@@ -141,7 +141,7 @@ def test_windows_are_cut_and_joined_as_by_python(units):
         x = x[:, ::fine, ::fine]
         return np.repeat(np.repeat(x, coarse, 1), coarse, 2)[:, None]
 
-    ((expected,),) = join_windows(pick, [image], layout, units, 1, [size])
+    ((expected,),) = join_windows(pick, [[image]], layout, units, 1, [size])
     assert found["windows"] == len(layout.rows) * len(layout.columns) > 1
     assert [found[name] for name in ("height", "width", "channels")] == list(expected.shape)
     np.testing.assert_array_equal(np.float32(found["data"]), expected.ravel())

@@ -12,6 +12,7 @@ from photographs import as_float, embedded
 
 from elir_jax.compose.data import DEGRADATIONS
 from elir_jax.data.degradations.difface import DifFace
+from elir_jax.data.degradations.photographs import Photographs
 from elir_jax.device_degradations.tasks import COUNTERPARTS, degrade, on_device
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHERS = ("common", "latent_pmrf_bfr", "pmrf", "pmrf_bfr", "posterior_mean")
 TASKS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem not in OTHERS)
 SAME = ("autoencoder", "quickstart", "sim_vae")  # degrade not at all, or as another does
-CHANGE_THE_ORIGINAL = {DifFace}
+CHANGE_THE_ORIGINAL = {DifFace, Photographs}
 
 
 def settings_of(task, variant=""):

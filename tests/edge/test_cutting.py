@@ -8,17 +8,18 @@ from onnx.utils import Extractor
 
 from elir_jax.edge import layout
 from elir_jax.edge.cutting import NotOnnx, cut, fields, metadata
+from elir_jax.edge.file import read_exported
 
 
 @pytest.mark.parametrize("form", ["float32", "int8"])
-@pytest.mark.parametrize("name", layout.CUTS)
-def test_a_part_is_what_onnx_extracts(name, form):
-    inputs, output = layout.CUTS[name]
+@pytest.mark.parametrize("name", ["encode", "posterior_mean", "flow", "decode"])
+def test_a_part_is_what_onnx_extracts(name, form, tmp_path):
+    inputs, output = exported.cut_of(read_exported(exported.write(tmp_path, form)), name)
     model = onnx.load_model_from_string(exported.content(form))
     ours = onnx.load_model_from_string(cut(exported.content(form), inputs, output))
     onnx.checker.check_model(ours)
     theirs = Extractor(model).extract_model(list(inputs), [output])
-    assert [v.name for v in ours.graph.input] == list(inputs)
+    assert [v.name for v in ours.graph.input] == inputs
     assert [v.name for v in ours.graph.output] == [output]
     assert list(ours.graph.node) == list(theirs.graph.node)
     names = [{t.name for t in m.graph.initializer} - set(inputs) for m in (ours, theirs)]

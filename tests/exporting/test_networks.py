@@ -7,7 +7,6 @@ import onnx
 import pytest
 import small
 
-from elir_jax.edge import layout
 from elir_jax.edge.file import read_exported, session
 from elir_jax.exporting import storing
 
@@ -20,8 +19,7 @@ ERRORS = {"float32": 2e-5, "float16": 2e-2, "int8": 0.1}
 
 def part(name, form, tmp_path):
     file = read_exported(exported.write(tmp_path, form))
-    inputs, output = layout.CUTS.get(name) or (("state_2",), "restored")
-    return session(file, inputs, output)
+    return session(file, *exported.cut_of(file, name))
 
 
 @pytest.mark.parametrize("form", ERRORS)
@@ -46,15 +44,22 @@ def test_a_step_of_the_flow_is_ours(form, tmp_path):
     np.testing.assert_allclose(run(first, np.float32([0.5]), step), second, atol=ERRORS[form])
 
 
-def test_the_whole_graph_is_its_parts(tmp_path):
-    file = read_exported(exported.write(tmp_path))
+@pytest.mark.parametrize("kind", exported.KINDS)
+def test_the_whole_graph_is_its_parts(kind, tmp_path):
+    file = read_exported(exported.write(tmp_path, kind=kind))
     eps = np.float32(RNG.normal(size=(2, 4, 8, 16)))
-    whole = session(file, ("image", "noise"), "restored")(X, eps)
-    found = exported.found()
+    inputs = {"image": X, "noise": eps}
+    if kind.endswith(" 0"):
+        del inputs["noise"]  # there is no flow
+    whole = session(file, tuple(inputs), "restored")(*inputs.values())
+    found = exported.found(kind)
 
     def restore(weights, x):
+        made = {}
         for part in found.method.parts:
-            x = part.apply(*weights, x, jnp.asarray(eps) if part.noisy else None)[-1]
+            given = (x, made[part.also]) if part.also else x
+            x = part.apply(*weights, given, jnp.asarray(eps) if part.noisy else None)[-1]
+            made[part.name] = x
         return x
 
     expected = small.mapped(restore)((found.params, found.frozen), X)

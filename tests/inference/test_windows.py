@@ -80,7 +80,7 @@ def test_networks_see_as_far_as_they_say_and_no_further(network, shape, scale):
 
 def encoded(image, layout, at_once=2):
     sides = [(layout.rows[-1].stop, layout.columns[-1].stop)]
-    ((z,),) = join_windows(on_host(ENCODE), [image], layout, (FACTOR, 1), at_once, sides)
+    ((z,),) = join_windows(on_host(ENCODE), [[image]], layout, (FACTOR, 1), at_once, sides)
     return z
 
 
@@ -91,7 +91,7 @@ def test_encoder_and_decoder_in_windows_equal_the_whole():
     z = np.asarray(ENCODE(image[None]))[0]
     np.testing.assert_allclose(encoded(image, pieces), z, atol=1e-5 * np.abs(z).max())
     whole = np.asarray(DECODE(z[None]))[0, :397, :345]
-    ((decoded,),) = join_windows(on_host(DECODE), [z], pieces, (1, FACTOR), 3, [(397, 345)])
+    ((decoded,),) = join_windows(on_host(DECODE), [[z]], pieces, (1, FACTOR), 3, [(397, 345)])
     np.testing.assert_allclose(decoded, whole, atol=1e-5 * np.abs(whole).max())
 
 
@@ -111,7 +111,7 @@ def test_what_lies_beyond_an_image_mirrors_it():
         return np.zeros((len(rows[0]), 1, 4, 4, 1), np.float32)
 
     image = photograph(31, 5)
-    join_windows(encode, [image], lay_out(4, 4, 100, HALO), (8, 1), 1, [(4, 4)])
+    join_windows(encode, [[image]], lay_out(4, 4, 100, HALO), (8, 1), 1, [(4, 4)])
     np.testing.assert_array_equal(seen[0][0], np.pad(image, ((0, 1), (0, 27), (0, 0)), "reflect"))
 
 

@@ -8,7 +8,8 @@ import {Told} from "./told.js";
 import {joinWindows, layOut, paddedSide} from "./windows.js";
 
 // Milliseconds for 32x32 latents (docs/edge.md). Only their ratios count, for the progress.
-const COST = {encode: 152, posterior_mean: 92, flow: 63, decode: 163};
+const COST = {encode: 152, posterior_mean: 92, flow: 63, decode: 163, add: 0};
+const MEAN_OF_PIXELS = 84 / 64; // of an estimator of pixels, for one of them
 
 /**
  * Restore a picture {data, height, width, channels: 3} of 8-bit RGB; gives such a picture back.
@@ -20,11 +21,16 @@ export async function restore(model, picture, seed, report) {
   let image = picture;
   let done = 0;
   const finish = (part, height, width) => {
-    done += COST[part.name] * height * width;
+    done += costOf(part) * height * width;
     report(done / total);
   };
   report(0);
-  for (const step of plan) image = await step.run(model, image, seed, picture, finish);
+  const made = {};
+  for (const step of plan) {
+    const images = step.part.also ? [image, made[step.part.also]] : [image];
+    image = await step.run(model, images, seed, picture, finish);
+    made[step.part.name] = image;
+  }
   return {...picture, data: levels(image.data)};
 }
 
@@ -35,39 +41,50 @@ function levels(data) {
   return rounded;
 }
 
-/** The steps of the restoration: {work, run}. */
+/** What a part costs for each element that it counts; both ends of the flow may be decoded. */
+function costOf(part) {
+  if (part.name === "posterior_mean" && part.reach === "Local") return MEAN_OF_PIXELS;
+  return COST[part.name] * (part.name === "decode" && part.also ? 2 : 1);
+}
+
+/** The steps of the restoration: {part, work, run}. */
 function planOf(about, picture) {
   const side = (pixels) => paddedSide(pixels, about.multiple);
   let [height, width] = [side(picture.height), side(picture.width)];
   return about.parts.map((part, number) => {
     const last = number === about.parts.length - 1;
     const [above, below] = part.scale.split("/").map(Number);
-    const [units, scale] = below ? [[below, 1], above / below] : [[1, above], above];
+    const [coarse, scale] = below ? [[below, 1], above / below] : [[1, above], above];
+    const units = coarse.map((elements) => elements * (part.sizes.unit ?? 1));
     const input = {height: height / units[0], width: width / units[0]};
     [height, width] = [height * scale, width * scale];
     const size = last ? {height: picture.height, width: picture.width} : {height, width};
-    return part.reach === "Local" ? local(part, input, units, size) : whole(part, input, about.flow);
+    return part.reach === "Local" ? local(part, input, units, size, about.flow) : whole(part, input, about.flow);
   });
 }
 
 /** A part in windows; `input` is in units. */
-function local(part, input, units, size) {
+function local(part, input, units, size, flow) {
   const layout = layOut(input.height, input.width, part.sizes.at_once, part.sizes.halo);
   if (layout === null) throw new Told("The picture is too large for this model.");
   const area = ({rows: [row], columns: [column]}) =>
     (row.stop - row.start) * (column.stop - column.start);
-  const work = COST[part.name] * layout.rows.length * layout.columns.length * area(layout);
+  // Costs are those of an element, units may be squares of them.
+  const perUnit = costOf(part) * (part.sizes.unit ?? 1) ** 2;
+  const work = perUnit * layout.rows.length * layout.columns.length * area(layout);
 
-  function run(model, image, seed, picture, finish) {
-    const call = async (window) => {
-      const output = imageOf(await model.run(part, [tensorOf(window)]));
-      finish(part, window.height / units[0], window.width / units[0]);
+  function run(model, images, seed, picture, finish) {
+    const call = async (windows) => {
+      const given = part.inputs.includes("fidelity") ? [scalar(flow.fidelity)] : [];
+      const output = imageOf(await model.run(part, [...windows.map(tensorOf), ...given]));
+      const side = units[0] / (part.sizes.unit ?? 1);
+      finish(part, windows[0].height / side, windows[0].width / side);
       return output;
     };
-    return joinWindows(call, image, layout, units, size);
+    return joinWindows(call, images, layout, units, size);
   }
 
-  return {work, run};
+  return {part, work, run};
 }
 
 /** A part on everything. */
@@ -75,7 +92,7 @@ function whole(part, {height, width}, flow) {
   if (height * width > part.sizes.at_once) throw new Told("The picture is too large for this model.");
   const calls = part.noisy ? flow.steps : 1;
 
-  async function run(model, image, seed, picture, finish) {
+  async function run(model, [image], seed, picture, finish) {
     let state = tensorOf(part.noisy && flow.noise ? noised(image, flow, seed, picture) : image);
     for (let m = 0; m < calls; m++) {
       const times = part.noisy ? [scalar(m / flow.steps), scalar(1 / flow.steps)] : [];
@@ -85,7 +102,7 @@ function whole(part, {height, width}, flow) {
     return imageOf(state);
   }
 
-  return {work: COST[part.name] * calls * height * width, run};
+  return {part, work: costOf(part) * calls * height * width, run};
 }
 
 /** Where the flow starts: the posterior mean with noise of deviation sigma_s. */

@@ -63,16 +63,15 @@ function cut(length, count, side) {
 }
 
 /**
- * Run a local part in windows. `call` is the part: an image of floats -> an image. The `units` are
+ * Run a local part in windows. `call` is the part: images of floats -> an image. The `units` are
  * the number of elements per unit along a side, for input and output; the result has the `size`
  * {height, width}, which may be smaller than the layout.
  */
-export async function joinWindows(call, image, layout, [unitIn, unitOut], size) {
+export async function joinWindows(call, images, layout, [unitIn, unitOut], size) {
   let joined = null;
   for (const row of layout.rows) {
     for (const column of layout.columns) {
-      const window = mirrored(image, row, column, unitIn);
-      const output = await call(window);
+      const output = await call(images.map((image) => mirrored(image, row, column, unitIn)));
       joined ??= {
         ...size, channels: output.channels,
         data: new Float32Array(size.height * size.width * output.channels),

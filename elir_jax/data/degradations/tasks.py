@@ -6,6 +6,7 @@ bits, as the release stores it. Values out of range raise ValueError.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -34,16 +35,24 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Denoising:
-    """White Gaussian noise of standard deviation ``sigma``."""
+    """White Gaussian noise of standard deviation ``sigma``.
+
+    ``sigmas``: a range, of which each picture's own is drawn uniformly; it replaces ``sigma``.
+    """
 
     sigma: float = 0.35
     eight_bit: bool = False
+    sigmas: tuple[float, ...] = ()
 
     def __post_init__(self):
         check_fields(self, sigma=SIGMA)
+        low, high = self.sigmas or (self.sigma, self.sigma)
+        if not 0 <= low <= high < math.inf:
+            raise ValueError(f"sigmas must be a range from 0 up, got {self.sigmas}")
 
     def __call__(self, rng: np.random.Generator, hq: FloatPixels) -> FloatPixels:
-        return finish(add_noise(rng, hq, self.sigma), self.eight_bit)
+        sigma = rng.uniform(*self.sigmas) if len(self.sigmas) else self.sigma
+        return finish(add_noise(rng, hq, sigma), self.eight_bit)
 
 
 @dataclasses.dataclass(frozen=True)

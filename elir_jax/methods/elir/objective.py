@@ -18,6 +18,7 @@ from elir_jax.losses.consistency import Consistency, consistency
 from elir_jax.losses.flow_matching import FlowMatching, flow_matching
 from elir_jax.losses.latent_mmse import latent_mmse
 from elir_jax.losses.pixel import pixel_l2
+from elir_jax.losses.reduction import mean_squared_error
 from elir_jax.methods.elir.networks import Networks
 from elir_jax.ranges import check_fields
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step, Time
@@ -102,11 +103,10 @@ def elir_loss(
 
     ``params`` and ``ema`` hold ``estimator``, ``velocity`` and, if it is trained, ``encoder``;
     ``frozen`` holds the pretrained ``encoder`` and ``decoder``. ``t = (1 - dt) u`` for consistency
-    and ``t = u`` for flow matching.
+    and ``t = u`` for flow matching. An estimator of pixels has its own mean squared error, and the
+    flow starts at the encoded estimate (Table 11).
     """
     z_hq = jax.lax.stop_gradient(networks.encode(frozen["encoder"], x_hq))
-    z_lq = networks.encode(params.get("encoder", frozen["encoder"]), x_lq)
-    z_mmse = networks.estimate(params["estimator"], z_lq)
 
     def decode(z):
         return networks.decode(frozen["decoder"], z)
@@ -118,11 +118,18 @@ def elir_loss(
         source = ema if objective.target == "ema" else params
         return networks.velocity(source["velocity"], z, t)
 
-    terms = {}
-    if objective.mmse_space == "latent":
-        mmse = terms["latent_mmse"] = latent_mmse(z_mmse, z_hq)
+    if networks.reach is not None:
+        x_mmse = networks.estimate(params["estimator"], x_lq)
+        terms = {"pixel_mmse": mean_squared_error(x_mmse, x_hq)}
+        z_mmse = networks.encode(frozen["encoder"], jax.lax.stop_gradient(jnp.clip(x_mmse, 0, 1)))
     else:
-        mmse = terms["pixel_mmse"] = pixel_l2(decode, z_mmse, x_hq)
+        z_lq = networks.encode(params.get("encoder", frozen["encoder"]), x_lq)
+        z_mmse = networks.estimate(params["estimator"], z_lq)
+        if objective.mmse_space == "latent":
+            terms = {"latent_mmse": latent_mmse(z_mmse, z_hq)}
+        else:
+            terms = {"pixel_mmse": pixel_l2(decode, z_mmse, x_hq)}
+    (mmse,) = terms.values()
 
     z_0 = jax.lax.stop_gradient(z_mmse) + objective.sigma_s * noise.eps
     result, flow_terms = _flow(objective, velocity, target_velocity, z_0, z_hq, noise.u)

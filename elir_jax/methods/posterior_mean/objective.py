@@ -10,14 +10,18 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from elir_jax.losses.reduction import mean_absolute_error, mean_squared_error
+from elir_jax.losses.reduction import (
+    mean_absolute_error,
+    mean_root_squared_error,
+    mean_squared_error,
+)
 from elir_jax.ranges import check_fields
 from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step
 
 # (parameters, degraded, keys) -> estimate; with keys, one a sample, it regularises itself as in
 # training, without it is what restores.
 Estimate = Callable[[Params, Image, SampleKeys | None], Image]
-LOSSES = {"mse": mean_squared_error, "l1": mean_absolute_error}
+LOSSES = {"mse": mean_squared_error, "l1": mean_absolute_error, "rmse": mean_root_squared_error}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +31,7 @@ class PosteriorMeanObjective:
     Raises ValueError for a loss that is not known.
     """
 
-    loss: str = "mse"  # or "l1"
+    loss: str = "mse"  # l1; rmse: each sample's own root, so that slight degradations count too
     clip: bool = True
 
     def __post_init__(self):

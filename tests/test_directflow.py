@@ -150,7 +150,7 @@ def test_winograds_kernels_of_the_merged_student_restore_the_same(trained):
     method = compose.build_method(found.config)
     weights = compose.for_inference(method, found.given, trained, found.frozen)
     params = pack(trained).params
-    plain, _ = build_networks(config)  # as it is trained
+    plain, _ = build_networks(found.config)  # as it is trained
     parts = elir_parts(plain, Sampler(1, 0.1), 2)
     key = jax.random.key(1)
     wanted = run_parts(parts, params, params, jnp.asarray(PAIR), key)

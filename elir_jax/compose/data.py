@@ -83,8 +83,8 @@ class HeldOutImages(NamedTuple):
 
     def name(self, number: int) -> str:
         """The name of an image below the folder, which is the same wherever the folder is."""
-        name, root = self.source.name(number), str(Path(self.root))
-        return name if root == "." else re.sub(rf"{re.escape(root)}(/|$)", "", name, count=1)
+        name = self.source.name(number)
+        return re.sub(rf"{re.escape(self.root)}(/|$)", "", name, count=1) if self.root else name
 
     def check(self, numbers: range) -> None:
         """Read the images with these numbers. Raises UserError for what cannot be evaluated."""
@@ -98,10 +98,16 @@ def degradation_of(config: ConfigDict) -> Degradation:
     return make(kind, f"degradation.{name}", config.degradation.get(name, {}))
 
 
+def _placed(place: str) -> str:
+    """The folder on this machine's disk, however it is written; names of images begin with it."""
+    found = on_disk(place)
+    return found and os.path.abspath(found)
+
+
 def build_held_out(config: ConfigDict) -> HeldOutImages:
     """The held-out images of a configuration, without its training images. Raises UserError."""
     data = config.data
-    path, eval_path = on_disk(data.path) if not data.eval_path else "", on_disk(data.eval_path)
+    path, eval_path = _placed("" if data.eval_path else data.path), _placed(data.eval_path)
     source = choose_held_out(path, eval_path, data.held_out, data.embedded)
     return _held_out(config, source, eval_path or path)
 
@@ -115,8 +121,7 @@ def _held_out(config: ConfigDict, source: Source, root: str) -> HeldOutImages:
 def build_data(config: ConfigDict, extra: Extra = no_extra) -> Data:
     """Sources, degradation and feed; ``extra`` makes the method's own arrays. Raises UserError."""
     data = config.data
-    path, eval_path = on_disk(data.path), on_disk(data.eval_path)
-    path = path and os.path.abspath(path)  # however it is written: names of images begin with it
+    path, eval_path = _placed(data.path), _placed(data.eval_path)
     train, held_out = choose_sources(path, eval_path, data.held_out, data.embedded)
     feed = {field: data[field] for field in ("workers", "on_error", "max_bad_share")}
     fit = {"degrade": degradation_of(config), "fit": data.fit}

@@ -15,6 +15,7 @@ from unittest import mock
 
 import numpy as np
 
+from elir_jax.errors import UserError
 from elir_jax.networks.hdit import HDiT
 from elir_jax.networks.swinir import SwinIR
 from elir_jax.parity.arrays import Arrays

@@ -8,7 +8,6 @@ import argparse
 import errno
 import gc
 import hashlib
-import itertools
 import os
 import platform
 import re
@@ -32,8 +31,6 @@ from elir_jax.storage.place import Place
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_UNHEARD = 141
-STORED = {"--workdir", "--config.data.path", "--config.data.eval_path"}  # may be gs:// or s3://
-ADDRESS = re.compile(r"(?P<option>-[^=]+=)?(?P<address>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 BEGAN = time.monotonic()
 # Thresholds for ``gc``. Tracing makes millions of objects that live on; looking for cycles among
 # them at Python's default rate takes a tenth of a command's time.
@@ -159,7 +156,7 @@ def _exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None)
     logging.set_verbosity(logging.WARNING)  # otherwise jax, orbax and matplotlib print messages
     gc.set_threshold(*RARELY)
     try:
-        refuse_addresses(sys.argv[1:] if argv is None else argv)
+        parsing.refuse_addresses(sys.argv[1:] if argv is None else argv)
         return command() or 0
     except DiskError as error:
         _exit_now(str(error))
@@ -171,9 +168,27 @@ def _exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None)
         if error.errno not in DISK:
             raise
         _exit_now(f"{_place_of(error)}: {error.strerror}; what was saved is not lost")
+    except (RuntimeError, AssertionError):
+        reason = _without_device()
+        if not reason:
+            raise
+        return fail(reason)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _without_device() -> str:
+    """Why JAX has no device to compute on; empty if it has, or is not loaded."""
+    jax = sys.modules.get("jax")
+    try:
+        if jax is not None:
+            jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition(" (set JAX_PLATFORMS")[0] or "there is no such device"
+        chosen = os.environ.get("JAX_PLATFORMS", "")
+        return f"JAX_PLATFORMS={chosen}: {reason}; unset it, or install jax for that device"
+    return ""
 
 
 def _place_of(error: OSError) -> str:
@@ -183,25 +198,6 @@ def _place_of(error: OSError) -> str:
     places = "/dev/shm", os.environ.get("TMPDIR", "/tmp"), os.getcwd()
     full = [place for place in places if os.path.isdir(place) and not disk_usage(place).free >> 20]
     return ", ".join(dict.fromkeys(full)) or "the disk"
-
-
-def refuse_addresses(argv: Sequence[str]) -> None:
-    """Raise UserError if an argument, or the value of an option, has the form ``SCHEME://...``.
-
-    As a path, it would silently create a local folder of that name. A run's folder and its prepared
-    images may be in an object store (:mod:`elir_jax.storage`).
-    """
-    for before, argument in itertools.pairwise(["", *argv]):
-        found = ADDRESS.fullmatch(argument)
-        if found:
-            option = found["option"] or (f"{before} " if before.startswith("-") else "")
-            if option.rstrip("= ") in STORED:
-                continue
-            raise UserError(
-                f"{option}{found['address']}: not a path on this machine; only "
-                f"{', '.join(sorted(STORED))} can be in object storage: copy it, or mount it as a "
-                f"folder (for example with gcsfuse) and name that"
-            )
 
 
 def refuse_to_join(what: str) -> None:

@@ -1,12 +1,18 @@
-"""The flags of the commands that read a configuration; each mistake is a UserError of one line."""
+"""What stands on a command line: configuration, fields, addresses. Mistakes are UserErrors."""
 
+import itertools
+import re
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from elir_jax.configurations import read_config
 from elir_jax.errors import UserError
+
+STORED = {"--workdir", "--config.data.path", "--config.data.eval_path"}  # may be gs:// or s3://
+ADDRESS = re.compile(r"(?P<option>-[^=]+=)?(?P<address>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 
 
 class _File(flags.ArgumentParser):
@@ -40,6 +46,25 @@ def parse(argv: list[str]) -> list[str]:
         raise UserError(f"unknown option --{error.flagname}{hint}") from error
     except Exception as error:  # the library of the configuration's fields has many
         raise UserError(_explain(error)) from error
+
+
+def refuse_addresses(argv: Sequence[str]) -> None:
+    """Raise UserError if an argument, or the value of an option, has the form ``SCHEME://...``.
+
+    As a path, it would silently create a local folder of that name. A run's folder and its prepared
+    images may be in an object store (:mod:`elir_jax.storage`).
+    """
+    for before, argument in itertools.pairwise(["", *argv]):
+        found = ADDRESS.fullmatch(argument)
+        if found:
+            option = found["option"] or (f"{before} " if before.startswith("-") else "")
+            if option.rstrip("= ") in STORED:
+                continue
+            raise UserError(
+                f"{option}{found['address']}: not a path on this machine; only "
+                f"{', '.join(sorted(STORED))} can be in object storage: copy it, or mount it as a "
+                f"folder (for example with gcsfuse) and name that"
+            )
 
 
 def _explain(error: BaseException) -> str:

@@ -53,6 +53,8 @@ def preview(config: Any, workdir: Path, options: frame.Options) -> int:
     out, count = flags.FLAGS.out, flags.FLAGS.pairs
     if not out:
         raise UserError("no file to write; name it with --out FILE.png")
+    if Path(out).suffix.lower() != ".png":
+        raise UserError(f"--out={out}: is written as PNG; end its name in .png")
     if count < 1:
         raise UserError(f"--pairs={count}: must be at least 1")
     with config.unlocked():

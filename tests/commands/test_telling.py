@@ -3,7 +3,9 @@
 import errno
 import os
 import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +55,24 @@ def test_an_error_that_names_no_file_is_told_with_what_is_full(number, left, mon
         frame.exit_code_of(command, [])
     place = full if number == errno.ENOSPC else "this process (ulimit -n)"
     assert left == [f"{place}: there is none; what was saved is not lost"]
+
+
+@pytest.mark.parametrize("platform", ["rocm", "nothing"])
+def test_a_device_that_is_not_there_is_one_line(platform):
+    code = """if True:
+        import sys
+        from elir_jax.commands import frame
+        def command():
+            import jax
+            return jax.process_index()
+        sys.exit(frame.exit_code_of(command, []))"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"JAX_PLATFORMS": platform},
+        cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: JAX_PLATFORMS={platform}: ")
+    assert done.stderr.count("\n") == 1 and "unset it" in done.stderr
 
 
 def test_a_name_with_two_blanks_is_told_as_it_is(capsys):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from elir_jax.commands.preview import MARGIN
@@ -56,10 +57,10 @@ def test_the_devices_pairs_stand_below_the_hosts_and_are_degraded_alike(tmp_path
         assert np.std(device - host) > 0.1  # noise of their own
 
 
-def test_a_picture_that_cannot_be_written_is_one_line(tmp_path):
+@pytest.mark.parametrize("out", ["file/pairs.png", "pairs.jpg"])
+def test_a_picture_that_cannot_be_written_is_one_line(out, tmp_path):
     (tmp_path / "file").write_text("")
-    done = preview(
-        "--config", "configs/denoising.py:tiny", f"--out={tmp_path / 'file' / 'pairs.png'}"
-    )
+    done = preview("--config", "configs/denoising.py:tiny", f"--out={tmp_path / out}")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert out in done.stderr and not (tmp_path / "pairs.jpg").exists()

@@ -97,6 +97,19 @@ def test_a_smaller_input_is_enlarged(restorer, tmp_path):
     assert result.samples[0].stages["restored"].shape == (40, 48, 3)
 
 
+def test_nothing_is_restored_if_a_picture_cannot_be_read(restorer, tmp_path):
+    """The last one, of whichever side."""
+    write_pairs(tmp_path)
+    for side in ("lq", "hq"):
+        file = tmp_path / side / "4.png"
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-200])
+        never = restorer.restoring()._replace(restore=lambda *_: pytest.fail("restored"))
+        with pytest.raises(UserError, match=rf"{side}/4\.png: not a readable image"):
+            evaluate_folders(never, tmp_path / "lq", tmp_path / "hq")
+        file.write_bytes(whole)
+
+
 def test_mistakes_name_the_file(restorer, tmp_path):
     write_pairs(tmp_path)
     (tmp_path / "lq" / "2.png").unlink()

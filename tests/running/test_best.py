@@ -81,6 +81,17 @@ def test_a_figure_is_better_in_its_own_direction_and_of_equal_ones_the_first_sta
         assert is_better(None, figure, worse)
 
 
+def test_figures_of_another_evaluation_are_not_compared(workdir, caplog):
+    """An easy set gave 40 dB; on a harder one 22 dB may be the best."""
+    go(workdir, 10, Judge(score=lambda weight: 40.0), keep_best=PSNR, evaluation="easy")
+    go(workdir, 20, Judge(score=falling), keep_best=PSNR, evaluation="easy")
+    assert read_best(workdir.checkpoints) == Best(3, PSNR, 40.0, "easy") and not caplog.records
+    go(workdir, 30, Judge(score=lambda weight: 30 - weight / 10), keep_best=PSNR, evaluation="hard")
+    assert read_best(workdir.checkpoints) == Best(21, PSNR, 27.9, "hard")
+    assert "step 3, is by another evaluation" in caplog.text
+    assert steps_in(workdir.checkpoints) == [21, 28, 30]
+
+
 def test_a_stage_without_the_figure_is_never_the_best(workdir):
     def nothing(params, frozen, *, stopping):
         return Evaluation({"restored": {}}, [])

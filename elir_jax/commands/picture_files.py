@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from elir_jax.errors import DISK, UserError
+from elir_jax.files import new_file
 from elir_jax.pictures.anybody import Picture, Samples, read_picture, write_picture
 from elir_jax.pictures.images import (
     EXTENSIONS,
@@ -102,10 +103,8 @@ def check_output(output: Place, option: str = "--output") -> None:
     """Create the folder. Raises UserError if it cannot be written, before the work begins."""
     try:
         with closing(storage_of(output).outgoing(output)) as out:
-            probe = out.folder / f".writable-{os.getpid()}"
             out.folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            new_file(out.folder).unlink()
     except OSError as error:
         raise UserError(
             f"{output}: cannot be written ({error.strerror}); choose another {option}"

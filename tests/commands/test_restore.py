@@ -15,7 +15,7 @@ from identity import CONFIG, write_identity
 from making import png_chunk
 from PIL import Image, ImageOps
 
-from elir_jax.commands import frame, restore
+from elir_jax.commands import frame, picture_files, restore
 from elir_jax.commands import restore_pictures as restore_all
 from elir_jax.commands.picture_files import find_jobs
 from elir_jax.errors import UserError
@@ -174,10 +174,10 @@ def test_a_read_only_folder(identity, tmp_path, capsys, monkeypatch):
     (tmp_path / "out").mkdir(mode=0o500)
     if os.geteuid() == 0:  # root writes everywhere
 
-        def refuse(self):
+        def refuse(folder):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-        monkeypatch.setattr(Path, "touch", refuse)
+        monkeypatch.setattr(picture_files, "new_file", refuse)
     refuse_output(identity, tmp_path, tmp_path / "out", capsys)
 
 

@@ -14,7 +14,7 @@ import io
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -26,6 +26,7 @@ from PIL import UnidentifiedImageError
 from elir_jax.arrays import Float32, Shaped
 from elir_jax.errors import UserError
 from elir_jax.files import whole_file
+from elir_jax.pictures.grey import HEADER, grey_png, is_grey, png_chunk
 from elir_jax.pictures.images import (
     DEEP_MODES,
     FloatPixels,
@@ -56,7 +57,6 @@ TURNS = {
     8: (True, (True, False)),
 }  # fmt: skip
 ORIENTATION, BITS, PHOTOMETRIC, PLANAR, EXTRA = 274, 258, 262, 284, 338  # numbers of TIFF tags
-PNG_HEADER = 33  # bytes: signature and IHDR, which always comes first and has a fixed size
 
 Samples = Shaped[np.ndarray, "h w 3"]  # uint8 or uint16
 AlphaSamples = Shaped[np.ndarray, "h w"]
@@ -115,23 +115,28 @@ def read_shape(path: Path) -> tuple[int, int]:
     return (width, height) if transposed else (height, width)
 
 
-def write_picture(path: Path, image: FloatPixels, like: Picture) -> None:
+def write_picture(
+    path: Path, image: FloatPixels, like: Picture, sealed: Callable[[bytes], bytes] = bytes
+) -> None:
     """Write a PNG, completely or not at all: ``image`` clipped to [0, 1], and the rest of ``like``.
 
-    If the image has another size, the transparency is resized to it, with a bicubic filter.
+    If the image has another size, the transparency is resized to it, with a bicubic filter. If its
+    channels are equal, it is written as grey: without a profile of 8 bits, which would be sRGB's,
+    but with three channels if one of 16 bits says what they mean. ``sealed`` may add to the bytes.
     """
-    integers = to_uint16 if like.bits == 16 else to_uint8
+    integers, profile = to_uint16 if like.bits == 16 else to_uint8, like.profile
     samples = integers(image)
+    if (profile is None or like.bits == 8) and is_grey(samples):
+        samples, profile = samples[..., :1], None
     if like.alpha is not None:
         alpha = integers(_resized(like.alpha, *image.shape[:2]))
         samples = np.concatenate([samples, alpha[..., None]], axis=-1)
-    png = _png(samples, str(path))
-    with whole_file(path) as part, part.open("wb") as file:
-        file.write(png[:PNG_HEADER])
-        if like.profile is not None:
-            name_and_method = b"ICC profile\0\0"
-            file.write(_png_chunk(b"iCCP", name_and_method + zlib.compress(like.profile)))
-        file.write(png[PNG_HEADER:])
+    png = grey_png(samples) if samples.shape[-1] < 3 else _png(samples, str(path))
+    if profile is not None:
+        chunk = png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
+        png = png[:HEADER] + chunk + png[HEADER:]
+    with whole_file(path) as part:
+        part.write_bytes(sealed(png))
 
 
 def _png(samples: Shaped[np.ndarray, "h w c"], name: str) -> bytes:
@@ -287,8 +292,3 @@ def _png_exif(file: BinaryIO) -> bytes | None:
             return file.read(length)
         file.seek(length + 4, 1)  # skip the checksum too
     return None
-
-
-def _png_chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = zlib.crc32(kind + content)
-    return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", checksum)

@@ -1,6 +1,7 @@
 """The runner without JAX: the restorations of Restorer, from nothing but the exported file."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,25 @@ def test_colours_are_taken_from_the_input_as_by_the_restorer(file, ours):
     assert runner.task == ours.task == "denoising"
     one, other = (r(IMAGES[0], color_fix=True) for r in (runner, ours))
     assert decibels(one, other) > 90 and decibels(one, runner(IMAGES[0])) < 60
+
+
+def test_a_grey_picture_is_restored_in_grey_as_by_the_restorer(file, ours):
+    grey = np.repeat(IMAGES[0][..., :1], 3, -1)
+    one, other = (r(grey) for r in (Restorer.load(file), ours))
+    np.testing.assert_array_equal(one, np.repeat(one[..., :1], 3, -1))
+    assert decibels(one, other) > 90
+
+
+def test_a_pickled_runner_restores_the_same(file):
+    before = Restorer.load(file, steps=1, noise=False)
+    after = pickle.loads(pickle.dumps(before))
+    assert after.stage_names == before.stage_names
+    np.testing.assert_array_equal(after(IMAGES[0]), before(IMAGES[0]))
+
+
+def test_a_number_of_steps_that_is_none(file):
+    with pytest.raises(UserError, match="at least 1, not 0"):
+        Restorer.load(file, steps=0)
 
 
 @pytest.mark.parametrize("steps, noise", [(1, True), (3, False)])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elir_jax.edge.file import Exported, Run, read_exported, session
+from elir_jax.edge.file import Exported, Run, read_exported, session, verified
 from elir_jax.edge.layout import cut_of
 from elir_jax.edge.threefry import unit_noise
 from elir_jax.errors import UserError
@@ -45,9 +45,9 @@ class Restorer(AnyRestorer):
         """Load a file that ``python -m elir_jax.export`` wrote.
 
         ``steps`` is the number of Euler steps, if not the file's; without ``noise`` the flow starts
-        at the posterior mean. Raises UserError.
+        at the posterior mean. Raises UserError, also if a weight is not what was written.
         """
-        return cls.of(read_exported(Path(path)), steps=steps, noise=noise)
+        return cls.of(verified(read_exported(Path(path))), steps=steps, noise=noise)
 
     @classmethod
     def of(cls, file: Exported, *, steps: int | None, noise: bool) -> "Restorer":

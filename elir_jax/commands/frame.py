@@ -4,7 +4,6 @@ Exit codes: 0 success; 2 a user error (one line explains it); 130 after Ctrl-C, 
 (training saves first); 141 if the reader of standard output has gone.
 """
 
-import argparse
 import difflib
 import gc
 import hashlib
@@ -12,24 +11,22 @@ import itertools
 import os
 import platform
 import re
-import select
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from elir_jax.errors import DISK, DiskError, UserError
+from elir_jax.commands import console
+from elir_jax.commands.console import fail
+from elir_jax.errors import UserError
 from elir_jax.files import cache_folder
 from elir_jax.storage.opening import place_of, storage_of
 from elir_jax.storage.place import Place
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
-EXIT_UNHEARD = 141
 STORED = {"--workdir", "--config.data.path", "--config.data.eval_path"}  # may be gs:// or s3://
 ADDRESS = re.compile(r"(?P<option>-[^=]+=)?(?P<address>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 BEGAN = time.monotonic()
@@ -113,14 +110,6 @@ def _define_training() -> None:
     flags.DEFINE_string("profile", "", "FIRST:LAST: trace these steps into WORKDIR/tensorboard")
 
 
-def positive(text: str) -> int:
-    """The number of an option that must be at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
 def say(*words: object) -> None:
     """Print a line, on the first process only."""
     from elir_jax.devices import hosts
@@ -130,33 +119,18 @@ def say(*words: object) -> None:
 
 
 def exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None = None) -> int:
-    """Run ``command`` and return its exit code (None: 0); user errors and Ctrl-C print one line.
+    """:func:`elir_jax.commands.console.exit_code_of`, after a look at the addresses in ``argv``.
 
     ``argv`` is the command line without the program's name; None: that of this process.
     """
     logging.set_verbosity(logging.WARNING)  # otherwise jax, orbax and matplotlib print messages
     gc.set_threshold(*RARELY)
-    try:
+
+    def checked() -> int | None:
         refuse_addresses(sys.argv[1:] if argv is None else argv)
-        return command() or 0
-    except DiskError as error:
-        _exit_now(str(error))
-    except UserError as error:
-        return fail(str(error))
-    except BrokenPipeError:
-        if _stdout_is_open():  # the broken pipe is another one, of a worker
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_UNHEARD
-    except PermissionError as error:  # for one file; the others are as before
-        return fail(f"{error.filename or 'a file'}: {error.strerror}; change its permissions")
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        _exit_now(f"{error.filename or 'the disk'}: {error.strerror}; what was saved is not lost")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return command()
+
+    return console.exit_code_of(checked)
 
 
 def refuse_addresses(argv: Sequence[str]) -> None:
@@ -184,24 +158,6 @@ def refuse_to_join(what: str) -> None:
         raise UserError(f"{what} runs in one process; remove --distributed and --coordinator")
 
 
-def _stdout_is_open() -> bool:
-    """Whether somebody still reads standard output."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), select.POLLOUT)
-    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-
-def _exit_now(message: str) -> NoReturn:
-    """End at once: a normal exit flushes files, which would fail again, with tracebacks."""
-    from elir_jax.devices import hosts
-
-    code = fail(message)
-    hosts.leave()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 def keep_programs() -> None:
     """Cache compiled programs for the next start, unless JAX_COMPILATION_CACHE_DIR is set.
 
@@ -227,12 +183,6 @@ def program(module: str) -> str:
     """How the command was called, for its help: its installed name or ``python -m MODULE``."""
     name = Path(sys.argv[0]).name
     return name if name.startswith("elir-") else f"python -m {module}"
-
-
-def fail(message: str) -> int:
-    """Print one line for a user error; returns the exit code."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return EXIT_USER_ERROR
 
 
 def _default_workdir(config_file: str) -> str:

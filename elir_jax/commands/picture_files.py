@@ -1,7 +1,7 @@
-"""The files of a restoration: which pictures a command names, and where each result goes."""
+"""The files of a restoration: which pictures a command names, where results go, what is read."""
 
-import argparse
 import collections
+import functools
 import os
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elir_jax.errors import DISK, UserError
+from elir_jax.errors import UserError
 from elir_jax.files import new_file
-from elir_jax.pictures.anybody import Picture, Samples, read_picture, write_picture
+from elir_jax.pictures.anybody import Picture, Samples, read_picture
 from elir_jax.pictures.images import (
     EXTENSIONS,
     AnyPixels,
@@ -20,29 +20,30 @@ from elir_jax.pictures.images import (
     to_float,
     to_uint8,
     to_uint16,
-    write_png,
 )
 from elir_jax.pictures.opencv import opencv
+from elir_jax.pictures.results import digest_of_file, is_result
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Place
 
+RESTORED = "restored"  # the kind of picture that is the restoration itself
 NO_PIXELS = np.empty((0, 0, 3), np.float32)
 WIDEST = 1024  # pixels: the longer side of a panel in NAME.steps.png
 
 
 class Job(NamedTuple):
-    """A picture and the file of its restoration."""
+    """A picture, the file of its restoration, and the pictures to write."""
 
     source: Path
     target: Path
+    kinds: tuple[str, ...] = (RESTORED,)
 
-    def beside(self, kind: str) -> Path:
-        """The file of another picture of the same restoration, next to it."""
-        return self.target.with_suffix(f".{kind}.png")
-
-    def outputs(self, kinds: Sequence[str]) -> list[Path]:
-        """The file of the restoration, and those of the other ``kinds`` of pictures."""
-        return [self.target, *map(self.beside, kinds)]
+    def outputs(self) -> dict[str, Path]:
+        """Kind -> file: that of the restoration, and those next to it."""
+        return {
+            kind: self.target if kind == RESTORED else self.target.with_suffix(f".{kind}.png")
+            for kind in self.kinds
+        }
 
 
 class Loaded(NamedTuple):
@@ -51,50 +52,91 @@ class Loaded(NamedTuple):
     job: Job
     samples: Samples  # a quarter or half of the memory of floats
     like: Picture  # without its pixels
+    source: str  # the digest of its file
 
 
-def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -> list[Job]:
+class Jobs(NamedTuple):
+    """The work that a command names, and a line for each kind of picture that it passes over."""
+
+    jobs: list[Job]
+    passed: list[str]
+
+
+class _Input(NamedTuple):
+    file: Path
+    place: Path  # its path below the output folder
+
+
+def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -> Jobs:
     """Every named file and every image below the named folders, in order, each once.
 
-    Results keep the subfolders and names of their inputs, below ``output``. If two would get the
-    same name, they keep their extensions too. Links to folders are not followed. Raises UserError
-    if an input does not exist, if there is no image, or if two results (including the ``kinds`` of
-    pictures next to them) would be the same file.
+    Results of ours are no inputs, wherever they are; other pictures in the output folder are none
+    if it lies inside an input. Results keep the subfolders and names of their inputs, below
+    ``output``. If two would get the same name, or one that of an input, they keep their extensions
+    too. Links to folders are not followed. Raises UserError if an input does not exist, if there is
+    no image, or if two pictures (including the ``kinds`` next to results) would be the same file.
     """
-    found: dict[str, tuple[Path, Path]] = {}  # absolute name -> the file, its path below output
+    found: dict[str, _Input] = {}  # by absolute name
+    results, inside = set(), set()
     for path in inputs:
-        if path.is_dir():
-            # If the output folder lies inside the input, its files are no inputs.
-            ours = output.resolve() if path.resolve() in output.resolve().parents else None
-            for file in sorted(path.rglob("*")):
-                image = file.suffix.lower() in EXTENSIONS and file.is_file()
-                if image and ours not in file.resolve().parents:
-                    found.setdefault(os.path.abspath(file), (file, file.relative_to(path)))
-        elif path.exists():
-            found.setdefault(os.path.abspath(path), (path, Path(path.name)))
-        else:
+        if not path.exists():
             raise UserError(f"{path}: no such file or folder")
+        folder = path.is_dir()
+        within = folder and path.resolve() in output.resolve().parents
+        for file in _images_below(path) if folder else [path]:
+            place = file.relative_to(path) if folder else Path(path.name)
+            if is_result(file):
+                results.add(os.path.abspath(file))
+            elif within and output.resolve() in file.resolve().parents:
+                inside.add(os.path.abspath(file))
+            else:
+                found.setdefault(os.path.abspath(file), _Input(file, place))
     if not found:
+        but = f" but {len(results)} results of ours" if results else ""
         raise UserError(
-            f"no images in {', '.join(map(str, inputs))}; these kinds can be read: "
+            f"no images in {', '.join(map(str, inputs))}{but}; these kinds can be read: "
             f"{' '.join(sorted(EXTENSIONS))}"
         )
-    times = collections.Counter(place.with_suffix("") for _, place in found.values())
+    passed = []
+    if results:
+        passed.append(f"passed over results of ours, which are no inputs: {len(results)}")
+    if others := len(inside - found.keys()):
+        passed.append(f"passed over other pictures in {output}, where results go: {others}")
+    return Jobs(_named(list(found.values()), output, (RESTORED, *kinds)), passed)
+
+
+def _images_below(folder: Path) -> list[Path]:
+    files = sorted(folder.rglob("*"))
+    return [file for file in files if file.suffix.lower() in EXTENSIONS and file.is_file()]
+
+
+def _named(found: Sequence[_Input], output: Path, kinds: tuple[str, ...]) -> list[Job]:
+    """Where each result goes."""
+    resolved = functools.cache(Path.resolve)
+
+    def entry(path: Path) -> Path:
+        """The path itself, if it is a link, but without links to its folders."""
+        return resolved(path.parent) / path.name
+
+    sources = {entry(one.file) for one in found}
+    times = collections.Counter(one.place.with_suffix("") for one in found)
     jobs = []
-    for file, place in found.values():
-        alone = times[place.with_suffix("")] == 1
-        jobs.append(Job(file, output / (place.with_suffix(".png") if alone else f"{place}.png")))
-    targets = collections.Counter(path for job in jobs for path in job.outputs(kinds))
+    for file, place in found:
+        target = output / place.with_suffix(".png")
+        if times[place.with_suffix("")] > 1 or entry(target) in sources:
+            target = output / f"{place}.png"
+        jobs.append(Job(file, target, kinds))
+    targets = collections.Counter(path for job in jobs for path in job.outputs().values())
     for job in jobs:
-        clash = next((path for path in job.outputs(kinds) if targets[path] > 1), None)
+        clash = next((path for path in job.outputs().values() if targets[path] > 1), None)
         if clash is not None:
             raise UserError(
                 f"{job.source}: two results would be written to {clash}; restore them into "
                 f"different folders"
             )
-        if job.target.resolve() == job.source.resolve():
+        if entry(job.target) in sources:
             raise UserError(
-                f"{job.source}: its restoration would replace it; choose another --output"
+                f"{job.source}: its restoration would replace {job.target}; choose another --output"
             )
     return jobs
 
@@ -121,14 +163,17 @@ def read_all(
     found: list[Loaded | UserError] = []
     for job, size in zip(jobs, sizes, strict=True):
         try:
+            digest = digest_of_file(job.source)  # first: a later change is then seen as one
             picture = read_picture(job.source)
             samples = _enlarged(picture, upscale)
             if samples.shape[:2] != size:
                 raise UserError(f"{job.source}: its header gives another size; save it again")
-            found.append(Loaded(job, samples, picture._replace(rgb=NO_PIXELS)))
+            found.append(Loaded(job, samples, picture._replace(rgb=NO_PIXELS), digest))
             del picture  # large floats
         except UserError as error:
             found.append(error)
+        except OSError as error:
+            found.append(UserError(f"{job.source}: cannot be read ({error.strerror})"))
         except MemoryError:
             found.append(UserError(f"{job.source}: too large for this machine's memory"))
     return found
@@ -147,42 +192,21 @@ def _enlarged(picture: Picture, upscale: int) -> Samples:
     return to_uint16(rgb) if picture.bits == 16 else to_uint8(rgb)
 
 
-def write_all(
-    restored: list[Loaded],
-    results: list[list[AnyPixels]],
-    names: tuple[str, ...],
-    options: argparse.Namespace,
-) -> list[UserError | None]:
-    """Write the files that ``options`` ask for and that are missing; an error or None for each.
+def picture_of(
+    kind: str, picture: Loaded, stages: Sequence[AnyPixels], names: Sequence[str]
+) -> tuple[AnyPixels, Picture]:
+    """(pixels, all but the pixels) of a picture of that kind.
 
-    ``names`` are the stages in ``results``, if these hold more than the restoration.
+    ``names`` are those of the ``stages``, if these are more than the restoration.
     """
-    return [
-        _write_one(picture, stages, names, options)
-        for picture, stages in zip(restored, results, strict=True)
-    ]
-
-
-def _write_one(picture: Loaded, stages, names, options) -> UserError | None:
-    job = picture.job
-
-    def wanted(path: Path) -> bool:
-        return options.overwrite or not path.exists()
-
-    try:
-        if options.compare and wanted(path := job.beside("compare")):
-            panels = [to_float(picture.samples), stages[-1]]
-            write_png(path, _panels(["input", "restored"], panels))
-        if options.intermediate and wanted(path := job.beside("steps")):
-            panels = [_shrunk(image) for image in (to_float(picture.samples), *stages)]
-            write_png(path, _panels(["input", *names], panels))
-        if wanted(job.target):
-            write_picture(job.target, stages[-1], picture.like)
-    except OSError as error:
-        if error.errno in DISK:  # nothing more can be written
-            raise
-        return UserError(f"{job.target}: cannot be written ({error.strerror})")
-    return None
+    if kind == RESTORED:
+        return stages[-1], picture.like
+    if kind == "compare":
+        panels = _panels(["input", "restored"], [to_float(picture.samples), stages[-1]])
+    else:
+        row = [_shrunk(image) for image in (to_float(picture.samples), *stages)]
+        panels = _panels(["input", *names], row)
+    return to_float(panels), Picture(NO_PIXELS, None, 8, None)
 
 
 def _panels(names: Sequence[str], row: Sequence[np.ndarray]) -> np.ndarray:

@@ -17,8 +17,6 @@ from PIL import Image, ImageOps
 
 from elir_jax.commands import frame, picture_files, restore
 from elir_jax.commands import restore_pictures as restore_all
-from elir_jax.commands.picture_files import find_jobs
-from elir_jax.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOSE = 0.06  # root mean square error, of [0, 1], that the autoencoder makes of these pictures
@@ -195,20 +193,6 @@ def refuse_output(identity, tmp_path, output, capsys):
     assert said.startswith("error:") and str(output) in said and said.count("\n") == 1
 
 
-def test_nothing_is_overwritten_unless_asked(identity, restored, tmp_path, capsys):
-    source, target = tmp_path / "grey.png", tmp_path / "out" / "grey.png"
-    Image.fromarray(photograph(48, 60)).save(source)
-    target.parent.mkdir()
-    target.write_text("precious")
-    call = options(identity, source, output=target.parent)
-    assert restore.main(call) == 0
-    assert target.read_text() == "precious"
-    assert "kept 1 of 1 results" in capsys.readouterr().out
-    assert restore.main([*call, "--overwrite"]) == 0
-    with Image.open(target) as picture:
-        assert picture.size == (60, 48)
-
-
 def test_two_pictures_of_one_name_keep_their_extensions(identity, tmp_path):
     for name in ("a.png", "a.bmp"):
         Image.fromarray(photograph(48, 60)).save(tmp_path / name)
@@ -245,55 +229,10 @@ def test_mistakes_are_one_line(identity, tmp_path, capsys, change, message):
     assert message in said and said.count("\n") == 1
 
 
-def test_a_resumed_command_does_what_is_missing(identity, tmp_path, capsys):
-    for name in ("a", "b"):
-        Image.fromarray(photograph(48, 60)).save(tmp_path / f"{name}.png")
-    call = options(identity, tmp_path, output=tmp_path / "out")
-    assert restore.main(call) == 0
-    (tmp_path / "out" / "b.png").unlink()
-    before = (tmp_path / "out" / "a.png").stat().st_mtime_ns
-    assert restore.main(call) == 0
-    assert (tmp_path / "out" / "b.png").exists()
-    assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == before
-    assert "restored 1 of 1" in capsys.readouterr().out
-
-
 def write(path):
     path.parent.mkdir(exist_ok=True)
     Image.fromarray(photograph(48, 60)).save(path)
     return path
-
-
-def test_results_are_no_inputs_but_inputs_below_the_output_are(identity, tmp_path):
-    write(tmp_path / "in" / "a.png")
-    write(tmp_path / "in" / "out" / "old.png")
-    jobs = find_jobs([tmp_path / "in"], tmp_path / "in" / "out")
-    assert [job.source.name for job in jobs] == ["a.png"]
-    jobs = find_jobs([tmp_path / "in"], tmp_path)
-    assert [job.source.name for job in jobs] == ["a.png", "old.png"]
-
-
-def test_one_file_by_two_names_is_one(tmp_path):
-    path = write(tmp_path / "a.png")
-    assert (
-        len(find_jobs([path, tmp_path / "." / ".." / tmp_path.name / "a.png"], tmp_path / "o")) == 1
-    )
-
-
-def test_a_picture_beside_may_not_take_anothers_place(tmp_path):
-    write(tmp_path / "a.png")
-    write(tmp_path / "a.compare.png")
-    assert len(find_jobs([tmp_path], tmp_path / "out")) == 2
-    with pytest.raises(UserError, match=r"written to .*a\.compare\.png;"):
-        find_jobs([tmp_path], tmp_path / "out", ["compare"])
-
-
-def test_a_picture_beside_is_not_overwritten_either(identity, tmp_path):
-    source, out = write(tmp_path / "a.png"), tmp_path / "out"
-    out.mkdir()
-    (out / "a.compare.png").write_text("mine")
-    assert restore.main([*options(identity, source, output=out), "--compare"]) == 0
-    assert (out / "a.compare.png").read_text() == "mine" and (out / "a.png").exists()
 
 
 def test_what_cannot_be_written_is_named_and_the_others_are_done(identity, tmp_path, capsys):
@@ -342,7 +281,7 @@ def test_a_seed_that_is_none(identity, tmp_path, seed):
 
 def test_where_nobody_reads_what_is_said_it_ends_quietly(identity, tmp_path):
     source, out = write(tmp_path / "a.png"), tmp_path / "out"
-    write(out / "a.png")
+    assert restore.main(options(identity, source, output=out)) == 0
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "elir_jax.restore", *options(identity, source, output=out)]

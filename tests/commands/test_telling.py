@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from elir_jax.commands import frame
+from elir_jax.commands import console, frame
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def left(monkeypatch):
         messages.append(message)
         sys.exit(2)
 
-    monkeypatch.setattr(frame, "_exit_now", leave)
+    monkeypatch.setattr(console, "_exit_now", leave)
     return messages
 
 

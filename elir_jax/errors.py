@@ -1,6 +1,7 @@
 """The exceptions for users: their message is one line that names the cause and the remedy."""
 
 import errno
+import re
 
 # The disk or the machine is at its limit: trying again would fail too.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE,
@@ -12,8 +13,13 @@ class UserError(Exception):
 
 
 def one_line(message: object) -> str:
-    """Its lines as one; blanks inside a line stay, because names of files may have several."""
-    return " ".join(line.strip() for line in str(message).strip().splitlines())
+    """The message as one line.
+
+    An indented line joins the one before it. Other control characters, as names of files may hold,
+    become escapes, and blanks inside a line stay.
+    """
+    text = re.sub(r"[ \t]*\n[ \t]+", " ", str(message).strip())
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 class DiskError(UserError):

@@ -1,26 +1,34 @@
 """Restoration from Python: ``Restorer.load("photo")``, then ``restorer(images, seed=0)``."""
 
-from numbers import Integral
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from elir_jax.compose.restoration import Restoration, build_restoration
 from elir_jax.compose.restoring import restoring, whole_pictures
 from elir_jax.configurations import read_config
 from elir_jax.devices.mesh import replicate
-from elir_jax.errors import UserError
 from elir_jax.evaluation.measure import Restoring
 from elir_jax.inference.calling import AnyRestorer
+from elir_jax.inference.given import checked_steps
 
 
 class Restorer(AnyRestorer):
     """Restores pictures of any size, on all local devices (:class:`AnyRestorer`)."""
 
     def __init__(self, restoration: Restoration):
-        self.method = restoration.method
+        self.method, self._config = restoration.method, restoration.config
         weights = replicate((restoration.params, restoration.frozen))
         pictures = whole_pictures(self.method.parts)
         super().__init__(restoration.title, pictures, weights, restoration.task)
+
+    def __reduce__(self):
+        """The weights and the configuration of the networks; programs are compiled anew."""
+        weights = jax.device_get(self.weights)
+        return type(self), (
+            Restoration(self.title, self.method, *weights, self.task, self._config),
+        )
 
     @classmethod
     def load(
@@ -39,10 +47,7 @@ class Restorer(AnyRestorer):
         without a configuration. ``steps`` is M, the number of Euler steps; without ``noise`` the
         flow starts at the posterior mean; ``dtype`` is float32 or bfloat16. Raises UserError.
         """
-        whole = isinstance(steps, Integral) and not isinstance(steps, bool)
-        if steps is not None and not (whole and steps >= 1):
-            raise UserError(f"steps={steps!r}: must be a whole number, at least 1")
-        changes = {"sampler.num_steps": steps, "dtype": dtype}
+        changes = {"sampler.num_steps": checked_steps(steps), "dtype": dtype}
         changes = {field: value for field, value in changes.items() if value is not None}
         if not noise:
             changes["sampler.noise"] = False

@@ -1,5 +1,8 @@
 """The Python call: what it takes, what it gives back, and what that depends on."""
 
+import pickle
+
+import jax
 import numpy as np
 import pytest
 from identity import CONFIG, write_identity
@@ -56,7 +59,6 @@ def test_an_image_is_restored_alike_whatever_stands_beside_it(restorer):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        (np.zeros((8, 8), np.uint8), "not"),
         (np.zeros((8, 8, 4), np.uint8), r"not \(8, 8, 4\)"),
         (np.zeros((8, 8, 3), np.int64), "not int64"),
         (np.full((8, 8, 3), 255.0), r"lie in \[0, 1\]"),
@@ -96,3 +98,41 @@ def test_a_model_that_adds_colours_takes_none_from_its_input(restorer, monkeypat
     monkeypatch.setattr(restorer, "task", "colorization")
     with pytest.raises(UserError, match="colorization cannot take colours"):
         restorer(*images((32, 32)), color_fix=True)
+
+
+def test_a_grey_picture_stays_grey_at_every_stage(restorer):
+    grey = np.repeat(images((40, 24))[0][..., :1], 3, -1)
+    (stages,) = restorer.stages([grey], 0, every=True, color_fix=True)
+    assert len(stages) == len(restorer.stage_names)
+    for stage in stages:
+        np.testing.assert_array_equal(stage, np.repeat(stage[..., :1], 3, -1))
+
+
+def test_grey_is_the_luma_of_what_a_model_that_adds_colours_would_give(restorer, monkeypatch):
+    grey = np.repeat(images((40, 24))[0][..., :1], 3, -1)
+    plain = restorer(grey)[..., 0]
+    monkeypatch.setattr(restorer, "task", "colorization")
+    coloured = restorer(grey)
+    assert np.ptp(coloured.astype(int), axis=-1).max() > 2
+    luma = coloured @ [0.299, 0.587, 0.114]
+    inside = ((coloured > 0) & (coloured < 255)).all(-1)  # not clipped
+    assert np.abs(luma - plain)[inside].max() <= 1
+
+
+def test_a_pickled_restorer_restores_the_same(folder):
+    image, before = images((40, 24))[0], Restorer.load(folder, CONFIG, steps=2, noise=False)
+    after = pickle.loads(pickle.dumps(before))
+    assert after.title == before.title and after.stage_names == before.stage_names
+    np.testing.assert_array_equal(after(image), before(image))
+
+
+def test_a_pickled_restorer_is_refused_on_another_platform(restorer, monkeypatch):
+    content = pickle.dumps(restorer)
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    with pytest.raises(UserError, match="pickled on cpu cannot be used on tpu; load"):
+        pickle.loads(content)
+
+
+def test_a_number_of_steps_that_is_none(folder):
+    with pytest.raises(UserError, match="at least 1, not 0"):
+        Restorer.load(folder, CONFIG, steps=0)

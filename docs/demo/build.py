@@ -23,7 +23,7 @@ import vendor  # noqa: E402
 from elir_jax import assets  # noqa: E402
 from elir_jax.commands import frame  # noqa: E402
 from elir_jax.edge.cutting import cut  # noqa: E402
-from elir_jax.edge.file import Exported, is_exported, read_exported  # noqa: E402
+from elir_jax.edge.file import Exported, is_exported, read_exported, verified  # noqa: E402
 from elir_jax.errors import UserError  # noqa: E402
 
 PAGE = Path(__file__).with_name("page")
@@ -75,7 +75,7 @@ def _name(source: str) -> str:
 def _model(source: str) -> Exported:
     path = Path(source)
     if is_exported(path):
-        return read_exported(path)
+        return verified(read_exported(path))
     if source not in assets.MODELS:
         raise UserError(f"{source}: neither a model that ships ({', '.join(assets.MODELS)}) nor "
                         f"a file .onnx; write one with elir_jax.export")  # fmt: skip

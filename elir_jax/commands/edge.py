@@ -7,13 +7,38 @@ be read is reported and left out, and the exit code is then 1.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from elir_jax.commands import streams
-from elir_jax.errors import UserError, one_line
+from elir_jax.commands import console
 
-SOME_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+MAX_PIXELS = 2**28  # 3 GiB as float32; a file of less than 1 MB can be that large
+
+
+def add_options(parser: argparse.ArgumentParser, batch: int) -> None:
+    """The options of every command that restores; ``batch`` is a default."""
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", type=Path)
+    parser.add_argument("--output", metavar="DIR", required=True, type=Path)
+    parser.add_argument(
+        "--steps", type=console.positive, help="Euler steps (default: as configured)"
+    )
+    parser.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default 0)")
+    parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
+    parser.add_argument("--color-fix", action="store_true",
+                        help="take low frequencies, and so colours, from the input")  # fmt: skip
+    parser.add_argument("--batch", type=console.positive, default=batch,
+                        help=f"pictures at once (default: {batch})")  # fmt: skip
+    parser.add_argument("--upscale", type=console.positive, default=1, metavar="N",
+                        help="enlarge N times first; 4 for blind super-resolution")  # fmt: skip
+    parser.add_argument("--max-pixels", type=console.positive, default=MAX_PIXELS, metavar="N",
+                        help="leave out larger results (default 2^28)")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError("must lie in [0, 2^32)")
+    return number
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,54 +48,17 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE.onnx", type=Path)
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", type=Path)
-    parser.add_argument("--output", metavar="DIR", required=True, type=Path)
-    parser.add_argument("--steps", type=int, help="Euler steps (default: the file's)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
-    parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
-    parser.add_argument("--color-fix", action="store_true",
-                        help="take low frequencies, and so colours, from the input")  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    parser.add_argument("checkpoint", metavar="FILE.onnx", type=Path)
+    add_options(parser, batch=1)
+    parser.set_defaults(
+        model=None, config=None, dtype=None, runtime="onnx", compare=False, intermediate=False
+    )
     options = parser.parse_args(argv)
-    streams.hold()
-    try:
-        return _restore(options)
-    except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
 
+    def command() -> int:
+        from elir_jax.commands.restore_pictures import restore_all  # here: --help needs no NumPy
+        from elir_jax.commands.runtimes import load_exported
 
-def _restore(options: argparse.Namespace) -> int:
-    from elir_jax.commands.picture_files import check_output, find_jobs, told_of_frames
-    from elir_jax.data.walking import LeftOut
-    from elir_jax.edge import Restorer
-    from elir_jax.pictures.anybody import read_picture, write_picture
+        return restore_all(options, load_exported)
 
-    if options.steps is not None and options.steps < 1 or not 0 <= options.seed < 2**32:
-        raise UserError("--steps must be at least 1, and --seed must lie in [0, 2^32)")
-    restorer = Restorer.load(options.file, steps=options.steps, noise=not options.no_noise)
-    if options.color_fix:
-        restorer.check_color_fix()
-    left_out = LeftOut()
-    jobs = find_jobs(options.inputs, options.output, left_out=left_out)
-    check_output(options.output)
-    failed = framed = 0
-    for job in jobs:
-        if job.target.exists() and not options.overwrite:
-            continue
-        try:
-            picture = read_picture(job.source)
-            framed += picture.frames > 1
-            write_picture(
-                job.target, restorer(picture.rgb, options.seed, options.color_fix), picture
-            )
-        except UserError as error:
-            print(f"left out: {one_line(error)}", file=sys.stderr)
-            failed += 1
-    done = f"restored {len(jobs) - failed} of {len(jobs)} into {options.output}"
-    print(done + told_of_frames(framed))
-    return SOME_FAILED if failed or left_out.lost else 0
+    return console.exit_code_of(command)

@@ -15,7 +15,7 @@ import argparse
 import re
 from pathlib import Path
 
-from elir_jax.commands import frame
+from elir_jax.commands import console, frame
 from elir_jax.errors import UserError
 
 FORMATS = ("float32", "float16", "int8", "stablehlo")
@@ -34,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     asked.add_argument("--check", metavar="FILE", type=Path, help="a file to compare")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="(default: float32)")
     parser.add_argument("--config", metavar="configs/NAME.py", help="for weights without one")
-    parser.add_argument("--steps", type=frame.positive, help="Euler steps (default: as configured)")
+    parser.add_argument(
+        "--steps", type=console.positive, help="Euler steps (default: as configured)"
+    )
     parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
     parser.add_argument("--shape", type=_shape, metavar="BxHxW",
                         help="fix batch, height and width, for runtimes that need it")  # fmt: skip
@@ -43,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     parser.add_argument("--pictures", metavar="DIR", type=Path, help="for --check: originals")
     parser.add_argument(
-        "--most", metavar="N", type=frame.positive, help="of the pictures, the first N"
+        "--most", metavar="N", type=console.positive, help="of the pictures, the first N"
     )
     options = parser.parse_args(argv)
 

@@ -4,8 +4,6 @@ Exit codes: 0 success; 2 a user error (one line explains it); 130 after Ctrl-C, 
 and 129 after SIGHUP (training saves first); 141 if the reader of standard output has gone.
 """
 
-import argparse
-import errno
 import gc
 import hashlib
 import os
@@ -15,22 +13,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from shutil import disk_usage
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from elir_jax.commands import parsing, streams
+from elir_jax.commands import console, parsing, streams
+from elir_jax.commands.console import fail
 from elir_jax.commands.overriding import fields_of, without_fields
-from elir_jax.errors import DISK, DiskError, UserError, one_line
+from elir_jax.errors import UserError
 from elir_jax.files import cache_folder
 from elir_jax.storage.opening import place_of, storage_of
 from elir_jax.storage.place import Place
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
-EXIT_UNHEARD = 141
 BEGAN = time.monotonic()
 # Thresholds for ``gc``. Tracing makes millions of objects that live on; looking for cycles among
 # them at Python's default rate takes a tenth of a command's time.
@@ -127,14 +122,6 @@ def _define_training() -> None:
     flags.DEFINE_string("profile", "", "FIRST:LAST: trace these steps into WORKDIR/tensorboard")
 
 
-def positive(text: str) -> int:
-    """The number of an option that must be at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
 def say(*words: object) -> None:
     """Print a line, on the first process only."""
     from elir_jax.devices import hosts
@@ -144,87 +131,24 @@ def say(*words: object) -> None:
 
 
 def exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None = None) -> int:
-    """Run ``command`` and return its exit code (None: 0); user errors and Ctrl-C print one line.
+    """:func:`elir_jax.commands.console.exit_code_of`, after a look at the addresses in ``argv``.
 
     ``argv`` is the command line without the program's name; None: that of this process.
     """
-    streams.hold()
-    return _exit_code_of(command, argv) or _unheard()
-
-
-def _exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None) -> int:
     logging.set_verbosity(logging.WARNING)  # otherwise jax, orbax and matplotlib print messages
     gc.set_threshold(*RARELY)
-    try:
+
+    def checked() -> int | None:
         parsing.refuse_addresses(sys.argv[1:] if argv is None else argv)
-        return command() or 0
-    except DiskError as error:
-        _exit_now(str(error))
-    except UserError as error:
-        return fail(str(error))
-    except PermissionError as error:  # for one file; the others are as before
-        return fail(f"{error.filename or 'a file'}: {error.strerror}; change its permissions")
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        _exit_now(f"{_place_of(error)}: {error.strerror}; what was saved is not lost")
-    except (RuntimeError, AssertionError):
-        reason = _without_device()
-        if not reason:
-            raise
-        return fail(reason)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return command()
 
-
-def _without_device() -> str:
-    """Why JAX has no device to compute on; empty if it has, or is not loaded."""
-    jax = sys.modules.get("jax")
-    try:
-        if jax is not None:
-            jax.devices()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition(" (set JAX_PLATFORMS")[0] or "there is no such device"
-        chosen = os.environ.get("JAX_PLATFORMS", "")
-        return f"JAX_PLATFORMS={chosen}: {reason}; unset it, or install jax for that device"
-    return ""
-
-
-def _place_of(error: OSError) -> str:
-    """What an error of the disk is about; the system does not always say."""
-    if error.filename or error.errno in (errno.EMFILE, errno.ENFILE):
-        return str(error.filename or "this process (ulimit -n)")
-    places = "/dev/shm", os.environ.get("TMPDIR", "/tmp"), os.getcwd()
-    full = [place for place in places if os.path.isdir(place) and not disk_usage(place).free >> 20]
-    return ", ".join(dict.fromkeys(full)) or "the disk"
+    return console.exit_code_of(checked)
 
 
 def refuse_to_join(what: str) -> None:
     """Raise UserError if the command line joins processes; each would do all of ``what``."""
     if any(flags.FLAGS[name].value for name in ("distributed", "coordinator", "num-processes")):
         raise UserError(f"{what} runs in one process; remove --distributed and --coordinator")
-
-
-def _unheard() -> int:
-    """The exit code of a command that succeeded, which depends on who heard it."""
-    error = streams.lost()
-    if error is None:
-        return 0
-    if error.errno in (errno.EPIPE, errno.EIO):  # the reader of a pipe, or the terminal, has gone
-        return EXIT_UNHEARD
-    return fail(f"standard output: {error.strerror}; the rest of it is lost")
-
-
-def _exit_now(message: str) -> NoReturn:
-    """End at once: a normal exit flushes files, which would fail again, with tracebacks."""
-    from elir_jax.devices import hosts
-
-    code = fail(message)
-    hosts.leave()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def keep_programs() -> None:
@@ -252,12 +176,6 @@ def program(module: str) -> str:
     """How the command was called, for its help: its installed name or ``python -m MODULE``."""
     name = Path(sys.argv[0]).name
     return name if name.startswith("elir-") else f"python -m {module}"
-
-
-def fail(message: str) -> int:
-    """Print one line for a user error; returns the exit code."""
-    print(f"error: {one_line(message)}", file=sys.stderr)
-    return EXIT_USER_ERROR
 
 
 def _default_workdir(config_file: str) -> str:

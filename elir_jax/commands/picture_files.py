@@ -1,7 +1,7 @@
-"""The files of a restoration: which pictures a command names, and where each result goes."""
+"""The files of a restoration: which pictures a command names, where results go, what is read."""
 
-import argparse
 import collections
+import functools
 import os
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,40 +10,36 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elir_jax.data.walking import LeftOut, walk
-from elir_jax.errors import DISK, UserError
-from elir_jax.pictures.anybody import Picture, read_picture, write_picture
-from elir_jax.pictures.images import (
-    AnyPixels,
-    FloatPixels,
-    to_float,
-    to_uint8,
-    to_uint16,
-    write_png,
-)
+from elir_jax.data.walking import RESULTS, LeftOut, walk
+from elir_jax.errors import UserError
+from elir_jax.files import new_file
+from elir_jax.pictures.anybody import Picture, read_picture
+from elir_jax.pictures.images import AnyPixels, FloatPixels, to_float, to_uint8, to_uint16
 from elir_jax.pictures.opencv import opencv
 from elir_jax.pictures.opening import EXTENSIONS
+from elir_jax.pictures.results import digest_of_file, is_result
 from elir_jax.pictures.samples import Samples
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Place
 
+RESTORED = "restored"  # the kind of picture that is the restoration itself
 NO_PIXELS = np.empty((0, 0, 3), np.float32)
 WIDEST = 1024  # pixels: the longer side of a panel in NAME.steps.png
 
 
 class Job(NamedTuple):
-    """A picture and the file of its restoration."""
+    """A picture, the file of its restoration, and the pictures to write."""
 
     source: Path
     target: Path
+    kinds: tuple[str, ...] = (RESTORED,)
 
-    def beside(self, kind: str) -> Path:
-        """The file of another picture of the same restoration, next to it."""
-        return self.target.with_suffix(f".{kind}.png")
-
-    def outputs(self, kinds: Sequence[str]) -> list[Path]:
-        """The file of the restoration, and those of the other ``kinds`` of pictures."""
-        return [self.target, *map(self.beside, kinds)]
+    def outputs(self) -> dict[str, Path]:
+        """Kind -> file: that of the restoration, and those next to it."""
+        return {
+            kind: self.target if kind == RESTORED else self.target.with_suffix(f".{kind}.png")
+            for kind in self.kinds
+        }
 
 
 class Loaded(NamedTuple):
@@ -52,58 +48,57 @@ class Loaded(NamedTuple):
     job: Job
     samples: Samples  # a quarter or half of the memory of floats
     like: Picture  # without its pixels
+    source: str  # the digest of its file
 
 
-def find_jobs(
-    inputs: Sequence[Path],
-    output: Path,
-    kinds: Sequence[str] = (),
-    left_out: LeftOut | None = None,
-) -> list[Job]:
+class Jobs(NamedTuple):
+    """The work that a command names, and what it passes over."""
+
+    jobs: list[Job]
+    left_out: LeftOut
+
+
+class _Input(NamedTuple):
+    file: Path
+    place: Path  # its path below the output folder
+
+
+def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -> Jobs:
     """Every named file and every image below the named folders, in order, each once.
 
-    Results keep the subfolders and names of their inputs, below ``output``. If two would get the
-    same name, they keep their extensions too. What else the folders hold is told in the log, and
-    counted in ``left_out``. Raises UserError if an input does not exist or is no file, if there is
-    no image, or if two results (including the ``kinds`` of pictures next to them) would be the same
-    file.
+    Results of ours are no inputs, wherever they are; nothing in the output folder is one if that
+    lies inside an input. Results keep the subfolders and names of their inputs, below ``output``.
+    If two would get the same name, or one that of an input, they keep their extensions too. What
+    else the folders hold is told in the log. Raises UserError if an input does not exist or is no
+    file, if there is no image, or if two pictures (including the ``kinds`` next to results) would
+    be the same file.
     """
-    left_out = LeftOut() if left_out is None else left_out
-    found: dict[str, tuple[Path, Path]] = {}  # real folder and name -> file, its path below output
+    left_out = LeftOut()
+    found: dict[str, _Input] = {}  # by real folder and name
     for path in inputs:
         if path.is_dir():
-            for name in walk(str(path), EXTENSIONS, left_out, without=str(output)):
-                found.setdefault(_identity(path / name), (path / name, Path(name)))
+            names = walk(str(path), EXTENSIONS, left_out, without=str(output))
+            some = [_Input(path / name, Path(name)) for name in names]
         elif path.is_file():
-            found.setdefault(_identity(path), (path, Path(path.name)))
+            some = [_Input(path, Path(path.name))]
         elif path.exists():  # a picture is read twice: its header first
             raise UserError(f"{path}: a pipe or device; write the picture to a file, and name that")
         else:
             raise UserError(f"{path}: no such file or folder")
+        for one in some:
+            if is_result(one.file):
+                left_out.add(RESULTS, str(one.file))
+            else:
+                found.setdefault(_identity(one.file), one)
     left_out.tell()
     if not found:
+        results = left_out.counts[RESULTS]
+        but = f" but {results} results of ours" if results else ""
         raise UserError(
-            f"no images in {', '.join(map(str, inputs))}; these kinds can be read: "
+            f"no images in {', '.join(map(str, inputs))}{but}; these kinds can be read: "
             f"{' '.join(sorted(EXTENSIONS))}"
         )
-    times = collections.Counter(place.with_suffix("") for _, place in found.values())
-    jobs = []
-    for file, place in found.values():
-        alone = times[place.with_suffix("")] == 1
-        jobs.append(Job(file, output / (place.with_suffix(".png") if alone else f"{place}.png")))
-    targets = collections.Counter(path for job in jobs for path in job.outputs(kinds))
-    for job in jobs:
-        clash = next((path for path in job.outputs(kinds) if targets[path] > 1), None)
-        if clash is not None:
-            raise UserError(
-                f"{job.source}: two results would be written to {clash}; restore them into "
-                f"different folders"
-            )
-        if job.target.resolve() == job.source.resolve():
-            raise UserError(
-                f"{job.source}: its restoration would replace it; choose another --output"
-            )
-    return jobs
+    return Jobs(_named(list(found.values()), output, (RESTORED, *kinds)), left_out)
 
 
 def told_of_frames(count: int) -> str:
@@ -118,14 +113,43 @@ def _identity(file: Path) -> str:
     return os.path.join(os.path.realpath(file.parent), file.name)
 
 
+def _named(found: Sequence[_Input], output: Path, kinds: tuple[str, ...]) -> list[Job]:
+    """Where each result goes."""
+    resolved = functools.cache(Path.resolve)
+
+    def entry(path: Path) -> Path:
+        """The path itself, if it is a link, but without links to its folders."""
+        return resolved(path.parent) / path.name
+
+    sources = {entry(one.file) for one in found}
+    times = collections.Counter(one.place.with_suffix("") for one in found)
+    jobs = []
+    for file, place in found:
+        target = output / place.with_suffix(".png")
+        if times[place.with_suffix("")] > 1 or entry(target) in sources:
+            target = output / f"{place}.png"
+        jobs.append(Job(file, target, kinds))
+    targets = collections.Counter(path for job in jobs for path in job.outputs().values())
+    for job in jobs:
+        clash = next((path for path in job.outputs().values() if targets[path] > 1), None)
+        if clash is not None:
+            raise UserError(
+                f"{job.source}: two results would be written to {clash}; restore them into "
+                f"different folders"
+            )
+        if entry(job.target) in sources:
+            raise UserError(
+                f"{job.source}: its restoration would replace {job.target}; choose another --output"
+            )
+    return jobs
+
+
 def check_output(output: Place, option: str = "--output") -> None:
     """Create the folder. Raises UserError if it cannot be written, before the work begins."""
     try:
         with closing(storage_of(output).outgoing(output)) as out:
-            probe = out.folder / f".writable-{os.getpid()}"
             out.folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            new_file(out.folder).unlink()
     except OSError as error:
         raise UserError(
             f"{output}: cannot be written ({error.strerror}); choose another {option}"
@@ -142,14 +166,17 @@ def read_all(
     found: list[Loaded | UserError] = []
     for job, size in zip(jobs, sizes, strict=True):
         try:
+            digest = digest_of_file(job.source)  # first: a later change is then seen as one
             picture = read_picture(job.source)
             samples = _enlarged(picture, upscale)
             if samples.shape[:2] != size:
                 raise UserError(f"{job.source}: its header gives another size; save it again")
-            found.append(Loaded(job, samples, picture._replace(rgb=NO_PIXELS)))
+            found.append(Loaded(job, samples, picture._replace(rgb=NO_PIXELS), digest))
             del picture  # large floats
         except UserError as error:
             found.append(error)
+        except OSError as error:
+            found.append(UserError(f"{job.source}: cannot be read ({error.strerror})"))
         except MemoryError:
             found.append(UserError(f"{job.source}: too large for this machine's memory"))
     return found
@@ -168,42 +195,21 @@ def _enlarged(picture: Picture, upscale: int) -> Samples:
     return to_uint16(rgb) if picture.bits == 16 else to_uint8(rgb)
 
 
-def write_all(
-    restored: list[Loaded],
-    results: list[list[AnyPixels]],
-    names: tuple[str, ...],
-    options: argparse.Namespace,
-) -> list[UserError | None]:
-    """Write the files that ``options`` ask for and that are missing; an error or None for each.
+def picture_of(
+    kind: str, picture: Loaded, stages: Sequence[AnyPixels], names: Sequence[str]
+) -> tuple[AnyPixels, Picture]:
+    """(pixels, all but the pixels) of a picture of that kind.
 
-    ``names`` are the stages in ``results``, if these hold more than the restoration.
+    ``names`` are those of the ``stages``, if these are more than the restoration.
     """
-    return [
-        _write_one(picture, stages, names, options)
-        for picture, stages in zip(restored, results, strict=True)
-    ]
-
-
-def _write_one(picture: Loaded, stages, names, options) -> UserError | None:
-    job = picture.job
-
-    def wanted(path: Path) -> bool:
-        return options.overwrite or not path.exists()
-
-    try:
-        if options.compare and wanted(path := job.beside("compare")):
-            panels = [to_float(picture.samples), stages[-1]]
-            write_png(path, _panels(["input", "restored"], panels))
-        if options.intermediate and wanted(path := job.beside("steps")):
-            panels = [_shrunk(image) for image in (to_float(picture.samples), *stages)]
-            write_png(path, _panels(["input", *names], panels))
-        if wanted(job.target):
-            write_picture(job.target, stages[-1], picture.like)
-    except OSError as error:
-        if error.errno in DISK:  # nothing more can be written
-            raise
-        return UserError(f"{job.target}: cannot be written ({error.strerror})")
-    return None
+    if kind == RESTORED:
+        return stages[-1], picture.like
+    if kind == "compare":
+        panels = _panels(["input", "restored"], [to_float(picture.samples), stages[-1]])
+    else:
+        row = [_shrunk(image) for image in (to_float(picture.samples), *stages)]
+        panels = _panels(["input", *names], row)
+    return to_float(panels), Picture(NO_PIXELS, None, 8, None)
 
 
 def _panels(names: Sequence[str], row: Sequence[np.ndarray]) -> np.ndarray:

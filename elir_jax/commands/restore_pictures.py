@@ -1,142 +1,219 @@
-"""The work of the command ``elir_jax.restore``: read, restore and write groups of pictures.
+"""The work of every command that restores: read, restore and write groups of pictures.
 
-While one group is restored, the next is read and the previous one is written.
+While one group is restored, the next is read and the previous one is written. Needs neither JAX nor
+tqdm, which draws the bar if it is there: ``elir_jax.edge`` runs the same loop.
 """
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
-
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from elir_jax.commands.picture_files import (
     Job,
     Loaded,
     check_output,
     find_jobs,
+    picture_of,
     read_all,
     told_of_frames,
-    write_all,
 )
-from elir_jax.commands.runtimes import load_restorer
-from elir_jax.data.walking import LeftOut
-from elir_jax.errors import UserError, one_line
+from elir_jax.commands.planning import Recipe, plan
+from elir_jax.commands.runtimes import weights_digest
+from elir_jax.errors import DISK, UserError, one_line
 from elir_jax.inference.calling import AnyRestorer
 from elir_jax.inference.grouping import Group
-from elir_jax.pictures.anybody import read_shape
+from elir_jax.pictures.anybody import read_shape, write_picture
 
 SOME_FAILED = 1  # exit code
 KINDS = {"compare": "compare", "steps": "intermediate"}  # picture next to a result -> its option
 
 
-class Tally(NamedTuple):
-    """How many pictures were restored, could not be, and have more than one page or frame."""
+class Progress:
+    """Counts pictures, and tells of those that are left out, above a bar."""
 
-    done: int
-    failed: int
-    framed: int
+    def __init__(self, total: int):
+        self.failed: set[object] = set()  # pictures of which a line was printed
+        self.framed = 0  # pictures of more than one page or frame
+        self._exits = contextlib.ExitStack()
+        self._bar = None
+        with contextlib.suppress(ImportError):
+            from tqdm import tqdm
+            from tqdm.contrib.logging import logging_redirect_tqdm
+
+            self._exits.enter_context(logging_redirect_tqdm())
+            self._bar = self._exits.enter_context(
+                tqdm(total=total, unit="picture", smoothing=0.1, file=sys.stderr)
+            )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._exits.close()
+
+    def left_out(self, job: Job, error: UserError | str) -> None:
+        """Tell of a picture, one line for each reason."""
+        line = f"left out: {one_line(error)}"
+        if self._bar is None:
+            print(line, file=sys.stderr)
+        else:
+            self._bar.write(line, file=sys.stderr)
+        if job.source not in self.failed:
+            self.failed.add(job.source)
+            self.finished()
+
+    def finished(self) -> None:
+        """One picture more is done."""
+        if self._bar is not None:
+            self._bar.update(1)
 
 
-def restore_all(options: argparse.Namespace) -> int:
+def restore_all(
+    options: argparse.Namespace, load: Callable[[argparse.Namespace], AnyRestorer]
+) -> int:
     """Restore the pictures that the command line names; returns the exit code."""
     kinds = [kind for kind in ("compare", "steps") if getattr(options, KINDS[kind])]
-    left_out = LeftOut()
-    jobs = find_jobs(options.inputs, options.output, kinds, left_out)
+    found = find_jobs(options.inputs, options.output, kinds)
     check_output(options.output)
-    todo = [
-        job
-        for job in jobs
-        if options.overwrite or not all(path.exists() for path in job.outputs(kinds))
-    ]
-    if len(todo) < len(jobs):
-        print(
-            f"kept {len(jobs) - len(todo)} of {len(jobs)} results, which exist already "
-            f"(--overwrite replaces them)",
-            flush=True,
-        )
-    if not todo:
-        return SOME_FAILED if left_out.lost else 0
-    restorer = load_restorer(options)
-    if options.color_fix:
-        restorer.check_color_fix()
-    print(f"{options.checkpoint or options.model}: {restorer.title}", flush=True)
-    with logging_redirect_tqdm(), tqdm(total=len(todo), unit="picture", smoothing=0.1) as bar:
-        tally = _restore_jobs(restorer, todo, options, bar)
-    print(f"restored {tally.done} of {len(todo)} into {options.output}"
-          + (f"; {tally.failed} failed, named above" if tally.failed else "")
-          + told_of_frames(tally.framed))  # fmt: skip
-    return SOME_FAILED if tally.failed or left_out.lost else 0
+    recipe = Recipe.of(options, weights_digest(options))
+    planned = plan(found.jobs, recipe)
+    if planned.kept:
+        print(f"kept {planned.kept} of {len(found.jobs)} results, which exist already "
+              f"(--overwrite replaces them)", flush=True)  # fmt: skip
+    asked = len(found.jobs) - planned.kept
+    if not asked:
+        return SOME_FAILED if found.left_out.lost else 0
+    restorer = None
+    if planned.todo:
+        restorer = load(options)
+        if options.color_fix:
+            restorer.check_color_fix()
+        print(one_line(f"{options.checkpoint or options.model}: {restorer.title}"), flush=True)
+    with Progress(asked) as progress:
+        for job, error in planned.refused:
+            progress.left_out(job, error)
+        if restorer is not None:
+            _Work(restorer, recipe, options, progress).restore(planned.todo)
+    failed = len(progress.failed)
+    print(one_line(f"restored {asked - failed} of {asked} into {options.output}"
+                   + (f"; {failed} failed, named above" if failed else "")
+                   + told_of_frames(progress.framed)))  # fmt: skip
+    return SOME_FAILED if failed or found.left_out.lost else 0
 
 
-def _restore_jobs(restorer: AnyRestorer, jobs: list[Job], options, bar: tqdm) -> Tally:
-    sizes: list[tuple[int, int]] = []
-    readable: list[Job] = []
-    failed = framed = 0
-    for job in jobs:
-        try:
-            height, width = (side * options.upscale for side in read_shape(job.source))
-            if height * width > options.max_pixels:
-                raise UserError(
-                    f"{job.source}: {width}x{height} pixels are more than {options.max_pixels}; "
-                    f"split it into smaller pictures, or raise --max-pixels"
-                )
-        except UserError as error:
-            failed += _failed(error, bar)
-        else:
-            readable.append(job)
-            sizes.append((height, width))
+class _Work:
+    """The loop over groups."""
 
-    groups = restorer.groups(sizes, options.batch)
+    def __init__(self, restorer: AnyRestorer, recipe: Recipe, options, progress: Progress):
+        self.restorer, self.recipe, self.options = restorer, recipe, options
+        self.progress = progress
 
-    def begin(group: Group) -> Future:
-        some = [[known[i] for i in group.numbers] for known in (readable, sizes)]
-        return reader.submit(read_all, *some, options.upscale)
+    def restore(self, jobs: Sequence[Job]) -> None:
+        """Restore and write; whatever cannot be is told."""
+        sizes: list[tuple[int, int]] = []
+        readable: list[Job] = []
+        for job in jobs:
+            try:
+                sizes.append(self._size(job))
+                readable.append(job)
+            except UserError as error:
+                self.progress.left_out(job, error)
+        groups = self.restorer.groups(sizes, self.options.batch)
 
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        writing: Future | None = None
-        coming: Future | None = None
-        for number, group in enumerate(groups):
-            pictures = (coming or begin(group)).result()
-            following = groups[number + 1 : number + 2]
-            # Never hold two large pictures in memory.
-            ahead = following and group.small and following[0].small
-            coming = begin(following[0]) if ahead else None
-            good = [picture for picture in pictures if isinstance(picture, Loaded)]
-            failed += sum(_failed(p, bar) for p in pictures if isinstance(p, UserError))
-            framed += sum(picture.like.frames > 1 for picture in good)
-            if not good:
-                continue
-            results = _restored(restorer, good, group.batch, options)
-            del pictures
-            failed += _finished(writing, bar)
-            if isinstance(results, UserError):
-                failed += sum(_failed(f"{one.job.source}: {results}", bar) for one in good)
-                continue
-            writing = writer.submit(write_all, good, results, restorer.stage_names, options)
-            if not group.small:
-                failed += _finished(writing, bar)
+        def begin(group: Group) -> Future:
+            some = [[known[i] for i in group.numbers] for known in (readable, sizes)]
+            return reader.submit(read_all, *some, self.options.upscale)
+
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            writing: Future | None = None
+            coming: Future | None = None
+            for number, group in enumerate(groups):
+                pictures = (coming or begin(group)).result()
+                following = groups[number + 1 : number + 2]
+                # Never hold two large pictures in memory.
+                ahead = following and group.small and following[0].small
+                coming = begin(following[0]) if ahead else None
+                good = self._good([readable[i] for i in group.numbers], pictures)
+                del pictures
+                results = self._restored(good, group.batch) if good else None
+                self._finish(writing)
                 writing = None
-            del good, results
-        failed += _finished(writing, bar)
-    return Tally(len(jobs) - failed, failed, framed)
+                if results is None:
+                    continue
+                writing = writer.submit(self._write_all, good, results)
+                if not group.small:
+                    self._finish(writing)
+                    writing = None
+                del good, results
+            self._finish(writing)
 
+    def _size(self, job: Job) -> tuple[int, int]:
+        """The (height, width) of the result. Raises UserError if it is too large."""
+        height, width = (side * self.options.upscale for side in read_shape(job.source))
+        if height * width > self.options.max_pixels:
+            raise UserError(
+                f"{job.source}: {width}x{height} pixels are more than {self.options.max_pixels}; "
+                f"split it into smaller pictures, or raise --max-pixels"
+            )
+        return height, width
 
-def _restored(restorer: AnyRestorer, good: list[Loaded], batch: int, options):
-    """The results of a group, or an error if there is not enough memory for them."""
-    try:
-        return restorer.stages(
-            [one.samples for one in good],
-            options.seed,
-            batch,
-            every=options.intermediate,
-            color_fix=options.color_fix,
-        )
-    except Exception as error:
-        if not _of_memory(error):
-            raise
-        return UserError(f"cannot be restored here ({str(error).splitlines()[0][:100]})")
+    def _good(self, jobs: Sequence[Job], pictures: Sequence[Loaded | UserError]) -> list[Loaded]:
+        for job, picture in zip(jobs, pictures, strict=True):
+            if isinstance(picture, UserError):
+                self.progress.left_out(job, picture)
+        good = [picture for picture in pictures if isinstance(picture, Loaded)]
+        self.progress.framed += sum(picture.like.frames > 1 for picture in good)
+        return good
+
+    def _restored(self, good: Sequence[Loaded], batch: int):
+        """The results of a group; None if there is not enough memory for them."""
+        try:
+            return self.restorer.stages(
+                [one.samples for one in good],
+                self.options.seed,
+                batch,
+                every=self.options.intermediate,
+                color_fix=self.options.color_fix,
+            )
+        except Exception as error:
+            if not _of_memory(error):
+                raise
+            reason = f"cannot be restored here ({str(error).splitlines()[0][:100]})"
+        for one in good:
+            self.progress.left_out(one.job, f"{one.job.source}: {reason}")
+        return None
+
+    def _write_all(self, good: Sequence[Loaded], results) -> list[tuple[Job, UserError | None]]:
+        return [(one.job, self._written(one, found))
+                for one, found in zip(good, results, strict=True)]  # fmt: skip
+
+    def _written(self, picture: Loaded, stages) -> UserError | None:
+        """Write the pictures of a job; an error if one cannot be."""
+        job = picture.job
+        try:
+            for kind, path in job.outputs().items():
+                # Hours may have passed since the plan was made.
+                if self.recipe.check(path, kind, lambda: picture.source):
+                    shown = picture_of(kind, picture, stages, self.restorer.stage_names)
+                    record = self.recipe.record(kind, picture.source)
+                    write_picture(path, *shown, record.sealed)
+        except UserError as error:
+            return UserError(f"{job.source}: {error}")
+        except OSError as error:
+            if error.errno in DISK:  # nothing more can be written
+                raise
+            return UserError(f"{job.target}: cannot be written ({error.strerror})")
+        return None
+
+    def _finish(self, writing: Future | None) -> None:
+        """Wait until a group is written."""
+        for job, error in writing.result() if writing is not None else ():
+            if error is not None:
+                self.progress.left_out(job, error)
+            elif job.source not in self.progress.failed:
+                self.progress.finished()
 
 
 def _of_memory(error: Exception) -> bool:
@@ -145,19 +222,3 @@ def _of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or (
         jax is not None and isinstance(error, jax.errors.JaxRuntimeError)
     )
-
-
-def _finished(writing: Future | None, bar: tqdm) -> int:
-    """Wait until a group is written; returns how many of its pictures could not be."""
-    if writing is None:
-        return 0
-    mistakes = writing.result()
-    count = sum(_failed(mistake, bar) for mistake in mistakes if mistake is not None)
-    bar.update(len(mistakes) - count)
-    return count
-
-
-def _failed(error: UserError | str, bar: tqdm) -> int:
-    tqdm.write(f"left out: {one_line(error)}", file=sys.stderr)
-    bar.update(1)
-    return 1

@@ -9,17 +9,19 @@ import argparse
 import contextlib
 import hashlib
 import importlib.util
+import json
 import os
 from importlib import metadata
 from pathlib import Path
 
 import elir_jax
 from elir_jax import assets
-from elir_jax.edge.file import Exported, is_exported, read_exported
+from elir_jax.edge.file import Exported, is_exported, read_exported, verified
 from elir_jax.edge.restorer import Restorer as EdgeRestorer
 from elir_jax.errors import UserError
 from elir_jax.files import cache_folder, whole_file
 from elir_jax.inference.calling import AnyRestorer
+from elir_jax.storage.place import MARKER
 
 ACCELERATORS = ("jax-cuda", "jax-rocm", "libtpu", "jax-metal")  # packages that bring one to jax
 
@@ -28,7 +30,7 @@ def load_restorer(options: argparse.Namespace) -> AnyRestorer:
     """The restorer that the command line asks for. Raises UserError."""
     path = options.checkpoint or assets.model(options.model)
     if is_exported(path):
-        return _exported(options, path)
+        return load_exported(options)
     if options.runtime in (None, "xla") or (options.runtime == "auto" and not _suits(options)):
         return _by_xla(options, path)
     try:
@@ -39,7 +41,36 @@ def load_restorer(options: argparse.Namespace) -> AnyRestorer:
         return _by_xla(options, path)  # networks without an ONNX form
 
 
-def _exported(options: argparse.Namespace, path: Path) -> AnyRestorer:
+def weights_digest(options: argparse.Namespace) -> str:
+    """A digest of the weights that the command line names, and of their configuration.
+
+    It is that of the files, so it depends neither on the runtime nor on the machine. Of a
+    checkpoint, the list of its files' digests is read.
+    """
+    place = options.checkpoint or assets.model(options.model)
+    digest = hashlib.sha256()
+    if not place.is_file():
+        from elir_jax.compose.finding import weights_place  # here: it loads jax
+
+        place = weights_place(place)
+        place = place / MARKER if (place / MARKER).is_file() else place
+    files = sorted(path for path in place.rglob("*") if path.is_file()) or [place]
+    for path in files if place.exists() else []:  # what is missing will be told when it is loaded
+        digest.update(path.relative_to(place).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    if options.config:
+        from elir_jax.compose.fields import plain
+        from elir_jax.configurations import read_config
+
+        config = plain(read_config(options.config))
+        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:32]
+
+
+def load_exported(options: argparse.Namespace) -> AnyRestorer:
+    """The restorer of an exported file. Raises UserError."""
+    path = options.checkpoint
     if options.runtime == "xla":
         raise UserError(f"{path}: an exported file runs by onnxruntime; remove --runtime xla")
     given = [name for name in ("config", "dtype") if getattr(options, name)]
@@ -71,7 +102,7 @@ def _by_onnx(options: argparse.Namespace, path: Path) -> AnyRestorer:
     kept = _kept(path) if path.is_file() and not options.config else None
     if kept is not None and kept.is_file():
         with contextlib.suppress(UserError):  # damaged: written anew below
-            return _exported_as(options, read_exported(kept))
+            return _exported_as(options, verified(read_exported(kept)))
     from elir_jax.commands.exporting import content_of  # here: it loads jax
     from elir_jax.compose.exporting import describe, exportable
     from elir_jax.configurations import read_config

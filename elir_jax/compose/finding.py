@@ -37,6 +37,16 @@ def titled(method: str, title: str) -> str:
     return title if title.startswith(method) else f"{method}, {title}"
 
 
+def weights_place(path: Place) -> Place:
+    """The file or folder that :func:`find_weights` reads: of a run, its newest checkpoint."""
+    path = checkpoint_named(path)
+    if is_checkpoint(path):
+        return path
+    if steps := steps_in(path / FOLDER):
+        return path / FOLDER / str(steps[-1])
+    return path / WEIGHTS if has_weights(path) else path
+
+
 def find_weights(
     path: Place, config: ConfigDict | None = None, default: ConfigDict | None = None
 ) -> Found:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from ml_collections import ConfigDict
 
 from elir_jax.compose import build_method, for_inference, lacks_frozen
@@ -22,6 +23,12 @@ class Restoration(NamedTuple):
     params: Params
     frozen: Params
     task: str  # the degradation that it was trained for
+    config: ConfigDict  # that the method is built from
+
+    def __reduce__(self):
+        """Without the method, whose functions cannot be pickled: it is built again."""
+        weights = self.params, self.frozen
+        return _built_again, (jax.default_backend(), self.title, *weights, self.task, self.config)
 
 
 def build_restoration(
@@ -32,9 +39,23 @@ def build_restoration(
     ``changes`` are fields by name, such as ``sampler.num_steps``.
     """
     found = find_weights(path, config)
-    method = changed_method(found.config, found.changes | (changes or {}))
+    chosen = changed_config(found.config, found.changes | (changes or {}))
+    with naming_fields():
+        method = build_method(chosen)
     method, params, frozen = fitted(method, found)
-    return Restoration(found.title, method, params, frozen, found.config.degradation.name)
+    return Restoration(found.title, method, params, frozen, chosen.degradation.name, chosen)
+
+
+def _built_again(
+    platform: str, title: str, params: Params, frozen: Params, task: str, config: ConfigDict
+) -> Restoration:
+    """What was pickled. Raises UserError on another platform, where weights have another form."""
+    if platform != jax.default_backend():
+        raise UserError(
+            f"a restorer that was pickled on {platform} cannot be used on {jax.default_backend()}; "
+            f"load its weights there"
+        )
+    return Restoration(title, build_method(config), params, frozen, task, config)
 
 
 def fitted(method: Method, found: Found) -> tuple[Method, Params, Params]:

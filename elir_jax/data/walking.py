@@ -19,6 +19,7 @@ HIDDEN = "hidden files and folders"
 OTHER = "files of other kinds"
 AGAIN = "folders that are listed already, or that hold the one that is"
 EXCLUDED = "the folder of the results"
+RESULTS = "results of ours, which are no inputs"
 LOST = (UNREADABLE, NOWHERE)  # these may have been, or held, pictures
 NAMED = 3  # of each kind
 

@@ -14,7 +14,9 @@ MODEL_GRAPH, MODEL_METADATA = 7, 14
 GRAPH_NODE, GRAPH_NAME, GRAPH_INITIALIZER = 1, 2, 5
 GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_VALUE = 11, 12, 13
 NODE_INPUT, NODE_OUTPUT = 1, 2
-TENSOR_NAME, VALUE_NAME, ENTRY_KEY, ENTRY_VALUE = 8, 1, 1, 2
+TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 1, 2, 8, 9
+VALUE_NAME, ENTRY_KEY, ENTRY_VALUE = 1, 1, 2
+TYPES = {1: "float32", 3: "int8", 10: "float16"}  # of tensors, as our files have them
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # kinds
 
 
@@ -70,6 +72,37 @@ def metadata(model: bytes) -> dict[str, str]:
         return {_text(entry, ENTRY_KEY): _text(entry, ENTRY_VALUE) for entry in entries}
     except UnicodeDecodeError as error:
         raise NotOnnx("damaged") from error
+
+
+class Tensor(NamedTuple):
+    """A tensor that the file holds."""
+
+    name: str
+    dtype: str  # NumPy's name; "" for a type that our weights never have
+    shape: tuple[int, ...]
+    content: memoryview  # its values, little-endian
+
+
+def tensors(model: bytes) -> Iterator[Tensor]:
+    """The weights and constants of the graph, whose values are not copied. Raises NotOnnx."""
+    for graph in (f.content for f in fields(memoryview(model)) if f.number == MODEL_GRAPH):
+        for said in (f.content for f in fields(graph) if f.number == GRAPH_INITIALIZER):
+            known = list(fields(said))
+            shape = tuple(n for f in known if f.number == TENSOR_DIMS for n in _numbers(f))
+            kind = [n for f in known if f.number == TENSOR_TYPE for n in _numbers(f)]
+            raw = [f.content for f in known if f.number == TENSOR_RAW]
+            dtype = TYPES.get(kind[0], "") if kind else ""
+            yield Tensor(_text(said, TENSOR_NAME), dtype, shape, raw[0] if raw else said[:0])
+
+
+def _numbers(field: Field) -> Iterator[int]:
+    """The numbers of a field, which holds one, or several in a row."""
+    message, at = field.content, 0
+    if not message:
+        message, at = field.whole, _varint(field.whole, 0)[1]
+    while at < len(message):
+        number, at = _varint(message, at)
+        yield number
 
 
 def cut(model: bytes, inputs: Sequence[str], output: str) -> bytes:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elir_jax.edge.cutting import NotOnnx, cut, metadata
-from elir_jax.edge.layout import METADATA, VERSION
+from elir_jax.edge.cutting import NotOnnx, cut, metadata, tensors
+from elir_jax.edge.layout import METADATA, VERSION, digest_of, digest_of_tensor, is_weight
 from elir_jax.errors import UserError
 
 Run = Callable[..., np.ndarray]  # arrays in the order of the inputs -> the output
-NEEDED = ("version", "title", "parts", "flow", "format", "digest")
+NEEDED = ("version", "title", "parts", "flow", "format", "weights", "digest")
 
 
 class Exported(NamedTuple):
@@ -56,6 +56,27 @@ def read_exported(path: Path, content: bytes | None = None) -> Exported:
             f"without --shape"
         )
     return Exported(path, model, about)
+
+
+def verified(file: Exported) -> Exported:
+    """The file, if each weight has the digest in the metadata. Raises UserError if not.
+
+    onnxruntime loads flipped bits without a word. This takes some tenths of a second, once.
+    """
+    said = file.about["weights"]
+    anew = "write it anew with elir_jax.export"
+    try:
+        there = {t.name: t for t in tensors(file.model) if is_weight(t.name)}
+        found = {t.name: digest_of_tensor(t.dtype, t.shape, t.content) for t in there.values()}
+        wrong = sorted(n for n in found.keys() | said.keys() if found.get(n) != said.get(n))
+        whole = digest_of(said) == file.about["digest"]
+    except (NotOnnx, UnicodeDecodeError, AttributeError, TypeError) as error:
+        raise UserError(f"{file.path}: damaged ({error}); {anew}") from error
+    if wrong or not whole:
+        what = wrong[0] if wrong else "the list of its weights"
+        more = f" (and {len(wrong) - 1} more)" if wrong[1:] else ""
+        raise UserError(f"{file.path}: damaged: {what}{more} is not what was written; {anew}")
+    return file
 
 
 def _read(path: Path) -> bytes:

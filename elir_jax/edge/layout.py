@@ -29,7 +29,10 @@ def time(step: int) -> str:
 
 def digests(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
     """A digest of each stored tensor: type, shape and values."""
-    return {name: _digest(array) for name, array in tensors.items()}
+    return {
+        name: digest_of_tensor(a.dtype.name, a.shape, np.ascontiguousarray(a).data)
+        for name, a in tensors.items()
+    }
 
 
 def digest_of(digests: Mapping[str, str]) -> str:
@@ -38,6 +41,13 @@ def digest_of(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def _digest(array: np.ndarray) -> str:
-    said = f"{array.dtype.name} {array.shape}".encode()
-    return hashlib.blake2b(said + np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()
+def digest_of_tensor(dtype: str, shape: tuple[int, ...], content: memoryview) -> str:
+    """The digest of one tensor, from NumPy's name of its type and its values' bytes."""
+    digest = hashlib.blake2b(f"{dtype} {shape}".encode(), digest_size=8)
+    digest.update(content)
+    return digest.hexdigest()
+
+
+def is_weight(name: str) -> bool:
+    """Whether a tensor is a weight of a network, rather than a constant of the flow."""
+    return name.split("/")[0] in NETWORKS

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elir_jax.edge.file import Exported, Run, read_exported, session
+from elir_jax.edge.file import Exported, Run, read_exported, session, verified
 from elir_jax.edge.layout import FIDELITY
 from elir_jax.edge.threefry import unit_noise
 from elir_jax.errors import UserError
 from elir_jax.inference.calling import AnyRestorer
+from elir_jax.inference.given import checked_steps
 from elir_jax.inference.parts import Local, Part, Whole, Window
 from elir_jax.inference.whole_pictures import WholePictures
 
@@ -35,23 +36,27 @@ class Restorer(AnyRestorer):
     """Restores pictures of any size by onnxruntime, without JAX (:class:`AnyRestorer`)."""
 
     def __init__(self, file: Exported, flow: Flow):
-        self.about = file.about
+        self.about, self._made_of = file.about, (file, flow)
         pictures = WholePictures(edge_parts(file, flow), _here, 1, unit_noise)
         task = file.about["config"]["degradation"]["name"]
         super().__init__(file.about["title"], pictures, (None, None), task)
+
+    def __reduce__(self):
+        return type(self), self._made_of  # the file's bytes; sessions are opened anew
 
     @classmethod
     def load(cls, path: str | Path, *, steps: int | None = None, noise: bool = True) -> "Restorer":
         """Load a file that ``python -m elir_jax.export`` wrote.
 
         ``steps`` is the number of Euler steps, if not the file's; without ``noise`` the flow starts
-        at the posterior mean. Raises UserError.
+        at the posterior mean. Raises UserError, also if a weight is not what was written.
         """
-        return cls.of(read_exported(Path(path)), steps=steps, noise=noise)
+        return cls.of(verified(read_exported(Path(path))), steps=steps, noise=noise)
 
     @classmethod
     def of(cls, file: Exported, *, steps: int | None, noise: bool) -> "Restorer":
         """The same for a file in memory."""
+        steps = checked_steps(steps)
         try:
             flow = Flow(**file.about["flow"])
             flow = flow._replace(steps=steps or flow.steps, noise=flow.noise and noise)

@@ -64,7 +64,7 @@ def _tensors(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 def _weights(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Without the constants of the flow."""
-    return {name: a for name, a in tensors.items() if name.split("/")[0] in layout.NETWORKS}
+    return {name: a for name, a in tensors.items() if layout.is_weight(name)}
 
 
 def compare_parts(

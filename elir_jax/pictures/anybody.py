@@ -7,6 +7,7 @@ is written as a PNG with these. If a file has several frames or pages, only the 
 
 import io
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from PIL import Image as PILImage
 from elir_jax.arrays import Float32, Shaped
 from elir_jax.files import whole_file
 from elir_jax.pictures.exif import upright
+from elir_jax.pictures.grey import grey_png, is_grey
 from elir_jax.pictures.images import FloatPixels, to_float, to_uint8, to_uint16
 from elir_jax.pictures.opencv import installed, opencv
 from elir_jax.pictures.opening import LARGEST, open_header, read_bytes
@@ -61,28 +63,34 @@ def read_shape(path: Path) -> tuple[int, int]:
     return (width, height) if swaps_axes(opened.orientation) else (height, width)
 
 
-def write_picture(path: Path, image: FloatPixels, like: Picture) -> None:
+def write_picture(
+    path: Path, image: FloatPixels, like: Picture, sealed: Callable[[bytes], bytes] = bytes
+) -> None:
     """Write a PNG, completely or not at all: ``image`` clipped to [0, 1], and the rest of ``like``.
 
     If the image has another size, the transparency is resized to it, with a bicubic filter. The
-    EXIF data are those of an upright picture of this size; the resolution stays the same number.
+    EXIF data are those of an upright picture of this size; the resolution stays the same number. If
+    its channels are equal, it is written as grey: without a profile of 8 bits, which would be
+    sRGB's, but with three channels if one of 16 bits says what they mean. ``sealed`` may add to the
+    bytes.
     """
-    integers = to_uint16 if like.bits == 16 else to_uint8
+    integers, profile = to_uint16 if like.bits == 16 else to_uint8, like.profile
     samples = integers(image)
+    if (profile is None or like.bits == 8) and is_grey(samples):
+        samples, profile = samples[..., :1], None
     if like.alpha is not None:
         alpha = integers(_resized(like.alpha, *image.shape[:2]))
         samples = np.concatenate([samples, alpha[..., None]], axis=-1)
-    png = _png(samples, str(path))
-    with whole_file(path) as part, part.open("wb") as file:
-        file.write(png[:HEADER])
-        if like.profile is not None:
-            name_and_method = b"ICC profile\0\0"
-            file.write(chunk(b"iCCP", name_and_method + zlib.compress(like.profile)))
-        if like.dpi is not None:
-            file.write(resolution(like.dpi))
-        if like.exif is not None:
-            file.write(chunk(b"eXIf", upright(like.exif, *image.shape[:2])))
-        file.write(png[HEADER:])
+    png = grey_png(samples) if samples.shape[-1] < 3 else _png(samples, str(path))
+    chunks = []
+    if profile is not None:
+        chunks.append(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
+    if like.dpi is not None:
+        chunks.append(resolution(like.dpi))
+    if like.exif is not None:
+        chunks.append(chunk(b"eXIf", upright(like.exif, *image.shape[:2])))
+    with whole_file(path) as part:
+        part.write_bytes(sealed(b"".join([png[:HEADER], *chunks, png[HEADER:]])))
 
 
 def _png(samples: Shaped[np.ndarray, "h w c"], name: str) -> bytes:

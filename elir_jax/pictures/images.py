@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PILImage
 
-from elir_jax.arrays import Float32, Shaped, UInt8, UInt16
+from elir_jax.arrays import Float32, UInt8, UInt16
 from elir_jax.errors import UserError
 from elir_jax.files import whole_file
 from elir_jax.pictures.opening import MAX_PIXELS, read_bytes
@@ -65,12 +65,6 @@ def decode_image(content: bytes, name: str) -> Pixels:
 def read_image(path: Path) -> Pixels:
     """Read an image file as upright RGB. Raises a UserError that names the file if it cannot."""
     return decode_image(read_bytes(path), str(path))
-
-
-def is_grey(samples: Shaped[np.ndarray, "h w 3"]) -> bool:
-    """Whether a picture is grey: red, green and blue are equal in each pixel."""
-    red = samples[..., 0]
-    return all(np.array_equal(red, samples[..., channel]) for channel in (1, 2))
 
 
 def write_png(path: Path, pixels: Pixels) -> None:

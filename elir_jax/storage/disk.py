@@ -10,6 +10,7 @@ from pathlib import Path
 
 from elir_jax import files
 from elir_jax.errors import UserError
+from elir_jax.files import sync
 
 LOCK = "lock"
 PART = "part-"  # prefix of a folder that is being written
@@ -135,12 +136,3 @@ class Disk:
 
     def outgoing(self, folder: Path, *names: str) -> Here:
         return Here(folder)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

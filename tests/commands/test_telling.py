@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from elir_jax.commands import frame
+from elir_jax.commands import console, frame
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def left(monkeypatch):
         messages.append(message)
         sys.exit(2)
 
-    monkeypatch.setattr(frame, "_exit_now", leave)
+    monkeypatch.setattr(console, "_exit_now", leave)
     return messages
 
 

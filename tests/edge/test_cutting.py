@@ -7,7 +7,7 @@ import pytest
 from onnx.utils import Extractor
 
 from elir_jax.edge import layout
-from elir_jax.edge.cutting import NotOnnx, cut, fields, metadata
+from elir_jax.edge.cutting import NotOnnx, cut, fields, metadata, tensors
 from elir_jax.edge.file import read_exported
 
 
@@ -49,3 +49,14 @@ def test_no_truncation_is_read_as_a_file():
     for length in np.linspace(1, len(content) - 1, 20).astype(int):
         with pytest.raises(NotOnnx):
             cut(content[:length], ("image",), "latent")
+
+
+@pytest.mark.parametrize("form", ["float32", "float16", "int8"])
+def test_tensors_are_those_that_onnx_reads(form):
+    model = onnx.load_model_from_string(exported.content(form))
+    theirs = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    ours = {t.name: t for t in tensors(exported.content(form))}
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        assert (ours[name].dtype, ours[name].shape) == (array.dtype.name, array.shape)
+        assert bytes(ours[name].content) == array.tobytes()

@@ -1,16 +1,20 @@
 """The runner without JAX: the restorations of Restorer, from nothing but the exported file."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import exported
 import numpy as np
+import onnx
 import pytest
 
 from elir_jax.edge import Restorer
+from elir_jax.edge.cutting import tensors
 from elir_jax.edge.file import read_exported
+from elir_jax.edge.layout import is_weight
 from elir_jax.errors import UserError
 from elir_jax.pictures.images import read_image, to_uint8, write_png
 from elir_jax.restorer import Restorer as Ours
@@ -56,6 +60,25 @@ def test_colours_are_taken_from_the_input_as_by_the_restorer(file, ours):
     assert runner.task == ours.task == "denoising"
     one, other = (r(IMAGES[0], color_fix=True) for r in (runner, ours))
     assert decibels(one, other) > 90 and decibels(one, runner(IMAGES[0])) < 60
+
+
+def test_a_grey_picture_is_restored_in_grey_as_by_the_restorer(file, ours):
+    grey = np.repeat(IMAGES[0][..., :1], 3, -1)
+    one, other = (r(grey) for r in (Restorer.load(file), ours))
+    np.testing.assert_array_equal(one, np.repeat(one[..., :1], 3, -1))
+    assert decibels(one, other) > 90
+
+
+def test_a_pickled_runner_restores_the_same(file):
+    before = Restorer.load(file, steps=1, noise=False)
+    after = pickle.loads(pickle.dumps(before))
+    assert after.stage_names == before.stage_names
+    np.testing.assert_array_equal(after(IMAGES[0]), before(IMAGES[0]))
+
+
+def test_a_number_of_steps_that_is_none(file):
+    with pytest.raises(UserError, match="at least 1, not 0"):
+        Restorer.load(file, steps=0)
 
 
 @pytest.mark.parametrize("steps, noise", [(1, True), (3, False)])
@@ -150,6 +173,41 @@ def test_a_bad_file_is_told_in_one_line(tmp_path, change, message):
     with pytest.raises(UserError, match=message) as error:
         Restorer.load(path)
     assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["float32", "float16", "int8"])
+def test_a_flipped_bit_in_any_weight_is_found_and_the_weight_named(tmp_path, form):
+    content, path = exported.content(form), tmp_path / "flipped.onnx"
+    weights = [t for t in tensors(content) if is_weight(t.name)]
+    assert {t.name for t in weights} == read_exported(path, content).about["weights"].keys()
+    for weight in weights[:: len(weights) // 4]:
+        changed = bytearray(content)
+        changed[content.index(bytes(weight.content)) + len(weight.content) // 2] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(UserError, match=f"damaged: {weight.name} is not what was written"):
+            Restorer.load(path)
+    path.write_bytes(content)
+    Restorer.load(path)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda c: c.replace(b"decoder/stage0", b"decoder/stageX"),
+            r"damaged: decoder/stage0_block0/conv0/bias \(and",
+        ),
+        (lambda c: c.replace(b'"digest": "', b'"digest": "0', 1), "the list of its weights"),
+        (lambda c: c.replace(b'"weights": {', b'"weights": 5, "w": {'), "damaged"),
+    ],
+)
+def test_a_list_of_weights_that_does_not_fit_is_told(tmp_path, change, message):
+    path, model = tmp_path / "bad.onnx", onnx.load_model_from_string(exported.content())
+    (entry,) = model.metadata_props
+    entry.value = change(entry.value.encode()).decode()
+    onnx.save(model, path)
+    with pytest.raises(UserError, match=message):
+        Restorer.load(path)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

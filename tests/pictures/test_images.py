@@ -9,7 +9,8 @@ from making import gamma, grey_icc
 from PIL import Image
 
 from elir_jax.errors import UserError
-from elir_jax.pictures.images import decode_image, fit_short_side, is_grey, read_image
+from elir_jax.pictures.grey import is_grey
+from elir_jax.pictures.images import decode_image, fit_short_side, read_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 36, 3), np.uint8)
 RGB = Image.fromarray(PIXELS)

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from elir_jax.storage.disk import sync
+from elir_jax.files import sync
 from elir_jax.storage.place import MARKER as MANIFEST
 
 THREADS = 4  # hashing releases Python's lock

@@ -71,7 +71,10 @@ class Objects:
             return self._client.cat_file(str(place))
 
     def folders(self, folder: epath.Path) -> list[str]:
-        parts = [name.split("/") for name in self.names(folder)]
+        try:
+            parts = [name.split("/") for name in self.names(folder)]
+        except FileNotFoundError:  # no such bucket
+            return []
         return sorted(name for name, *rest in parts if rest == [MARKER])
 
     @contextmanager

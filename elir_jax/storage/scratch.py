@@ -21,7 +21,7 @@ def scratch() -> Path:
     own = this_process()
     machine = hashlib.sha256(f"{own.machine}".encode()).hexdigest()[:16]
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}-{machine}-*"):
-        found = re.fullmatch(rf"{PREFIX}-{machine}-(\d+)-(\d+)-.*", left.name)
+        found = re.fullmatch(rf"{PREFIX}-\w+-(\d+)-(\d+)-.*", left.name)
         if found and Process(own.machine, int(found[1]), found[2]).has_ended():
             shutil.rmtree(left, ignore_errors=True)  # another user's stays
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{machine}-{own.number}-{own.began}-"))

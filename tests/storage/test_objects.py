@@ -342,6 +342,8 @@ def test_a_store_that_cannot_be_written_is_one_line(bucket):
     nowhere = type(bucket)(str(bucket).replace("bucket", "no-such-bucket")) / "run"
     with pytest.raises(UserError, match=r"no-such-bucket/run: cannot be written \(no such"):
         storage_of(nowhere).lock(nowhere)
+    with pytest.raises(UserError, match="no-such-bucket/run: no checkpoint here"):
+        checkpoint.read_averaged(nowhere)
 
 
 SAVER = """

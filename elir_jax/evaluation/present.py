@@ -118,6 +118,28 @@ def write_evaluation(
     return written
 
 
+def show_newest(written: Sequence[Place]) -> list[Place]:
+    """Copy the files of an evaluation one folder up, where its readers look first.
+
+    What stands there is such a copy, or of a version whose evaluations had no folders; that one is
+    brought to ``earlier``. Returns the paths.
+    """
+    above = written[0].parent.parent
+    storage, stands = storage_of(above), [above / name for name in (FIGURES, GRID, PAGE)]
+    if storage.exists(stands[0]) and b'"rows"' not in storage.read(stands[0]):
+        _copy([file for file in stands if storage.exists(file)], above / "earlier")
+    return _copy(written, above)
+
+
+def _copy(files: Sequence[Place], folder: Place) -> list[Place]:
+    storage = storage_of(folder)
+    with closing(storage.outgoing(folder)) as out:
+        for file in files:
+            with whole_file(out.folder / file.name) as part:
+                part.write_bytes(storage.read(file))
+    return [folder / file.name for file in files]
+
+
 def _own_folder(parent: Place, name: str, content: bytes) -> Place:
     """The folder of this name that has these figures or none; else the next free number's."""
     storage = storage_of(parent)

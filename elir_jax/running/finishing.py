@@ -6,7 +6,7 @@ from pathlib import Path
 
 from elir_jax.devices import hosts
 from elir_jax.evaluation.measure import Evaluation
-from elir_jax.evaluation.present import describe, format_table, write_evaluation
+from elir_jax.evaluation.present import describe, format_table, show_newest, write_evaluation
 from elir_jax.running.records.report import draw_curves, read_evaluations
 from elir_jax.running.records.writers import FOLDER as CHECKPOINTS
 from elir_jax.running.records.writers import Writers
@@ -50,6 +50,7 @@ def _write(run: Run, state: TrainState, workdir: Place, evaluation: Evaluation, 
         facts=facts,
         course=read_evaluations(workdir),
     )
+    report += show_newest(report)
     with closing(storage_of(workdir).outgoing(workdir)) as out:
         curves, exported = draw_curves(workdir, out.folder), run.export(state, out.folder)
     drawn = [] if curves is None else [workdir / curves.name]

@@ -131,9 +131,11 @@ def test_the_file_has_a_row_for_every_picture_whose_mean_is_the_mean(tmp_path):
         for metric, mean in stored["figures"][stage].items():
             each = [row["figures"][stage][metric] for row in stored["rows"]]
             np.testing.assert_allclose(np.mean(each), mean, rtol=1e-6)
-    (_, _, x_hq, x_lq), *_ = pairs()
-    wanted = -10 * np.log10(np.mean((np.clip(x_lq, 0, 1) - x_hq) ** 2))
-    np.testing.assert_allclose(stored["rows"][0]["figures"]["input"]["psnr"], wanted, atol=1e-3)
+    (*_, x_hq, x_lq), *_ = pairs()
+    (found,) = restore([x_lq], 1)
+    for stage, x in zip(NAMES, [x_lq, *found.stages, found.restored], strict=True):
+        wanted = -10 * np.log10(np.mean((np.clip(x, 0, 1) - x_hq) ** 2))
+        np.testing.assert_allclose(stored["rows"][0]["figures"][stage]["psnr"], wanted, atol=1e-3)
 
 
 def test_no_evaluation_is_overwritten_and_the_same_one_is_written_once(tmp_path):

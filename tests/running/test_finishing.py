@@ -1,5 +1,6 @@
 """The end of a run: everything is on the disk before it is printed, and printed if a file fails."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -53,9 +54,24 @@ def test_nothing_is_lost_if_nobody_reads_the_first_line(run, tmp_path):
     found = evaluation_of(tmp_path, "step-5")
     assert found["figures"] == FIGURES and found["configuration"] == run.config
     assert (found["step"], found["num_steps"], found["checkpoint"]) == (5, 3, "checkpoints/5")
-    assert (tmp_path / "evaluation" / "step-5" / "report.html").is_file()
+    for name in ("metrics.json", "report.html"):
+        own, copy = (tmp_path / "evaluation" / place / name for place in ("step-5", ""))
+        assert own.read_bytes() == copy.read_bytes()
     assert read_evaluations(tmp_path) == {5: FIGURES}
     assert read_best(tmp_path / "checkpoints") == Best(5, "restored.psnr", 30.0, "digest")
+
+
+def test_figures_of_a_version_without_folders_are_kept(run, tmp_path):
+    old = tmp_path / "evaluation" / "metrics.json"
+    old.parent.mkdir()
+    old.write_text('{"restored": {"psnr": 1.0}}')
+    (tmp_path / "evaluation" / "grid.png").write_bytes(b"a picture")
+    for _ in range(2):  # the second time, a copy of ours stands there
+        list(ended(run, tmp_path))
+    earlier = tmp_path / "evaluation" / "earlier"
+    assert json.loads((earlier / "metrics.json").read_text()) == {"restored": {"psnr": 1.0}}
+    assert (earlier / "grid.png").read_bytes() == b"a picture"
+    assert json.loads(old.read_text())["figures"] == FIGURES
 
 
 def test_the_figures_are_printed_if_a_file_cannot_be_written(run, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
  * noise. Encoder and decoder run in windows; the posterior mean and the flow see all latents at once.
  */
 
+import {asGrey, isGrey} from "./grey.js";
 import {unitNoise} from "./noise.js";
 import {Told} from "./told.js";
 import {joinWindows, layOut, paddedSide} from "./windows.js";
@@ -11,7 +12,8 @@ import {joinWindows, layOut, paddedSide} from "./windows.js";
 const COST = {encode: 152, posterior_mean: 92, flow: 63, decode: 163};
 
 /**
- * Restore a picture {data, height, width, channels: 3} of 8-bit RGB; gives such a picture back.
+ * Restore a picture {data, height, width, channels: 3} of 8-bit RGB; gives such a picture back,
+ * in grey if the picture is, unless the model adds colours.
  * `report(share)` is told the share of the work that is done.
  */
 export async function restore(model, picture, seed, report) {
@@ -25,6 +27,7 @@ export async function restore(model, picture, seed, report) {
   };
   report(0);
   for (const step of plan) image = await step.run(model, image, seed, picture, finish);
+  if (model.about.task !== "colorization" && isGrey(picture)) image = asGrey(image);
   return {...picture, data: levels(image.data)};
 }
 

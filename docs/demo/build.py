@@ -101,7 +101,8 @@ def _files(models: dict[str, Exported]) -> dict[str, bytes]:
 def _parts(file: Exported) -> dict[str, bytes]:
     """A model's parts, each a file for onnxruntime-web, which cannot cut; and what they are."""
     files: dict[str, bytes] = {}
-    about: dict[str, Any] = {name: file.about.get(name) for name in SAID} | {"parts": []}
+    about: dict[str, Any] = {name: file.about.get(name) for name in SAID}
+    about |= {"task": file.about["config"]["degradation"]["name"], "parts": []}
     for said in file.about["parts"]:
         inputs, output = said["inputs"], said["output"]
         path = f"{said['name']}.onnx"

@@ -27,6 +27,7 @@ from elir_jax.storage.opening import place_of, storage_of
 from elir_jax.storage.place import Place
 
 BEGAN = time.monotonic()
+JOINING = ("distributed", "coordinator", "num-processes", "process-id")
 # Thresholds for ``gc``. Tracing makes millions of objects that live on; looking for cycles among
 # them at Python's default rate takes a tenth of a command's time.
 RARELY = 10_000, 20, 50
@@ -58,22 +59,7 @@ def run(
     that its own flags name, needs no configuration; ``options.overrides`` has the fields given.
     """
     streams.hold()
-    before = set(flags.FLAGS)
-    try:
-        config = parsing.define_configuration()
-    except UserError as error:
-        sys.exit(fail(str(error)))
-    workdir = flags.DEFINE_string("workdir", None, "folder of the run; default: runs/NAME")
-    distributed = flags.DEFINE_bool(
-        "distributed", False, "join the other processes of a TPU pod, Slurm, GKE or Open MPI job"
-    )
-    coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0")
-    number = flags.DEFINE_integer("num-processes", None, "the number of processes")
-    index = flags.DEFINE_integer("process-id", None, "the number of this process, from 0")
-    if trains:
-        _define_training()
-    for name in set(flags.FLAGS) - before:  # --help shows those of the main module
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+    config, workdir = _define_flags(trains)
 
     def guarded(argv: list[str]) -> int:
         if len(argv) > 1:
@@ -92,7 +78,7 @@ def run(
         place = place or Path(_default_workdir(file))
         keep_programs()
         libtpu.keep_images_whole()
-        hosts.join(distributed.value, coordinator.value, number.value, index.value)
+        hosts.join(*(flags.FLAGS[name].value for name in JOINING))
         change = flags.FLAGS["allow-config-change"].value if trains or home else False
         profile = flags.FLAGS["profile"].value if trains else ""
         fields = tuple(fields_of(sys.argv))
@@ -104,6 +90,27 @@ def run(
 
     parse = _parse if home is None else lambda argv: _parse(without_fields(argv))
     app.run(lambda argv: exit_code_of(lambda: guarded(argv)), flags_parser=parse)
+
+
+def _define_flags(trains: bool) -> tuple[flags.FlagHolder, flags.FlagHolder]:
+    """Define the flags of every command; returns those of the configuration and the folder."""
+    before = set(flags.FLAGS)
+    try:
+        config = parsing.define_configuration()
+    except UserError as error:
+        sys.exit(fail(str(error)))
+    workdir = flags.DEFINE_string("workdir", None, "folder of the run; default: runs/NAME")
+    flags.DEFINE_bool(
+        "distributed", False, "join the other processes of a TPU pod, Slurm, GKE or Open MPI job"
+    )
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0")
+    flags.DEFINE_integer("num-processes", None, "the number of processes")
+    flags.DEFINE_integer("process-id", None, "the number of this process, from 0")
+    if trains:
+        _define_training()
+    for name in set(flags.FLAGS) - before:  # --help shows those of the main module
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+    return config, workdir
 
 
 def _refuse_without_configuration(finds_it: bool, place: Place | None) -> None:
@@ -147,7 +154,7 @@ def exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None =
 
 def refuse_to_join(what: str) -> None:
     """Raise UserError if the command line joins processes; each would do all of ``what``."""
-    if any(flags.FLAGS[name].value for name in ("distributed", "coordinator", "num-processes")):
+    if any(flags.FLAGS[name].value for name in JOINING[:3]):
         raise UserError(f"{what} runs in one process; remove --distributed and --coordinator")
 
 

@@ -24,6 +24,7 @@ def test_the_folder_holds_each_model_in_parts_and_names_it():
     for name, path in demo.models().items():
         about = json.loads((folder / "models" / name / "model.json").read_text())
         file = read_exported(path)
+        assert about["task"] == file.about["config"]["degradation"]["name"]
         assert about["digest"] == file.about["digest"] and about["flow"] == file.about["flow"]
         assert [part["name"] for part in about["parts"]] == [p["name"] for p in file.about["parts"]]
         parts = sum(

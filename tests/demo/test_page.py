@@ -121,6 +121,16 @@ def test_a_photograph_is_restored_and_saved_as_by_the_command(page, tmp_path):
     assert decibels(read_image(ours), read_image(picture)) < 25  # something was restored
 
 
+def test_a_grey_photograph_is_restored_and_saved_in_grey(page, tmp_path):
+    picture = noisy(tmp_path / "grey.png", 40, 48)
+    Image.open(picture).convert("L").save(picture)
+    assert give(page, picture, SMALL)[0]
+    restored = Restorer.load(demo.models()[SMALL])(read_image(picture))
+    with Image.open(saved(page, tmp_path)) as ours:
+        assert ours.mode == "L"
+        assert decibels(np.asarray(ours), restored[..., 0]) > 70
+
+
 @contextmanager
 def instead(path, content):
     """Other content of a file for a while; None: no file."""

@@ -7,12 +7,14 @@ import subprocess
 import demo
 import numpy as np
 import pytest
+from PIL import Image
 
 from elir_jax.edge import threefry
 from elir_jax.inference.fingerprint import fingerprint
 from elir_jax.inference.parts import Part, Whole
 from elir_jax.inference.whole_pictures import WholePictures
 from elir_jax.inference.windows import Cut, Layout, _mirrored, join_windows, lay_out
+from elir_jax.pictures.grey import as_grey, is_grey
 
 RNG = np.random.default_rng(0)
 
@@ -159,6 +161,56 @@ def test_a_small_picture_is_mirrored_repeatedly_as_by_python():
     )
     expected = _mirrored(image, Cut(0, 17, 0, 17), Cut(0, 4, 0, 4), 2)
     np.testing.assert_array_equal(np.float32(found), expected.ravel())
+
+
+def test_a_grey_picture_is_told_made_and_written_as_by_python(tmp_path):
+    height, width = 9, 14
+    floats = RNG.random((height, width, 3), np.float32)
+    grey = np.repeat(RNG.integers(0, 256, (height, width, 1), np.uint8), 3, -1)
+    almost = grey.copy()
+    almost[-1, -1, 2] ^= 1
+    found = node(
+        demo.programs(),
+        f"""import {{asGrey, greyPng, isGrey}} from "./grey.js";
+        const size = {{height: {height}, width: {width}, channels: 3}};
+        const [grey, almost] = {[grey.ravel().tolist(), almost.ravel().tolist()]}.map(
+            (data) => ({{...size, data: Uint8Array.from(data)}}));
+        const floats = {{...size, data: Float32Array.from({floats.ravel().tolist()})}};
+        console.log(JSON.stringify({{
+          told: [isGrey(grey), isGrey(almost)],
+          made: [...asGrey(floats).data],
+          written: [...await greyPng(grey)],
+        }}));""",
+    )
+    assert found["told"] == [is_grey(grey), is_grey(almost)] == [True, False]
+    np.testing.assert_allclose(found["made"], as_grey(floats).ravel(), atol=1e-7)
+    (tmp_path / "x.png").write_bytes(bytes(found["written"]))
+    with Image.open(tmp_path / "x.png") as picture:
+        picture.verify()
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.mode == "L"
+        np.testing.assert_array_equal(np.asarray(picture), grey[..., 0])
+
+
+@pytest.mark.parametrize("task, grey", [("denoising", True), ("colorization", False)])
+def test_the_restoration_of_a_grey_picture_is_grey_unless_the_model_adds_colours(task, grey):
+    found = node(
+        demo.programs(),
+        f"""import fs from "node:fs";
+        // The packages of npm are not needed: this model draws no noise.
+        const source = fs.readFileSync("restorer.js", "utf8").replace(/.*noise.js.*/, "")
+            .replaceAll('"./', `"file://${{process.cwd()}}/`);
+        const {{restore}} = await import("data:text/javascript," + encodeURIComponent(source));
+        const part = {{name: "decode", reach: "Whole", scale: "1", sizes: {{at_once: 1024}}}};
+        const run = async (_, [{{data, dims}}]) =>
+            ({{dims, data: Float32Array.from(data, (x, i) => x / 255 * (1 - i % 3 / 10))}});
+        const model = {{about: {{task: "{task}", multiple: 8, parts: [part]}}, run}};
+        const picture = {{data: new Uint8Array(192).fill(200), height: 8, width: 8, channels: 3}};
+        const {{data}} = await restore(model, picture, 0, () => 0);
+        console.log(JSON.stringify([...data]));""",
+    )
+    pixels = np.reshape(found, (8, 8, 3))
+    assert is_grey(pixels) == grey
 
 
 @pytest.mark.parametrize(

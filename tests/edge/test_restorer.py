@@ -161,7 +161,7 @@ def damaged(content):
         (damaged, "not an ONNX file, or damaged"),
         (lambda content: b"", "no file of elir_jax.export"),
         (lambda content: b"PNG" * 50, "not an ONNX file, or damaged"),
-        (lambda c: c.replace(b'{"version": 1,', b'{"version": 9,'), "version 9 of the layout"),
+        (lambda c: c.replace(b'{"version": 2,', b'{"version": 9,'), "version 9 of the layout"),
         (lambda c: c.replace(b'"parts": [', b'"party": ['), "its metadata lack parts"),
         (lambda c: c.replace(b'"Local"', b'"Lokal"'), "its metadata are damaged"),
         (lambda c: c.replace(b'"steps": 2', b'"stops": 2'), "its metadata are damaged"),

@@ -46,7 +46,7 @@ async function present(before, after, seconds) {
   fit(before);
   const save = at("save");
   URL.revokeObjectURL(save.href);
-  save.href = URL.createObjectURL(await pngOf(at("after")));
+  save.href = URL.createObjectURL(await pngOf(at("after"), after));
   save.download = resultName(file.name);
   at("said").textContent = `${before.width}x${before.height} pixels, ${Math.round(seconds)} seconds`;
 }

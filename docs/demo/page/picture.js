@@ -1,5 +1,6 @@
 /** Files of pictures <-> pixels, by the browser's own decoders and its own PNG encoder. */
 
+import {greyPng, isGrey} from "./grey.js";
 import {Told} from "./told.js";
 
 const MOST = 2 ** 24; // pixels: the largest canvas of a telephone
@@ -40,8 +41,11 @@ export function draw(canvas, picture) {
   contextOf(canvas, picture).putImageData(pixels, 0, 0);
 }
 
-/** The PNG of a canvas, as a Blob. */
-export async function pngOf(canvas) {
+/** The PNG of a picture that is drawn on a canvas, as a Blob; of a grey one, with one channel. */
+export async function pngOf(canvas, picture) {
+  if (isGrey(picture) && typeof CompressionStream !== "undefined") {
+    return new Blob([await greyPng(picture)], {type: "image/png"});
+  }
   const blob = await new Promise((give) => canvas.toBlob(give, "image/png"));
   if (blob === null) throw new Told("The PNG cannot be written: the browser has too little memory.");
   return blob;

@@ -3,6 +3,7 @@
  * noise. Encoder and decoder run in windows; the posterior mean and the flow see all latents at once.
  */
 
+import {asGrey, isGrey} from "./grey.js";
 import {unitNoise} from "./noise.js";
 import {Told} from "./told.js";
 import {joinWindows, layOut, paddedSide} from "./windows.js";
@@ -12,7 +13,8 @@ const COST = {encode: 152, posterior_mean: 92, flow: 63, decode: 163, add: 0};
 const MEAN_OF_PIXELS = 84 / 64; // of an estimator of pixels, for one of them
 
 /**
- * Restore a picture {data, height, width, channels: 3} of 8-bit RGB; gives such a picture back.
+ * Restore a picture {data, height, width, channels: 3} of 8-bit RGB; gives such a picture back,
+ * in grey if the picture is, unless the model adds colours.
  * `report(share)` is told the share of the work that is done.
  */
 export async function restore(model, picture, seed, report) {
@@ -31,6 +33,7 @@ export async function restore(model, picture, seed, report) {
     image = await step.run(model, images, seed, picture, finish);
     made[step.part.name] = image;
   }
+  if (model.about.task !== "colorization" && isGrey(picture)) image = asGrey(image);
   return {...picture, data: levels(image.data)};
 }
 

@@ -46,7 +46,7 @@ def test_a_full_disk_ends_the_process_at_once(left):
 def test_an_error_that_names_no_file_is_told_with_what_is_full(number, left, monkeypatch):
     full = os.path.abspath("/dev/shm")
     free = lambda place: shutil._ntuple_diskusage(9, 9, 0 if place == full else 2**30)  # noqa: E731
-    monkeypatch.setattr(frame, "disk_usage", free)
+    monkeypatch.setattr(console, "disk_usage", free)
 
     def command():
         raise OSError(number, "there is none")

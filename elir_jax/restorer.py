@@ -11,7 +11,7 @@ from elir_jax.configurations import read_config
 from elir_jax.devices.mesh import replicate
 from elir_jax.evaluation.measure import Restoring
 from elir_jax.inference.calling import AnyRestorer
-from elir_jax.inference.given import checked_steps
+from elir_jax.inference.given import checked_fidelity, checked_steps
 
 
 class Restorer(AnyRestorer):
@@ -39,15 +39,19 @@ class Restorer(AnyRestorer):
         steps: int | None = None,
         noise: bool = True,
         dtype: str | None = None,
+        fidelity: float | None = None,
     ) -> "Restorer":
         """Load a model that ships (``photo``, ``denoising``), or weights of your own.
 
         ``path`` is such a name, a run's folder, a folder of converted weights, a model's file, or a
         file of the release. ``config`` (``configs/NAME.py``, or a ConfigDict) is for weights
         without a configuration. ``steps`` is M, the number of Euler steps; without ``noise`` the
-        flow starts at the posterior mean; ``dtype`` is float32 or bfloat16. Raises UserError.
+        flow starts at the posterior mean; ``dtype`` is float32 or bfloat16. ``fidelity`` is the
+        place of the restoration between the posterior mean, 0, and the full sample, 1. None: as
+        configured. Raises UserError.
         """
         changes = {"sampler.num_steps": checked_steps(steps), "dtype": dtype}
+        changes["sampler.fidelity"] = checked_fidelity(fidelity)
         changes = {field: value for field, value in changes.items() if value is not None}
         if not noise:
             changes["sampler.noise"] = False

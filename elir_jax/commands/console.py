@@ -63,6 +63,14 @@ def positive(text: str) -> int:
     return number
 
 
+def share(text: str) -> float:
+    """The number of an option that must lie in [0, 1]."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError("must lie in [0, 1]")
+    return number
+
+
 def leave(code: int) -> NoReturn:
     """End at once, without what a normal exit would do."""
     for stream in (sys.stdout, sys.stderr):

@@ -23,6 +23,8 @@ def add_options(parser: argparse.ArgumentParser, batch: int) -> None:
     )
     parser.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default 0)")
     parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
+    parser.add_argument("--fidelity", type=console.share, metavar="W", help="from 0, the posterior "
+                        "mean, to 1, the full sample (default: as configured)")  # fmt: skip
     parser.add_argument("--color-fix", action="store_true",
                         help="take low frequencies, and so colours, from the input")  # fmt: skip
     parser.add_argument("--batch", type=console.positive, default=batch,

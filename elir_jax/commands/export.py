@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
         "--steps", type=console.positive, help="Euler steps (default: as configured)"
     )
     parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
+    parser.add_argument("--fidelity", type=console.share, metavar="W", help="from 0, the posterior "
+                        "mean, to 1, the full sample (default: as configured)")  # fmt: skip
     parser.add_argument("--shape", type=_shape, metavar="BxHxW",
                         help="fix batch, height and width, for runtimes that need it")  # fmt: skip
     parser.add_argument("--licence", metavar="TEXT", help="of the weights, for the metadata "

@@ -39,6 +39,8 @@ def export(options: argparse.Namespace) -> int:
 def find(options: argparse.Namespace) -> Exportable:
     """The weights that the command line names."""
     changes = {"sampler.num_steps": options.steps} if options.steps else {}
+    if options.fidelity is not None:
+        changes["sampler.fidelity"] = options.fidelity
     if options.no_noise:
         changes["sampler.noise"] = False
     config = read_config(options.config) if options.config else None

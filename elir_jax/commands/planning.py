@@ -17,7 +17,7 @@ from elir_jax.errors import UserError
 from elir_jax.pictures.results import Found, Record, State, digest_of_file, examine
 
 # The options that change a result.
-OPTIONS = ("steps", "seed", "no_noise", "color_fix", "upscale", "dtype")
+OPTIONS = ("steps", "seed", "no_noise", "fidelity", "color_fix", "upscale", "dtype")
 
 
 class Recipe(NamedTuple):

@@ -17,6 +17,7 @@ from pathlib import Path
 import elir_jax
 from elir_jax import assets
 from elir_jax.edge.file import Exported, is_exported, read_exported, verified
+from elir_jax.edge.layout import VERSION
 from elir_jax.edge.restorer import Restorer as EdgeRestorer
 from elir_jax.errors import UserError
 from elir_jax.files import cache_folder, whole_file
@@ -76,7 +77,9 @@ def load_exported(options: argparse.Namespace) -> AnyRestorer:
     given = [name for name in ("config", "dtype") if getattr(options, name)]
     if given:
         raise UserError(f"{path}: its configuration and type are fixed; remove --{given[0]}")
-    return EdgeRestorer.load(path, steps=options.steps, noise=not options.no_noise)
+    return EdgeRestorer.load(
+        path, steps=options.steps, noise=not options.no_noise, fidelity=options.fidelity
+    )
 
 
 def _by_xla(options: argparse.Namespace, path: Path) -> AnyRestorer:
@@ -93,13 +96,14 @@ def _by_xla(options: argparse.Namespace, path: Path) -> AnyRestorer:
         steps=options.steps,
         noise=not options.no_noise,
         dtype=options.dtype,
+        fidelity=options.fidelity,
     )
 
 
 def _by_onnx(options: argparse.Namespace, path: Path) -> AnyRestorer:
     if options.dtype == "bfloat16":
         raise UserError("--dtype bfloat16: onnxruntime computes in float32; use --runtime xla")
-    kept = _kept(path) if path.is_file() and not options.config else None
+    kept = _kept(path, options.fidelity) if path.is_file() and not options.config else None
     if kept is not None and kept.is_file():
         with contextlib.suppress(UserError):  # damaged: written anew below
             return _exported_as(options, verified(read_exported(kept)))
@@ -107,7 +111,8 @@ def _by_onnx(options: argparse.Namespace, path: Path) -> AnyRestorer:
     from elir_jax.compose.exporting import describe, exportable
     from elir_jax.configurations import read_config
 
-    found = exportable(path, read_config(options.config) if options.config else None)
+    changes = {} if options.fidelity is None else {"sampler.fidelity": options.fidelity}
+    found = exportable(path, read_config(options.config) if options.config else None, changes)
     content = content_of(found, "float32", describe(found, path.stem, "not stated"))
     if kept is not None:
         with contextlib.suppress(OSError), whole_file(kept) as part:  # no room: export each time
@@ -116,16 +121,19 @@ def _by_onnx(options: argparse.Namespace, path: Path) -> AnyRestorer:
 
 
 def _exported_as(options: argparse.Namespace, file: Exported) -> AnyRestorer:
-    return EdgeRestorer.of(file, steps=options.steps, noise=not options.no_noise)
+    return EdgeRestorer.of(
+        file, steps=options.steps, noise=not options.no_noise, fidelity=options.fidelity
+    )
 
 
-def _kept(path: Path) -> Path | None:
+def _kept(path: Path, fidelity: float | None) -> Path | None:
     """The place of the graph of a file of weights; None if there is no home for it."""
     try:
         folder = cache_folder() / "onnx"
     except RuntimeError:
         return None
-    digest = hashlib.sha256(f"{elir_jax.__version__}\n".encode() + path.read_bytes()).hexdigest()
+    made_for = f"{elir_jax.__version__}\n{VERSION}\n{fidelity}\n".encode()
+    digest = hashlib.sha256(made_for + path.read_bytes()).hexdigest()
     return folder / f"{digest[:24]}.onnx"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from elir_jax.errors import UserError
+from elir_jax.flow.sampler import Sampler
 
 
 def choose(table: dict[str, Any], field: str, name: str) -> Any:
@@ -27,6 +28,15 @@ def make(cls: Callable[..., Any], section: str, fields: Any, **extra: Any) -> An
 def sizes(section: ConfigDict) -> dict[str, Any]:
     """The fields of a network: all but its kind and the name of the weights that it starts from."""
     return {name: value for name, value in section.items() if name not in ("kind", "weights")}
+
+
+def check_whole(sampler: Sampler) -> None:
+    """Raise UserError if a method that has no such knob is asked for a part of the full sample."""
+    if sampler.fidelity != 1:
+        raise UserError(
+            f"--config.sampler.fidelity={sampler.fidelity}: only the method elir has a fidelity; "
+            f"leave it at 1"
+        )
 
 
 def plain(config: ConfigDict) -> dict:

@@ -5,7 +5,7 @@ import math
 import jax
 from ml_collections import ConfigDict
 
-from elir_jax.compose.fields import make, sizes
+from elir_jax.compose.fields import check_whole, make, sizes
 from elir_jax.compose.posterior_mean import build_estimator, check_size, init_estimator
 from elir_jax.errors import UserError
 from elir_jax.flow.sampler import Sampler
@@ -54,6 +54,7 @@ def build_sampler(config: ConfigDict, objective: RectifiedFlow) -> Sampler:
     and the sampler has none.
     """
     sampler = make(Sampler, "sampler", config.sampler, sigma_s=objective.noise_scale)
+    check_whole(sampler)
     if objective.source == "noise" and not sampler.noise:
         raise UserError("--config.sampler.noise=False: a flow that starts at noise needs it")
     return sampler

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from elir_jax.compose.fields import make
+from elir_jax.compose.fields import check_whole, make
 from elir_jax.errors import UserError
 from elir_jax.flow.sampler import Sampler
 from elir_jax.methods.directflow.objective import Distillation, Start, Teacher
@@ -38,6 +38,7 @@ def begin(config: ConfigDict) -> Plan:
         make(LoRA, "student", _fields(config.student, "rank", "alpha", "targets")),
         make(Sampler, "sampler", config.sampler, sigma_s=teacher.sigma_s),
     )
+    check_whole(plan.sampler)
     if plan.sampler.num_steps != 1:
         raise UserError(
             f"--config.sampler.num_steps={plan.sampler.num_steps}: a student takes 1 step"

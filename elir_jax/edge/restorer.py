@@ -13,7 +13,7 @@ from elir_jax.edge.layout import FIDELITY
 from elir_jax.edge.threefry import unit_noise
 from elir_jax.errors import UserError
 from elir_jax.inference.calling import AnyRestorer
-from elir_jax.inference.given import checked_steps
+from elir_jax.inference.given import checked_fidelity, checked_steps
 from elir_jax.inference.parts import Local, Part, Whole, Window
 from elir_jax.inference.whole_pictures import WholePictures
 
@@ -45,22 +45,35 @@ class Restorer(AnyRestorer):
         return type(self), self._made_of  # the file's bytes; sessions are opened anew
 
     @classmethod
-    def load(cls, path: str | Path, *, steps: int | None = None, noise: bool = True) -> "Restorer":
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        steps: int | None = None,
+        noise: bool = True,
+        fidelity: float | None = None,
+    ) -> "Restorer":
         """Load a file that ``python -m elir_jax.export`` wrote.
 
         ``steps`` is the number of Euler steps, if not the file's; without ``noise`` the flow starts
-        at the posterior mean. Raises UserError, also if a weight is not what was written.
+        at the posterior mean; ``fidelity`` is the place of the restoration between the posterior
+        mean, 0, and the full sample, 1, if not the file's. Raises UserError, also if a weight is
+        not what was written.
         """
-        return cls.of(verified(read_exported(Path(path))), steps=steps, noise=noise)
+        file = verified(read_exported(Path(path)))
+        return cls.of(file, steps=steps, noise=noise, fidelity=fidelity)
 
     @classmethod
-    def of(cls, file: Exported, *, steps: int | None, noise: bool) -> "Restorer":
+    def of(
+        cls, file: Exported, *, steps: int | None, noise: bool, fidelity: float | None = None
+    ) -> "Restorer":
         """The same for a file in memory."""
-        steps = checked_steps(steps)
+        steps, fidelity = checked_steps(steps), checked_fidelity(fidelity)
         try:
             flow = Flow(**file.about["flow"])
+            _check_knob(file, flow, fidelity)
             flow = flow._replace(steps=steps or flow.steps, noise=flow.noise and noise)
-            return cls(file, flow)
+            return cls(file, flow if fidelity is None else flow._replace(fidelity=fidelity))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"{file.path}: its metadata are damaged ({error}); write it anew with "
@@ -68,10 +81,22 @@ class Restorer(AnyRestorer):
             ) from error
 
 
+def _check_knob(file: Exported, flow: Flow, fidelity: float | None) -> None:
+    """Raise UserError if the graph was written for another fidelity alone."""
+    takes = any(FIDELITY in said["inputs"] for said in file.about["parts"])
+    if fidelity not in (None, flow.fidelity) and not takes:
+        raise UserError(
+            f"{file.path}: made for the fidelity {flow.fidelity} alone; write it anew with "
+            f"elir_jax.export --fidelity {fidelity}"
+        )
+
+
 def edge_parts(file: Exported, flow: Flow) -> tuple[Part, ...]:
     """The parts that the file describes; each loads when it is first used."""
-    found = []
-    for said in file.about["parts"]:
+    found, parts = [], file.about["parts"]
+    if not flow.fidelity and parts[0]["name"] == "posterior_mean":
+        parts = parts[:1]  # the estimate in pixels is the restoration
+    for said in parts:
         inputs, output = said["inputs"], said["output"]
         load = functools.cache(functools.partial(session, file, inputs, output))
         given = (np.float32([flow.fidelity]),) if FIDELITY in inputs else ()

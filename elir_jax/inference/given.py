@@ -3,6 +3,7 @@
 Anything else is refused in one line that says what was given.
 """
 
+import numbers
 import operator
 import os
 from collections.abc import Callable
@@ -73,6 +74,14 @@ def checked_steps(steps: Any) -> int | None:
     if number is not None and number < 1:
         raise UserError(f"steps must be a whole number of at least 1, not {steps!r}")
     return number
+
+
+def checked_fidelity(fidelity: Any) -> float | None:
+    """The fidelity, or None: as configured. Raises UserError for any other value."""
+    number = isinstance(fidelity, numbers.Real) and not isinstance(fidelity, bool)
+    if fidelity is None or (number and 0 <= fidelity <= 1):
+        return None if fidelity is None else float(fidelity)
+    raise UserError(f"fidelity must lie in [0, 1], not {fidelity!r}")
 
 
 def _array(image: Any) -> np.ndarray:

@@ -89,6 +89,22 @@ def test_steps_and_noise_are_chosen_when_it_runs(file, steps, noise):
     assert runner.stage_names == other.stage_names
 
 
+@pytest.mark.parametrize("kind", ["latents 0.5", "pixels 1"])
+def test_the_fidelity_is_chosen_when_it_runs(kind, tmp_path):
+    path = exported.write(tmp_path, kind=kind)
+    for fidelity in (0.0, 0.3, 1.0):
+        ours = Ours.load(exported.folder(kind), exported.config(kind), fidelity=fidelity)
+        runner = Restorer.load(path, fidelity=fidelity)
+        assert decibels(runner(IMAGES[0]), ours(IMAGES[0])) > 90
+    with pytest.raises(UserError, match=r"fidelity must lie in \[0, 1\]"):
+        Restorer.load(path, fidelity=1.5)
+
+
+def test_a_file_that_is_made_for_one_fidelity_says_so(file):
+    with pytest.raises(UserError, match="made for the fidelity 1.0 alone; .* --fidelity 0.5"):
+        Restorer.load(file, fidelity=0.5)
+
+
 def test_windows_leave_the_result_as_it_is(file):
     small = read_exported(file)
     for part in small.about["parts"]:

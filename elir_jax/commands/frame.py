@@ -21,14 +21,13 @@ from typing import NamedTuple, NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from elir_jax.commands import parsing, streams
+from elir_jax.commands import EXIT_INTERRUPTED, interruptible, parsing, streams
 from elir_jax.errors import DISK, DiskError, UserError, one_line
 from elir_jax.files import cache_folder
 from elir_jax.storage.opening import place_of, storage_of
 from elir_jax.storage.place import Place
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 EXIT_UNHEARD = 141
 BEGAN = time.monotonic()
 # Thresholds for ``gc``. Tracing makes millions of objects that live on; looking for cycles among
@@ -135,7 +134,12 @@ def exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None =
     ``argv`` is the command line without the program's name; None: that of this process.
     """
     streams.hold()
-    return _exit_code_of(command, argv) or _unheard()
+    try:
+        with interruptible():
+            return _exit_code_of(command, argv) or _unheard()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def _exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None) -> int:
@@ -159,9 +163,6 @@ def _exit_code_of(command: Callable[[], int | None], argv: Sequence[str] | None)
         if not reason:
             raise
         return fail(reason)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
 
 
 def _without_device() -> str:

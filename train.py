@@ -3,14 +3,14 @@
 The same command resumes a run. See docs/training.md, and docs/pods.md for many hosts.
 """
 
-import signal
-
 from elir_jax.commands import frame
 from elir_jax.commands.compile_for import compile_for
 
 
 def main(config: frame.ConfigDict, workdir: frame.Place, options: frame.Options) -> int:
     """Train to the configuration's last step, then evaluate the averaged weights."""
+    import signal
+
     from elir_jax.compose import build
     from elir_jax.devices import hosts
     from elir_jax.running.failure import NotFinite, keep_for_inspection

@@ -12,18 +12,22 @@ from collections.abc import Callable
 from shutil import disk_usage
 from typing import NoReturn
 
-from elir_jax.commands import streams
+from elir_jax.commands import EXIT_INTERRUPTED, interruptible, streams
 from elir_jax.errors import DISK, DiskError, UserError, one_line
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 EXIT_UNHEARD = 141
 
 
 def exit_code_of(command: Callable[[], int | None]) -> int:
     """Run ``command`` and return its exit code (None: 0); user errors and Ctrl-C print one line."""
     streams.hold()
-    return _exit_code_of(command) or _unheard()
+    try:
+        with interruptible():
+            return _exit_code_of(command) or _unheard()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def _exit_code_of(command: Callable[[], int | None]) -> int:
@@ -44,9 +48,6 @@ def _exit_code_of(command: Callable[[], int | None]) -> int:
         if not reason:
             raise
         return fail(reason)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
 
 
 def fail(message: str) -> int:

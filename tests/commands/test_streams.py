@@ -95,6 +95,25 @@ def test_the_streams_of_another_program_stay(capsys):
     assert (sys.stdout, sys.stderr) == before and streams.lost() is None
 
 
+@pytest.mark.parametrize("where", ["import loading", "exec(open('loading.py').read())"])
+def test_ctrl_c_ends_at_once_where_a_module_loads_and_cleans_up_elsewhere(where, tmp_path):
+    hide = "import os\ntry: os.kill(os.getpid(), 2)\nexcept KeyboardInterrupt: print('hidden')"
+    (tmp_path / "loading.py").write_text(hide)
+    code = f"""if True:
+        import sys
+        from elir_jax.commands import frame
+        sys.path.insert(0, "")
+        def command():
+            {where}
+        sys.exit(frame.exit_code_of(command, []))"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    ended = (130, "", "interrupted\n") if where == "import loading" else (0, "hidden\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == ended
+
+
 def test_ctrl_c_while_the_modules_load_prints_no_traceback():
     code = "import elir_jax.commands; import os; os.kill(os.getpid(), 2); import decimal"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

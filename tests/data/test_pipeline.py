@@ -7,6 +7,7 @@ import itertools
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -332,10 +333,14 @@ def test_a_hundred_unusable_images_in_a_row_end_the_run(monkeypatch):
         list(itertools.islice(feed_of(OneGood(), on_error="skip", max_bad_share=1.0), 20))
 
 
-def test_a_worker_that_is_killed_is_one_line():
+def test_a_worker_that_is_killed_is_one_line_and_other_signals_are_its_parents():
     data, before = feed_of(Numbers(), workers=1), set(multiprocessing.active_children())
     next(data)
     (worker,) = set(multiprocessing.active_children()) - before
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(worker.pid, number)
+    time.sleep(0.5)
+    assert worker.is_alive()
     worker.kill()
     with pytest.raises(UserError, match="worker.* was killed, usually because memory ran out; low"):
         list(data)

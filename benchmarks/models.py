@@ -5,7 +5,8 @@ PSNR and SSIM; sharpness, the mean absolute gradient over the original's; the Fr
 between the latents of the frozen encoder and the originals' (each place's latent is a sample); the
 mean error of each channel in grey levels of 255. Beside the model: what classical filters make of
 the same pictures, BM3D (pip install bm3d) and non-local means for denoising; for photo bilateral,
-non-local means and median, each at the strength that serves FOLDER's pictures best.
+non-local means and median, each at the strength that serves FOLDER's pictures best. The pictures of
+photo go through its chain of blur, reduction, noise and JPEG.
 """
 
 import argparse
@@ -23,9 +24,10 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from elir_jax.compose.autoencoder import build_autoencoder  # noqa: E402
-from elir_jax.compose.data import DEGRADATIONS  # noqa: E402
+from elir_jax.compose.data import degradation_of  # noqa: E402
 from elir_jax.compose.starting_weights import starting_weights  # noqa: E402
 from elir_jax.configurations import read_config  # noqa: E402
+from elir_jax.data.degradations.photographs import Photographs  # noqa: E402
 from elir_jax.data.sources import find_images  # noqa: E402
 from elir_jax.evaluation.present import draw_panels  # noqa: E402
 from elir_jax.metrics.frechet import describe, frechet_distance  # noqa: E402
@@ -48,8 +50,9 @@ Filter = Callable[[np.ndarray], np.ndarray]
 def pairs(model: str, folder: Path, most: int | None) -> tuple[Images, Images]:
     """(originals, degraded)."""
     config = read_config(str(ROOT / "configs" / f"shipped_{model}.py"))
-    name = config.degradation.name
-    degrade = DEGRADATIONS[name](**config.degradation[name])
+    degrade = degradation_of(config)
+    if isinstance(degrade, Photographs):
+        degrade = degrade.chain()  # others are on the board (benchmarks/board.py)
     pictures = [centre(read_image(path), SIZE) for path in list(find_images(folder))[:most]]
     x_hq = np.stack([to_float(picture) for picture in pictures])
     x_lq = [degrade(np.random.default_rng([0, i]), x.copy()) for i, x in enumerate(x_hq)]
@@ -156,6 +159,8 @@ def main() -> None:
     parser.add_argument("--picture", metavar="FILE.png", type=Path, help="also draw some of them")
     parser.add_argument("--rows", default="0,1,2,3", help="which, by number (default: 0,1,2,3)")
     parser.add_argument("--no-filters", action="store_true", help="the model alone")
+    parser.add_argument("--fidelities", metavar="W,W...", default="",
+                        help="also at these fidelities, such as 0,0.5,1")  # fmt: skip
     options = parser.parse_args()
     x_hq, x_lq = pairs(options.model, options.folder, options.most)
     restorer = Restorer.load(options.checkpoint or options.model, steps=options.steps)
@@ -185,6 +190,11 @@ def main() -> None:
     for name, *images in zip(names, *stages, strict=True):
         if name in (names[0], names[-1]):
             show(name, np.stack(images))
+    for fidelity in filter(None, options.fidelities.split(",")):
+        given = {"steps": options.steps, "fidelity": float(fidelity)}
+        knob = Restorer.load(options.checkpoint or options.model, **given)
+        some = [x_lq[i : i + 10] for i in range(0, len(x_lq), 10)]
+        show(f"fidelity {fidelity}", np.concatenate([knob(x) for x in some]))
     if options.picture is not None:
         panels = ["input", "posterior mean", "restored", "original"]
         rows = [

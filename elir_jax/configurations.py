@@ -7,10 +7,11 @@ if there is one, then ours, then those on ``sys.path``.
 """
 
 import difflib
+import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
@@ -41,7 +42,7 @@ def read_config(path: str) -> ConfigDict:
             module = _run(file)
             if not hasattr(module, "get_config"):
                 raise UserError(f"{name}: has no function get_config(variant)")
-            config = module.get_config(*variant)
+            config = module.get_config(*(variant or _missing(module.get_config)))
         except UserError:
             raise
         except (Exception, SystemExit) as error:  # whatever the file may raise
@@ -49,6 +50,12 @@ def read_config(path: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise UserError(f"{path}: get_config returned {type(config).__name__}, not a ConfigDict")
     return config
+
+
+def _missing(get_config: Callable) -> list[str]:
+    """What a function that insists on a variant is given if none is named: an empty one."""
+    parameters = inspect.signature(get_config).parameters.values()
+    return [""] if any(one.default is one.empty for one in parameters) else []
 
 
 def _ours() -> Path:

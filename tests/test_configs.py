@@ -51,8 +51,11 @@ PARAMETERS = {
     **{(task, "tiny"): (4_883_536, 1_958_160) for task in TASKS_OF_FACES},
     ("blind_super_resolution", ""): (59_047_120, 17_854_480),
     ("blind_super_resolution", "tiny"): (4_883_536, 1_958_160),
-    **{(f"shipped_{name}", ""): (32_086_560, 9_812_384) for name in ("denoising", "photo")},
-    **{(f"shipped_{name}", "tiny"): (4_883_536, 1_958_160) for name in ("denoising", "photo")},
+    ("shipped_denoising", ""): (32_086_560, 9_812_384),
+    ("shipped_denoising", "tiny"): (4_883_536, 1_958_160),
+    ("shipped_photo", ""): (16_857_347, 6_473_731),
+    ("shipped_photo", "mean"): (1_021_107,) * 2,
+    ("shipped_photo", "tiny"): (3_767_939, 1_169_923),
     ("directflow", ""): (2_551_808,) * 2,  # adapters of rank 32, of bfr's velocity
     ("directflow", "tiny"): (1_003_520,) * 2,  # of the shipped one's
     ("latent_pmrf_bfr", ""): (153_902_866,) * 2,
@@ -75,6 +78,7 @@ PARAMETERS = {
 def all_variants():
     released = [(name, "release") for name in RELEASED]
     own = [("latent_pmrf_bfr", "latent_mean"), ("latent_pmrf_bfr", "tiny_latent_mean")]
+    own += [("shipped_photo", "mean")]
     return [(name, variant) for name in NAMES for variant in VARIANTS] + released + own
 
 

@@ -156,12 +156,16 @@ TABLE = {
         {"PHOTOGRAPHS": "FFHQ"}, **FULL
     ),
     "python benchmarks/autoencoder.py FOLDER": Case(**MEASURED),
-    **{
-        f"python train.py --config configs/shipped_{name}.py --config.data.path=PHOTOGRAPHS": Case(
-            {"PHOTOGRAPHS": "FFHQ"}, **FULL
-        )
-        for name in ("denoising", "photo")
-    },
+    "python train.py --config configs/shipped_denoising.py --config.data.path=PHOTOGRAPHS": Case(
+        {"PHOTOGRAPHS": "FFHQ"}, **FULL
+    ),
+    "python train.py --config configs/shipped_photo.py:mean --config.data.path=PHOTOGRAPHS": Case(
+        {"PHOTOGRAPHS": "FFHQ"}, **FULL
+    ),
+    "python train.py --config configs/shipped_photo.py --config.data.path=PHOTOGRAPHS "
+    "--config.estimator.weights=runs/shipped_photo-mean": Case(
+        {"PHOTOGRAPHS": "FFHQ"}, **FULL
+    ),
     **{
         f"python -m elir_jax.interop.convert runs/shipped_{name} {name}.safetensors --model": Case(
             {f"runs/shipped_{name}": RUN}

@@ -51,9 +51,10 @@ class Photographs:
         check_ascending(self, "quality")
         if self.intact + self.compressed > 1:
             raise ValueError("intact and compressed must be at most 1 together")
-        self._chain()  # raises an error if a range is wrong
+        self.chain()  # raises an error if a range is wrong
 
-    def _chain(self) -> BlindFaceRestoration:
+    def chain(self) -> BlindFaceRestoration:
+        """What the pictures meet that are neither intact nor only compressed."""
         ranges = {"blur": self.blur, "scale": self.scale, "noise": self.noise}
         return BlindFaceRestoration(**ranges, quality=self.chain_quality, eight_bit=True)
 
@@ -67,7 +68,7 @@ class Photographs:
         if fate < self.intact:
             return hq.copy(), hq
         if fate >= self.intact + self.compressed:
-            return self._chain()(rng, hq), hq
+            return self.chain()(rng, hq), hq
         pixels = to_uint8(hq)
         if rng.random() < self.twice:
             pixels = _elsewhere(rng, pixels, self._quality(rng))

@@ -66,6 +66,23 @@ def test_closed_streams_are_none_of_the_files_that_are_written(kind, file, tmp_p
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 
 
+def test_messages_of_libraries_end_in_no_file(tmp_path):
+    code = """if True:
+        import os, sys
+        from elir_jax.commands.console import steady_streams
+        steady_streams()
+        with open(sys.argv[1], "w") as file:
+            os.write(1, b"noise")
+            os.write(2, b"noise")
+            file.write("picture")
+    """
+    call = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    done = subprocess.run(
+        [*call, str(tmp_path / "file")], env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0 and (tmp_path / "file").read_text() == "picture"
+
+
 @pytest.mark.parametrize("kind", CALLS)
 def test_streams_that_nobody_reads_end_it_quietly(kind, file, tmp_path):
     draw(tmp_path / "a.png")

@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from elir_jax.commands import edge, restore
 from elir_jax.commands.picture_files import find_jobs
+from elir_jax.commands.runtimes import weights_digest
 from elir_jax.errors import UserError
 from elir_jax.pictures.results import HEADER, State, examine, is_result
 
@@ -286,3 +287,26 @@ def test_the_record_says_what_the_result_is_made_of(run, tmp_path):
         said = json.loads(picture.text["elir_jax"])
     assert said["kind"] == "restored" and said["options"]["seed"] == 7
     assert os.fspath(tmp_path) not in json.dumps(said)  # no folder of this machine
+
+
+def test_weights_are_known_by_their_files_wherever_they_lie(tmp_path):
+    def digest(path, *words):
+        words = ["a.png", "--output", "out", "--checkpoint", str(path), *words]
+        return weights_digest(restore.parse(words))
+
+    run = tmp_path / "run"
+    for step in (10, 20):
+        place = run / "checkpoints" / str(step)
+        place.mkdir(parents=True)
+        (place / "run.json").write_text("{}")
+        (place / "digests.json").write_text(f"of {step}")
+    newest = run / "checkpoints" / "20"
+    (run / "metrics.csv").write_text("a run writes on")
+    assert digest(run) == digest(newest) != digest(run / "checkpoints" / "10")
+    assert digest(shutil.copytree(run, tmp_path / "copy")) == digest(run)
+    (newest / "digests.json").write_text("of other weights")
+    assert digest(tmp_path / "copy") != digest(run)
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "weights.safetensors").write_text("converted")
+    config = ["--config", "configs/quickstart.py:tiny"]
+    assert digest(tmp_path / "w") == digest(tmp_path / "w") != digest(tmp_path / "w", *config)

@@ -7,6 +7,7 @@ plain containers and refuses everything else, so that an untrusted file cannot r
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -132,7 +133,8 @@ def _float32(array: np.ndarray) -> np.ndarray:
 def _read_pickle(path: Path) -> Tensors:
     torch = _torch(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of formats it may not know
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file may raise anything
         if isinstance(error, pickle.UnpicklingError):
             # torch's own words advise to read it without this protection.

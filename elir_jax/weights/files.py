@@ -139,8 +139,7 @@ def _float32(array: np.ndarray) -> np.ndarray:
 def _read_pickle(path: Path) -> Tensors:
     torch = _torch(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its error says more
+        with warnings.catch_warnings(action="ignore"):  # of formats it may not know
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file may raise anything
         raise UserError(

@@ -8,6 +8,7 @@ import pytest
 import small
 
 from elir_jax.errors import UserError
+from elir_jax.networks.unet import Upsample
 from elir_jax.weights.layouts import LIGHTNING, Source
 from elir_jax.weights.release import from_release, to_release
 from elir_jax.weights.sizes import read_sizes
@@ -22,6 +23,20 @@ def source(tensors, original=lambda name: name):
 def test_a_round_trip_is_exact():
     back = from_release(source(to_release(PARAMS)), PARAMS)
     assert jax.tree.all(jax.tree.map(np.array_equal, back, PARAMS))
+
+
+def test_a_transposed_convolution_computes_what_pytorchs_definition_says():
+    """Each input adds its multiple of the 4x4 kernel, two outputs further on; one is cut off."""
+    name = "fmir.up_blocks.0.0.convtr"
+    tensors = to_release(PARAMS)
+    kernel, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]  # in, out, rows, columns
+    x = np.random.default_rng(0).normal(size=(1, 3, 2, kernel.shape[0])).astype(np.float32)
+    wanted = np.zeros((8, 6, kernel.shape[1]))
+    for i, j in np.ndindex(3, 2):
+        wanted[2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.einsum("c,cokl->klo", x[0, i, j], kernel)
+    ours = from_release(source(tensors), PARAMS)["velocity"]["upsample0"]
+    found = Upsample(kernel.shape[1]).apply({"params": ours}, x)
+    np.testing.assert_allclose(found[0], wanted[1:-1, 1:-1] + bias, atol=1e-5)
 
 
 def test_names_are_the_releases():

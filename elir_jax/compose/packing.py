@@ -1,5 +1,6 @@
 """Weights that restore -> the model, one file that brings its configuration (weights/models)."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -41,10 +42,20 @@ def pack(path: Path, decoder: str = "") -> Model:
 def _for_everybody(config: dict) -> dict:
     """The configuration without what was the training machine's alone: models are given away.
 
-    These are its folders, and the type that it computed in.
+    These are its folders, also those of the weights that networks started from, and the type that
+    it computed in.
     """
     data = config["data"] | {"path": "", "eval_path": ""}
-    return config | {"data": data, "dtype": "float32"}
+    started = {
+        name: section | {"weights": ""}
+        for name, section in config.items()
+        if isinstance(section, dict) and _is_path(str(section.get("weights", "")))
+    }
+    return config | started | {"data": data, "dtype": "float32"}
+
+
+def _is_path(weights: str) -> bool:
+    return os.sep in weights and not weights.startswith("hub:")
 
 
 def _decoder(config: ConfigDict, named: str) -> Params:

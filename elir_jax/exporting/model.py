@@ -92,7 +92,7 @@ def build_model(
         graph, opset_imports=IMPORTS, functions=[functions[n][0] for n in plan.used],
         ir_version=IR_VERSION, producer_name=DOMAIN,
     )  # fmt: skip
-    parts = [part | plan.cuts[part["name"]]._asdict() for part in description["parts"]]
+    parts = [part | plan.cuts[part["name"]]._asdict() for part in description.get("parts", ())]
     whole = dict(description) | {"format": form, "weights": digests, "parts": parts}
     whole["digest"] = layout.digest_of(digests)
     helper.set_model_props(model, {layout.METADATA: json.dumps(whole)})

@@ -69,8 +69,8 @@ def test_closed_streams_are_none_of_the_files_that_are_written(kind, file, tmp_p
 def test_messages_of_libraries_end_in_no_file(tmp_path):
     code = """if True:
         import os, sys
-        from elir_jax.commands.console import steady_streams
-        steady_streams()
+        from elir_jax.commands.streams import hold
+        hold()
         with open(sys.argv[1], "w") as file:
             os.write(1, b"noise")
             os.write(2, b"noise")

@@ -56,7 +56,7 @@ def test_the_metadata_say_what_the_file_is(place):
     content = (place / "whole.onnx").read_bytes()
     about = json.loads(metadata(content)[layout.METADATA])
     assert about["licence"] == "CC0" and about["seed"] == 0 and about["multiple"] == 16
-    assert about["flow"] == {"steps": 2, "sigma_s": 0.025, "noise": True}
+    assert about["flow"] == {"steps": 2, "sigma_s": 0.025, "noise": True, "fidelity": 1.0}
     assert about["config"]["velocity"]["channel_multipliers"] == [1, 2]
     assert "data" not in about["config"]  # it names folders of the machine that trained
     assert [part["name"] for part in about["parts"]] == [

@@ -127,6 +127,8 @@ def parallel_map(fn: Callable[..., Any]) -> Callable[..., Any]:
         padded = jax.tree.map(
             lambda a: np.concatenate([a, np.repeat(a[-1:], extra, axis=0)]) if extra else a, batched
         )
-        return jax.tree.map(lambda a: a[:rows], jax.device_get(programs(shared, padded)))
+        # With several processes, a program takes an array of the host only in place on its devices.
+        results = jax.device_get(programs(shared, jax.device_put(padded, spread)))
+        return jax.tree.map(lambda a: a[:rows], results)
 
     return call

@@ -1,4 +1,4 @@
-"""Pictures of many sizes: few programs live, nothing of an older one stays, results are the same."""
+"""Pictures of many sizes: few programs live, nothing of older ones stays, results are the same."""
 
 import gc
 

@@ -12,7 +12,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from elir_jax.devices.programs import Programs
 from elir_jax.errors import UserError
+from elir_jax.networks.applying import forget_traces
 from elir_jax.training.state import TrainState
 from elir_jax.training.step import Metrics, StepRequest, Verdict
 from elir_jax.types import Sent
@@ -92,9 +94,32 @@ def parallel_map(fn: Callable[..., Any]) -> Callable[..., Any]:
     """``fn(shared, batched)`` with the leading axis of ``batched`` spread over this host's devices.
 
     If the number of rows is no multiple of the number of devices, the last row is repeated, and the
-    surplus results are cut off again. Each host works alone: nothing is sent between them.
+    surplus results are cut off again. Each host works alone: nothing is sent between them. Few
+    programs are loaded at a time (:mod:`elir_jax.devices.programs`).
     """
-    mapped = jax.pmap(fn, axis_name=AXIS, in_axes=(None, 0), devices=jax.local_devices())
+    everywhere = _everywhere()
+    spread = NamedSharding(everywhere.mesh, PartitionSpec(AXIS))
+
+    def build(shared, batched):
+        # A function of its own for each program, for jax keeps what it traced with the function.
+        # Not pmap's: its cache would hold the program for ever.
+        mapped = jax.jit(
+            jax.shard_map(
+                functools.partial(fn),
+                mesh=everywhere.mesh,
+                in_specs=(PartitionSpec(), spread.spec),
+                out_specs=spread.spec,
+                check_vma=False,  # nothing is sent between devices
+            ),
+            in_shardings=(everywhere, spread),
+            out_shardings=spread,
+        )
+        compiled = mapped.lower(shared, batched).compile()
+        mapped.clear_cache()
+        forget_traces()
+        return compiled
+
+    programs = Programs(build)
 
     def call(shared, batched):
         rows = jax.tree.leaves(batched)[0].shape[0]
@@ -102,7 +127,8 @@ def parallel_map(fn: Callable[..., Any]) -> Callable[..., Any]:
         padded = jax.tree.map(
             lambda a: np.concatenate([a, np.repeat(a[-1:], extra, axis=0)]) if extra else a, batched
         )
-        result = jax.device_get(mapped(shared, _shard(padded)))
-        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:rows], result)
+        # With several processes, a program takes an array of the host only in place on its devices.
+        results = jax.device_get(programs(shared, jax.device_put(padded, spread)))
+        return jax.tree.map(lambda a: a[:rows], results)
 
     return call

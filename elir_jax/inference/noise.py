@@ -5,12 +5,16 @@ whatever its number or file name is, and whichever command restores it. The runn
 (``elir_jax.edge.threefry``) draws the same numbers.
 """
 
+import math
+
 import jax
 import numpy as np
 from jaxtyping import Float32, Key
 
 from elir_jax.inference.fingerprint import fingerprint
 from elir_jax.inference.windows import Stored
+
+STEP = 2**22  # numbers; shorter draws have the length of a power of two
 
 
 def picture_key(seed: int, image: Stored) -> Key[jax.Array, ""]:
@@ -26,4 +30,9 @@ def picture_key(seed: int, image: Stored) -> Key[jax.Array, ""]:
 
 def unit_noise(seed: int, image: Stored, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
     """The picture's noise of that shape: independent numbers of mean 0 and variance 1."""
-    return np.asarray(jax.random.normal(picture_key(seed, image), shape))
+    # With JAX's default keys (partitionable threefry) a longer draw begins with the shorter. So a
+    # few lengths serve all shapes, and jax keeps few programs.
+    size = math.prod(shape)
+    step = min(STEP, 1 << (size - 1).bit_length())
+    drawn = jax.random.normal(picture_key(seed, image), (-(-size // step) * step,))
+    return np.asarray(drawn)[:size].reshape(shape)

@@ -152,7 +152,7 @@ class WholePictures:
         """
         height, width = (int(length * at) for length in job.side)
         if height * width > LARGE:
-            _give_back()
+            give_back()
         scale = math.prod((part.scale for part in segment), start=at)
         padded = tuple(int(length * scale) for length in job.side)
         sizes = job.sizes if last and scale == 1 else [padded] * len(x)
@@ -242,7 +242,7 @@ def _states(shown, images: int) -> list[tuple[np.ndarray, ...]]:
     return [()] * images
 
 
-def _give_back() -> None:
-    """Give freed memory back to the system: glibc keeps the memory of a program's temporaries."""
+def give_back() -> None:
+    """Give freed memory back to the system: glibc keeps that of programs and their temporaries."""
     with contextlib.suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from elir_jax.networks import winograd
 from elir_jax.networks.target import target
 
 
@@ -42,3 +43,9 @@ def variables_fn(module: nn.Module, dtype: DTypeLike) -> Callable:
 def _apply(module: nn.Module, traced_for: str, variables, *inputs):
     # Layers ask for the target themselves; as an argument it keeps the traces apart.
     return module.apply(variables, *inputs)
+
+
+def forget_traces() -> None:
+    """Free what jax keeps of tracing networks; a compiled program needs it no more."""
+    _apply.clear_cache()
+    winograd.forget_traces()

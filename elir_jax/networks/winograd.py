@@ -71,6 +71,8 @@ def winograd_conv3x3(
     return jax.lax.map(lambda images: _convolve(images, u), groups).reshape(b, height, width, -1)
 
 
+# As a program of its own it is traced once for many layers; XLA puts the calls in line.
+@jax.jit
 def _convolve(x: Float[Array, "b h w c"], u: Float[Array, "4 4 c c2"]) -> Float[Array, "b h w c2"]:
     b, height, width, c = x.shape
     h, w = -(-height // 2), -(-width // 2)  # tiles of 2x2 outputs
@@ -87,6 +89,11 @@ def _convolve(x: Float[Array, "b h w c"], u: Float[Array, "4 4 c c2"]) -> Float[
     y = [_output(*(columns[j][i] for j in range(4))) for i in range(2)]
     y = jnp.stack([jnp.stack(row, axis=3) for row in y], axis=2)
     return y.reshape(b, 2 * h, 2 * w, -1)[:, :height, :width]
+
+
+def forget_traces() -> None:
+    """Free what jax keeps of tracing these convolutions, for each shape."""
+    _convolve.clear_cache()
 
 
 def _input(d0, d1, d2, d3):

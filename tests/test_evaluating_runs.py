@@ -72,6 +72,25 @@ def test_a_file_of_a_configuration_must_agree_and_does_not_choose_the_images(fol
     assert subject.config.evaluation.size == 64
 
 
+def test_a_restoration_is_by_the_configuration_that_weights_bring(folder):
+    """Another one is refused, as in an evaluation, where it would matter."""
+    agreeing = old_config()
+    agreeing.update(data={"path": "elsewhere"}, num_steps=99, seed=7)
+    agreeing.degradation.denoising.sigma = 0.5
+    assert build_restoration(folder, agreeing).config.seed == 0
+    for change, said in (
+        ({"objective": {"num_segments": 1}}, "objective.num_segments: 2 -> 1"),
+        ({"velocity": {"hidden": 64}}, "velocity.hidden: 32 -> 64"),
+        ({"degradation": {"name": "inpainting"}}, 'degradation.name: "denoising" -> "inpainting"'),
+        ({"dtype": "bfloat16"}, "dtype: "),
+    ):
+        other = old_config()
+        other.update(change)
+        with pytest.raises(UserError, match="leave out --config") as error:
+            Restorer.load(folder, other)
+        assert said in str(error.value)
+
+
 def test_what_an_evaluation_may_choose_is_free_and_names_its_folder(folder, tmp_path):
     images = tmp_path / "CelebA Test"
     words = [f"--config.data.eval_path={images}", "--config.evaluation.size=24"]

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from elir_jax import assets
+from elir_jax.compose import measuring
+from elir_jax.compose.fields import plain
 from elir_jax.errors import UserError
 from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read_newest, steps_in
@@ -54,8 +56,8 @@ def find_weights(
 
     A path may name one checkpoint of a run too (``WORKDIR/checkpoints/STEP``, or ``best``), or a
     model that ships (``photo``). Runs and models bring their configuration; for other weights it
-    must be given, but sizes are read from a file of the release. ``config`` replaces what they
-    bring; ``default`` serves where they bring none. Raises UserError.
+    must be given, but sizes are read from a file of the release. Where they bring one, ``config``
+    must agree with it, and ``default`` need not. Raises UserError.
     """
     if str(path) in assets.MODELS and not path.exists():
         path = assets.model(str(path))
@@ -83,11 +85,33 @@ def find_weights(
             f"{path}: this folder has neither checkpoints nor {WEIGHTS}; name a run's folder, "
             f"one that elir_jax.interop.convert wrote, or a file of weights"
         )
-    own = config is None and brought is not None
-    config = config_of(brought) if own else config or default
-    if config is None:
+    if brought is not None:
+        own = config_of(brought)
+        if config is not None:
+            _check_agreement(path, plain(own), plain(config))
+        return Found(title, place, given, own, changes, frozen, step, own=True)
+    if config is None and default is None:
         raise UserError(f"{path}: these weights have no configuration; name it with --config")
-    return Found(title, place, given, config, changes, frozen, step, own)
+    return Found(title, place, given, config or default, changes, frozen, step)
+
+
+def _check_agreement(path: Place, own: dict, given: dict) -> None:
+    """Raise UserError if a restoration would be another one with the configuration that is given.
+
+    Images, and how they were degraded for training, do not matter to it.
+    """
+    other = ("data.", "degradation.", "evaluation.")
+    matters = {
+        field: said
+        for field, said in measuring.changes(own, given).items()
+        if field == "degradation.name" or not (field == "seed" or field.startswith(other))
+    }
+    if matters:
+        raise UserError(
+            f"{path}: brings its own configuration, and --config has another: "
+            f"{'; '.join(f'{field}: {said}' for field, said in matters.items())}; leave out "
+            f"--config"
+        )
 
 
 def run_of(path: Place) -> Place | None:
@@ -116,5 +140,5 @@ def config_of(saved: dict) -> ConfigDict:
         *sections, name = field.split(".")
         section = functools.reduce(lambda node, part: node.get(part, {}), sections, config)
         if isinstance(section, ConfigDict) and sections != ["objective"]:
-            section[name] = value
+            section[name] = restored(value)
     return config

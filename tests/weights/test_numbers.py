@@ -114,7 +114,8 @@ def test_what_is_no_file_of_tensors_is_refused_without_torchs_advice(tmp_path):
     write_tables(tmp_path / "whole.pth", {"x": np.ones(3, np.float32)})
     (tmp_path / "empty.pth").write_bytes(b"")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:200])
-    for name, words in (("code", "none of its code was run"), ("empty", "is empty"), ("cut", "dam")):
+    said = {"code": "none of its code was run", "empty": "is empty", "cut": "damaged"}
+    for name, words in said.items():
         with pytest.raises(UserError, match=words) as error:
             read_tensors(tmp_path / f"{name}.pth")
         text = str(error.value)

@@ -140,8 +140,8 @@ def test_the_release_restores_the_same_with_its_converted_file(tmp_path):
     key = jax.random.key(1)
     eps = np.asarray(jax.random.normal(key, (2, 8, 8, 16)))
     theirs = release.restoration(PAIR, eps)[f"decoded_{release.kind}"]
-    _, method, *weights, _ = build_restoration(run_folder)
-    ours = run_parts(method.parts, *weights, jnp.asarray(PAIR), key)
+    own = build_restoration(run_folder)
+    ours = run_parts(own.method.parts, own.params, own.frozen, jnp.asarray(PAIR), key)
     assert np.abs(ours - theirs).max() < 5e-3 * np.abs(theirs).max()  # the model has 16 bits
 
 

@@ -70,7 +70,7 @@ TABLE = {
     "python train.py --config configs/NAME.py [--workdir DIR] [--config.FIELD=VALUE ...]": Case(
         {**NAMED, "DIR": "runs/other", "FIELD=VALUE ...": "seed=3"}, **FULL
     ),
-    FFHQ: Case({"512": "64"}),
+    FFHQ: Case({"512": "256"}),
     CELEBA: Case(),
     "python -m elir_jax.data.prepare folder --images FOLDER --data-dir DATA": Case(),
     "python train.py --config configs/bfr.py --config.data.path=DATA/ffhq "
@@ -309,7 +309,9 @@ class Checkout:
         write_run(folder / RUN)
         for number in range(6):
             photograph(folder / f"FFHQ/{number}.png", 256, 256)
-        for name in ("PICTURES/a.png", "FOLDER/a.png", "CELEBA/hq/a.png", "CELEBA/lq/a.png"):
+        for name in ("CELEBA/hq/a.png", "CELEBA/lq/a.png"):
+            photograph(folder / name, 256, 256)
+        for name in ("PICTURES/a.png", "FOLDER/a.png"):
             photograph(folder / name, 64, 64)
         for name in ("old.jpg", "picture.png", "face.png"):
             photograph(folder / name, 64, 64)

@@ -56,10 +56,7 @@ def given_pictures(images: Any) -> tuple[list[Given], Callable[[list[np.ndarray]
 
 def checked_seed(seed: Any) -> int:
     """The seed of the noise. Raises ValueError unless it is a whole number in [0, 2^32)."""
-    try:
-        number = operator.index(seed)
-    except TypeError:
-        number = -1
+    number = _whole(seed)
     if not 0 <= number < 2**32:
         raise ValueError(f"seed must be a whole number in [0, 2^32), not {seed!r}")
     return number
@@ -67,13 +64,18 @@ def checked_seed(seed: Any) -> int:
 
 def checked_steps(steps: Any) -> int | None:
     """The number of Euler steps, or None: as configured. Raises UserError for any other value."""
-    try:
-        number = None if steps is None else operator.index(steps)
-    except TypeError:
-        number = 0
+    number = None if steps is None else _whole(steps)
     if number is not None and number < 1:
         raise UserError(f"steps must be a whole number of at least 1, not {steps!r}")
     return number
+
+
+def _whole(value: Any) -> int:
+    """The value as an int; -1 if it is no whole number."""
+    try:
+        return -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return -1
 
 
 def checked_fidelity(fidelity: Any) -> float | None:

@@ -70,12 +70,12 @@ class Upsample(nn.Module):
 
     features: int
     dtype: DTypeLike = jnp.float32
-    init: nn.initializers.Initializer | None = None
+    kernel_init: nn.initializers.Initializer | None = None
 
     @nn.compact
     def __call__(self, x):
         # PyTorch counts the fan-in of a transposed convolution over its output channels.
-        init = self.init or uniform_fan_in(16 * self.features)
+        init = self.kernel_init or uniform_fan_in(16 * self.features)
         return _Transposed(self.features, self.dtype, init, name="conv")(x)
 
 
@@ -84,13 +84,13 @@ class _Transposed(nn.Module):
 
     features: int
     dtype: DTypeLike
-    init: nn.initializers.Initializer
+    kernel_init: nn.initializers.Initializer
 
     @nn.compact
     def __call__(self, x):
         b, h, w, c = x.shape
-        kernel = self.param("kernel", self.init, (4, 4, c, self.features))
-        bias = self.param("bias", self.init, (self.features,))
+        kernel = self.param("kernel", self.kernel_init, (4, 4, c, self.features))
+        bias = self.param("bias", self.kernel_init, (self.features,))
         # (row of the 2x2, parity, column, parity, in, out) -> parities beside the outputs
         taps = kernel.reshape(2, 2, 2, 2, c, self.features).transpose(0, 2, 4, 1, 3, 5)
         padded = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))

@@ -101,6 +101,7 @@ class _Loop:
         self.position = data.get_state()
         self.pending: tuple[int, Metrics, Verdict, np.ndarray] | None = None
         self.error: Exception | None = None
+        self.told: set[str] = set()  # errors after the first
         self.stopped = self.fault = False
 
     def train(self, feeding: Feeding) -> None:
@@ -235,11 +236,18 @@ class _Loop:
         self.step, self.pending = step - 1, None  # the step after it was not applied either
 
     def _try(self, write, *args) -> None:
-        """Call ``write``; its error is kept and ends the run in turn. The first one counts."""
+        """Call ``write``; its error is kept and ends the run in turn.
+
+        The first error counts; others are told once, for they may have cost a checkpoint.
+        """
         try:
             write(*args)
         except self.kept as error:
-            self.error = self.error or error
+            if self.error is None:
+                self.error = error
+            elif str(error) not in self.told | {str(self.error)}:
+                self.told.add(str(error))
+                self.writers.warn([str(error)])
 
     def _position(self, step: int) -> dict[str, int]:
         """The position in the data after ``step``; the feeding is ahead of it."""

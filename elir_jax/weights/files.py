@@ -5,6 +5,7 @@ plain containers and refuses everything else, so that an untrusted file cannot r
 """
 
 import os
+import pickle
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -142,6 +143,10 @@ def _read_pickle(path: Path) -> Tensors:
         with warnings.catch_warnings(action="ignore"):  # of formats it may not know
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file may raise anything
+        if not isinstance(error, pickle.UnpicklingError):
+            raise UserError(
+                f"{path}: damaged, or no file of PyTorch{_reason(error)}; get it again"
+            ) from error
         raise UserError(
             f"{path}: refused, and none of its code was run: not a file of tensors only"
             f"{_reason(error)}"

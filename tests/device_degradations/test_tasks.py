@@ -16,8 +16,8 @@ from elir_jax.data.degradations.photographs import Photographs
 from elir_jax.device_degradations.tasks import COUNTERPARTS, degrade, on_device
 
 ROOT = Path(__file__).resolve().parents[2]
-# Those of PMRF degrade as denoising does, or by DifFace's, which the host alone has.
-OTHERS = ("common", "latent_pmrf_bfr", "pmrf", "pmrf_bfr", "posterior_mean")
+# Those of PMRF degrade as denoising does, or by DifFace's, which the host alone has as photo's.
+OTHERS = ("common", "latent_pmrf_bfr", "pmrf", "pmrf_bfr", "posterior_mean", "shipped_photo")
 TASKS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem not in OTHERS)
 SAME = ("autoencoder", "quickstart", "sim_vae")  # degrade not at all, or as another does
 CHANGE_THE_ORIGINAL = {DifFace, Photographs}

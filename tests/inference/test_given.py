@@ -94,7 +94,7 @@ def test_what_is_no_image_is_refused_with_what_it_is(restorer, wrong, words):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("seed", [1.5, -1, 2**32, "1", None])
+@pytest.mark.parametrize("seed", [1.5, -1, 2**32, "1", None, True])
 def test_a_seed_that_is_none_is_refused(seed):
     with pytest.raises(ValueError, match=r"whole number in \[0, 2\^32\), not "):
         checked_seed(seed)

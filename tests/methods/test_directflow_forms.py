@@ -282,7 +282,7 @@ def test_a_student_of_one_number_learns_the_transport_by_gradient_descent():
         (lambda: Distillation(band=(0.0, 0.2)), "band"),
         (lambda: Distillation(band=(0.2, 1.0)), "band"),
         (lambda: Distillation(latent=0.0), "above 0"),
-        (lambda: Distillation(sgcl=-1.0), "negative"),
+        (lambda: Distillation(sgcl=-1.0), "sgcl must be"),
         (lambda: Distillation(sgcl_probability=0.0), "sgcl_probability"),
         (lambda: Distillation(sgcl_source="x"), "sgcl_source"),
         (lambda: Distillation(sgcl_space="x"), "sgcl_space"),

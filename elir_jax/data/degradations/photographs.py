@@ -47,11 +47,12 @@ class Photographs:
 
     def __post_init__(self):
         shares = dict.fromkeys(("intact", "compressed", "twice", "grey"), "[0, 1]")
-        check_fields(self, **shares, quality="[1, 100]")
-        check_ascending(self, "quality")
+        qualities = dict.fromkeys(("quality", "chain_quality"), "[1, 100]")
+        chain = {"blur": "[0.001, inf)", "scale": "[1, inf)", "noise": "[0, inf)"}
+        check_fields(self, **shares, **qualities, **chain)
+        check_ascending(self, *qualities, *chain)
         if self.intact + self.compressed > 1:
             raise ValueError("intact and compressed must be at most 1 together")
-        self.chain()  # raises an error if a range is wrong
 
     def chain(self) -> BlindFaceRestoration:
         """What the pictures meet that are neither intact nor only compressed."""

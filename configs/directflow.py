@@ -35,7 +35,9 @@ def get_config(variant: str = ""):
     for section in ("estimator", "velocity"):
         del config[section].weights
     if config.method == "elir":
-        del config.estimator.form, config.velocity.form
+        for section in ("estimator", "velocity"):
+            if "form" in config[section]:
+                del config[section].form
         del config.autoencoder.trainable_encoder, config.autoencoder.linear, config.encoder
     config.teacher = ConfigDict()
     config.teacher.weights = weights  # a run, or a model

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from chaining import run
 from killing import killed_at, saved
+from ml_collections import ConfigDict
 
 from configs import directflow, quickstart
 from elir_jax import compose
@@ -125,6 +126,25 @@ def test_the_packed_student_is_an_elir_of_one_step_that_restores_the_same(traine
         assert restorer.stage_names[-1] == "step_1"
         error = np.abs(restored(restorer) - wanted).max()
         assert error < 5e-3 * np.abs(wanted).max()  # the weights have 16 bits
+
+
+def test_a_student_of_a_mean_in_pixels_restores_by_its_teachers_parts(tmp_path):
+    config = student(tmp_path).unlock()
+    del config.estimator
+    config.estimator = ConfigDict({"kind": "pixel_unet", "widths": (8,) * 3, "blocks": (1,) * 3})
+    folder = as_trained(config, tmp_path / "run")
+    model = pack(folder)
+    assert model.config["estimator"]["kind"] == "pixel_unet"
+    assert not model.config["autoencoder"]["trainable_encoder"]
+    write_model(tmp_path / "student.safetensors", model)
+    own, packed = Restorer.load(folder), Restorer.load(tmp_path / "student.safetensors")
+    stages = ("posterior_mean", "latent_mmse_noisy", "step_1")
+    assert own.stage_names == packed.stage_names == stages
+    wanted = restored(own)
+    assert np.abs(restored(packed) - wanted).max() < 5e-3 * np.abs(wanted).max()
+    config.student.input = "lq"
+    with pytest.raises(UserError, match="estimator.kind=pixel_unet needs input=mmse"):
+        compose.build(config)
 
 
 def test_the_release_restores_the_same_with_its_converted_file(tmp_path):

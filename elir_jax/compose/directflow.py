@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from elir_jax.compose.autoencoder import build_autoencoder
 from elir_jax.compose.directflow_pmrf import build_latent_pmrf_student, build_pmrf_student
-from elir_jax.compose.elir import build_networks, inference_form, latent_networks
+from elir_jax.compose.elir import build_networks, in_pixels, inference_form, latent_networks
 from elir_jax.compose.fields import choose, plain
 from elir_jax.compose.student import begin, init_student
 from elir_jax.errors import UserError
@@ -24,7 +24,7 @@ from elir_jax.methods.directflow.objective import distillation_objective
 from elir_jax.methods.directflow.parts import directflow_parts
 from elir_jax.methods.elir.networks import init_estimator, init_velocity
 from elir_jax.methods.elir.objective import ElirObjective
-from elir_jax.methods.elir.parts import target_part
+from elir_jax.methods.elir.parts import elir_parts, target_part
 from elir_jax.methods.method import Method
 from elir_jax.networks.applying import apply_fn
 from elir_jax.networks.conditioning import adapter_of, copied, describe, spatial_encoder_of
@@ -34,12 +34,20 @@ from elir_jax.networks.unet import UNet
 from elir_jax.networks.winograd import transform_kernels
 from elir_jax.types import Params
 
+PLAIN = "input=mmse, adapter=none and control=False"
 LEAST = 8  # latents a side, to draw untrained parameters with
 
 
 def build_elir_student(config: ConfigDict) -> Method:
-    """A student of ``elir``, which may see the degraded picture besides."""
+    """A student of ``elir``, which may see the degraded picture besides.
+
+    That of a teacher whose posterior mean is one of pixels sees the mean alone, and restores by the
+    parts of its teacher.
+    """
     plan = begin(config)
+    pixels = in_pixels(config)
+    if pixels:
+        _check_plain(config, f"estimator.kind={config.estimator.kind}")
     autoencoder = build_autoencoder(config)
     estimator, velocity = latent_networks(config, autoencoder.dtype)
     trained, restoring = build_networks(config)
@@ -66,19 +74,25 @@ def build_elir_student(config: ConfigDict) -> Method:
 
     def for_inference(params: Params, frozen: Params) -> Params:
         found = student_params(plan.lora, params, frozen)
-        if plan.start.input == "mmse":
+        if pixels:
+            found["estimator"] = frozen[TEACHER]["estimator"]
+        elif plan.start.input == "mmse":
             found |= {name: frozen[TEACHER][name] for name in ("encoder", "estimator")}
         if form == "plain":
             return found
-        latent = ("velocity", "estimator")
+        latent = ("velocity",) if pixels else ("velocity", "estimator")
         return {n: transform_kernels(tree) if n in latent else tree for n, tree in found.items()}
 
     networks = distilled_elir(trained, plan.lora, conditions.parts, plan.start.input == "lq")
+    if pixels:
+        parts = elir_parts(restoring, plan.sampler, velocity.factor)
+    else:
+        parts = directflow_parts(restoring, conditions.parts, plan.sampler, velocity.factor)
     return Method(
         init=init,
         objective=distillation_objective(networks, plan.teacher, plan.start, plan.objective),
         for_inference=for_inference,
-        parts=directflow_parts(restoring, conditions.parts, plan.sampler, velocity.factor),
+        parts=parts,
         target=target_part(restoring),
         alone=lambda given: _as_elir(config, plan.lora, given),
     )
@@ -117,11 +131,9 @@ def _conditions(config: ConfigDict, velocity: UNet) -> Conditions:
 
 def _as_elir(config: ConfigDict, lora: LoRA, given: Params) -> tuple[dict, Params]:
     """The ELIR of one step that a student without conditioning is. Raises UserError for others."""
-    student = config.student
-    if student.input != "mmse" or student.adapter != "none" or student.control:
+    if not _is_plain(config):
         raise UserError(
-            "only a student with input=mmse, adapter=none and control=False is a model by itself; "
-            "restore with the folder of this run"
+            f"only a student with {PLAIN} is a model by itself; restore with the folder of this run"
         )
     fields = plain(config)
     for section in ("teacher", "student"):
@@ -130,13 +142,24 @@ def _as_elir(config: ConfigDict, lora: LoRA, given: Params) -> tuple[dict, Param
         "method": "elir",
         "objective": dataclasses.asdict(ElirObjective(sigma_s=config.teacher.sigma_s)),
     }
-    fields["autoencoder"] |= {"trainable_encoder": True, "linear": False}
+    fields["autoencoder"] |= {"trainable_encoder": not in_pixels(config), "linear": False}
     for section in ("estimator", "velocity"):
-        fields[section] |= {"weights": "", "form": "plain"}
+        form = {} if section == "estimator" and in_pixels(config) else {"form": "plain"}
+        fields[section] |= {"weights": ""} | form
     taught = given[TEACHER]
-    params = {name: taught[name] for name in ("encoder", "estimator")}
-    merged = student_params(lora, given, given)["velocity"]
-    return fields, params | {"velocity": merged, "decoder": given["decoder"]}
+    params = {"estimator": taught["estimator"], "decoder": given["decoder"]}
+    params["encoder"] = (given if in_pixels(config) else taught)["encoder"]
+    return fields, params | {"velocity": student_params(lora, given, given)["velocity"]}
+
+
+def _is_plain(config: ConfigDict) -> bool:
+    student = config.student
+    return student.input == "mmse" and student.adapter == "none" and not student.control
+
+
+def _check_plain(config: ConfigDict, teacher: str) -> None:
+    if not _is_plain(config):
+        raise UserError(f"--config.student: a teacher with {teacher} needs {PLAIN}")
 
 
 TEACHERS = {

@@ -78,11 +78,16 @@ def distilled_elir(
     """Teacher and student of ELIR's networks.
 
     The student sees what the teacher's encoder makes of the degraded picture; or, if
-    ``sees_degraded``, what the frozen encoder does.
+    ``sees_degraded``, what the frozen encoder does. Of a teacher whose posterior mean is one of
+    pixels, it sees that mean, encoded.
     """
 
     def given(frozen, x):
         taught = frozen[TEACHER]
+        if elir.reach is not None:
+            mean = jnp.clip(elir.estimate(taught["estimator"], x), 0, 1)
+            z = elir.encode(frozen["encoder"], mean)
+            return Given(z, z)
         z = elir.encode(taught["encoder"], x)
         seen = elir.encode(frozen["encoder"], x) if sees_degraded else z
         return Given(seen, elir.estimate(taught["estimator"], z))

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 UNREADABLE = "folders that cannot be read"
 NOWHERE = "links that lead nowhere"
 MACOS = "files that macOS adds (._NAME)"
-HIDDEN = "hidden files and folders"
+HIDDEN = "hidden folders"
 OTHER = "files of other kinds"
 AGAIN = "folders that are listed already, or that hold the one that is"
 EXCLUDED = "the folder of the results"
@@ -87,8 +87,10 @@ class _Walk:
         try:
             with os.scandir(os.path.join(self.folder, below)) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
-                        kind = MACOS if entry.name.startswith("._") else HIDDEN
+                    if entry.name.startswith("._"):
+                        kind = MACOS
+                    elif entry.name.startswith(".") and entry.is_dir():
+                        kind = HIDDEN
                     elif entry.is_dir(follow_symlinks=False):
                         kind, folders[entry.name] = "", os.path.join(real, entry.name)
                     elif entry.is_symlink() and _leads_to_a_folder(entry):
@@ -116,7 +118,8 @@ class _Walk:
 
     def _why_not(self, entry: os.DirEntry, real: str) -> str:
         """The kind of an entry that is neither a folder nor a picture's file; else empty."""
-        if entry.name[entry.name.rfind(".") :].lower() not in self.extensions:
+        stem, dot, extension = entry.name.rpartition(".")
+        if not stem or dot + extension.lower() not in self.extensions:
             return OTHER
         if entry.is_symlink() and self.without is not None:
             target = os.path.realpath(os.path.join(real, entry.name))

@@ -64,16 +64,16 @@ def test_everything_else_is_counted_by_its_kind_and_told_in_a_line(tmp_path, cap
     (tmp_path / "text").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.png")
     names, left_out = found(tmp_path)
-    assert names == ["a.png"]
+    assert names == [".b.png", "a.png"]
     assert left_out.counts == {
-        walking.OTHER: 5, walking.MACOS: 2, walking.HIDDEN: 3, walking.NOWHERE: 2
+        walking.OTHER: 6, walking.MACOS: 2, walking.HIDDEN: 1, walking.NOWHERE: 2
     }  # fmt: skip
     assert left_out.lost == 2
     left_out.tell()
     lines = [record.message for record in caplog.records]
     assert len(lines) == 4
     assert sum(line.startswith("left out: links that lead nowhere (2): ") for line in lines) == 1
-    others = next(line for line in lines if "files of other kinds (5)" in line)
+    others = next(line for line in lines if "files of other kinds (6)" in line)
     assert others.startswith("passed over: ") and others.endswith(", ...")
     assert others.count(str(tmp_path)) == walking.NAMED
 

@@ -56,6 +56,26 @@ def test_an_image_is_restored_alike_whatever_stands_beside_it(restorer):
     assert np.abs(again - alone[0]).max() > 1e-3  # the noise is the seed's
 
 
+def test_samples_are_the_restorations_of_several_seeds_and_their_deviation(restorer):
+    picture = images((40, 24))[0]
+    restorations, deviation = restorer.samples(picture, 3, seed=2**32 - 2)
+    seeds = (2**32 - 2, 2**32 - 1, 0)
+    for seed, found in zip(seeds, restorations, strict=True):
+        np.testing.assert_array_equal(found, restorer(picture, seed=seed))
+    floats = [restorer(picture / np.float32(255), seed=seed) for seed in seeds]
+    wanted = np.sqrt(np.var(floats, axis=0, ddof=1).mean(-1))
+    assert deviation.shape == (40, 24) and wanted.max() > 1e-3
+    np.testing.assert_allclose(deviation, wanted, atol=1e-5)
+
+
+def test_samples_without_noise_or_of_no_number_are_refused(restorer, folder):
+    with pytest.raises(UserError, match="here there is none"):
+        Restorer.load(folder, CONFIG, noise=False).samples(images((8, 8))[0], 2)
+    for wrong in (1, 0, True, 2.5, None):
+        with pytest.raises(ValueError, match="count must be a whole number of at least 2"):
+            restorer.samples(images((8, 8))[0], wrong)
+
+
 @pytest.mark.parametrize(
     "wrong, message",
     [

@@ -25,6 +25,9 @@ def add_options(parser: argparse.ArgumentParser, batch: int) -> None:
     parser.add_argument("--no-noise", action="store_true", help="no noise before the flow")
     parser.add_argument("--fidelity", type=console.share, metavar="W", help="from 0, the posterior "
                         "mean, to 1, the full sample (default: as configured)")  # fmt: skip
+    parser.add_argument("--samples", type=console.positive, default=1, metavar="N",
+                        help="N restorations of each picture, by seeds from --seed on, and a map "
+                        "of their deviation")  # fmt: skip
     parser.add_argument("--color-fix", action="store_true",
                         help="take low frequencies, and so colours, from the input")  # fmt: skip
     parser.add_argument("--batch", type=console.positive, default=batch,

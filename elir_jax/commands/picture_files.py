@@ -3,7 +3,7 @@
 import collections
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 from elir_jax.data.walking import RESULTS, LeftOut, walk
 from elir_jax.errors import UserError
 from elir_jax.files import new_file
+from elir_jax.inference.sampling import Sampled
 from elir_jax.pictures.anybody import Picture, read_picture
 from elir_jax.pictures.images import AnyPixels, FloatPixels, to_float, to_uint8, to_uint16
 from elir_jax.pictures.opencv import opencv
@@ -24,6 +25,8 @@ from elir_jax.storage.place import Place
 
 RESTORED = "restored"  # the kind of picture that is the restoration itself
 NO_PIXELS = np.empty((0, 0, 3), np.float32)
+SAMPLE, DEVIATION = "sample", "deviation"  # beginnings of kinds, numbers follow
+WHITE = 1 / 8  # the deviation that a map shows as white: 32 grey levels of 255
 WIDEST = 1024  # pixels: the longer side of a panel in NAME.steps.png
 
 
@@ -49,6 +52,13 @@ class Loaded(NamedTuple):
     samples: Samples  # a quarter or half of the memory of floats
     like: Picture  # without its pixels
     source: str  # the digest of its file
+
+
+class Results(NamedTuple):
+    """What was made of a picture."""
+
+    stages: Sequence[AnyPixels]  # the last one is the restoration
+    sampled: Sampled | None = None
 
 
 class Jobs(NamedTuple):
@@ -99,6 +109,13 @@ def find_jobs(inputs: Sequence[Path], output: Path, kinds: Sequence[str] = ()) -
             f"{' '.join(sorted(EXTENSIONS))}"
         )
     return Jobs(_named(list(found.values()), output, (RESTORED, *kinds)), left_out)
+
+
+def kinds_of_samples(count: int) -> list[str]:
+    """The pictures next to a result of ``count`` samples, the first of which is the result."""
+    if count == 1:
+        return []
+    return [*(f"{SAMPLE}{number}" for number in range(2, count + 1)), f"{DEVIATION}{count}"]
 
 
 def told_of_frames(count: int) -> str:
@@ -192,18 +209,29 @@ def _enlarged(picture: Picture, upscale: int) -> Samples:
             rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
         except cv2.error as error:
             raise MemoryError(str(error)) from error
-    return to_uint16(rgb) if picture.bits == 16 else to_uint8(rgb)
+    return integers(picture)(rgb)
+
+
+def integers(like: Picture) -> Callable[[FloatPixels], Samples]:
+    """What turns floats into samples of the depth that a file has."""
+    return to_uint16 if like.bits == 16 else to_uint8
 
 
 def picture_of(
-    kind: str, picture: Loaded, stages: Sequence[AnyPixels], names: Sequence[str]
+    kind: str, picture: Loaded, results: Results, names: Sequence[str]
 ) -> tuple[AnyPixels, Picture]:
     """(pixels, all but the pixels) of a picture of that kind.
 
-    ``names`` are those of the ``stages``, if these are more than the restoration.
+    ``names`` are those of the stages, if these are more than the restoration.
     """
+    stages = results.stages
     if kind == RESTORED:
         return stages[-1], picture.like
+    if kind.startswith(SAMPLE):
+        return to_float(results.sampled.restorations[int(kind[len(SAMPLE) :]) - 1]), picture.like
+    if kind.startswith(DEVIATION):
+        shown = np.clip(results.sampled.deviation / WHITE, 0, 1)
+        return np.repeat(shown[..., None], 3, axis=-1), Picture(NO_PIXELS, None, 8, None)
     if kind == "compare":
         panels = _panels(["input", "restored"], [to_float(picture.samples), stages[-1]])
     else:

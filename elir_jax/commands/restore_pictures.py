@@ -13,8 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from elir_jax.commands.picture_files import (
     Job,
     Loaded,
+    Results,
     check_output,
     find_jobs,
+    integers,
+    kinds_of_samples,
     picture_of,
     read_all,
     told_of_frames,
@@ -24,7 +27,9 @@ from elir_jax.commands.runtimes import weights_digest
 from elir_jax.errors import DISK, UserError, one_line
 from elir_jax.inference.calling import AnyRestorer
 from elir_jax.inference.grouping import Group
+from elir_jax.inference.sampling import sampled, seeds_from
 from elir_jax.pictures.anybody import read_shape, write_picture
+from elir_jax.pictures.images import AnyPixels
 
 SOME_FAILED = 1  # exit code
 KINDS = {"compare": "compare", "steps": "intermediate"}  # picture next to a result -> its option
@@ -75,6 +80,7 @@ def restore_all(
 ) -> int:
     """Restore the pictures that the command line names; returns the exit code."""
     kinds = [kind for kind in ("compare", "steps") if getattr(options, KINDS[kind])]
+    kinds += kinds_of_samples(options.samples)
     found = find_jobs(options.inputs, options.output, kinds)
     check_output(options.output)
     recipe = Recipe.of(options, weights_digest(options))
@@ -90,6 +96,8 @@ def restore_all(
         restorer = load(options)
         if options.color_fix:
             restorer.check_color_fix()
+        if options.samples > 1:
+            restorer.check_samples()
         print(one_line(f"{options.checkpoint or options.model}: {restorer.title}"), flush=True)
     with Progress(asked) as progress:
         for job, error in planned.refused:
@@ -167,16 +175,23 @@ class _Work:
         self.progress.framed += sum(picture.like.frames > 1 for picture in good)
         return good
 
-    def _restored(self, good: Sequence[Loaded], batch: int):
+    def _restored(self, good: Sequence[Loaded], batch: int) -> list[Results] | None:
         """The results of a group; None if there is not enough memory for them."""
+        options, pictures = self.options, [one.samples for one in good]
+        how = {"batch": batch, "color_fix": options.color_fix}
         try:
-            return self.restorer.stages(
-                [one.samples for one in good],
-                self.options.seed,
-                batch,
-                every=self.options.intermediate,
-                color_fix=self.options.color_fix,
-            )
+            found = self.restorer.stages(pictures, options.seed, every=options.intermediate, **how)
+            if options.samples == 1:
+                return [Results(stages) for stages in found]
+
+            def restore(seed: int) -> list[AnyPixels]:
+                first = seed == options.seed
+                again = found if first else self.restorer.stages(pictures, seed, **how)
+                return [stages[-1] for stages in again]
+
+            seeds = seeds_from(options.seed, options.samples)
+            more = sampled(restore, seeds, lambda i, x: integers(good[i].like)(x))
+            return [Results(stages, one) for stages, one in zip(found, more, strict=True)]
         except Exception as error:
             if not _of_memory(error):
                 raise
@@ -189,14 +204,14 @@ class _Work:
         return [(one.job, self._written(one, found))
                 for one, found in zip(good, results, strict=True)]  # fmt: skip
 
-    def _written(self, picture: Loaded, stages) -> UserError | None:
+    def _written(self, picture: Loaded, results: Results) -> UserError | None:
         """Write the pictures of a job; an error if one cannot be."""
         job = picture.job
         try:
             for kind, path in job.outputs().items():
                 # Hours may have passed since the plan was made.
                 if self.recipe.check(path, kind, lambda: picture.source):
-                    shown = picture_of(kind, picture, stages, self.restorer.stage_names)
+                    shown = picture_of(kind, picture, results, self.restorer.stage_names)
                     record = self.recipe.record(kind, picture.source)
                     write_picture(path, *shown, record.sealed)
         except UserError as error:

@@ -5,8 +5,9 @@ from typing import Any
 
 from elir_jax.errors import UserError
 from elir_jax.inference.color import with_colors_of
-from elir_jax.inference.given import checked_seed, given_pictures
+from elir_jax.inference.given import checked_count, checked_seed, given_pictures
 from elir_jax.inference.grouping import Group, group
+from elir_jax.inference.sampling import Sampled, sampled, seeds_from
 from elir_jax.inference.whole_pictures import WholePictures
 from elir_jax.inference.windows import Stored, as_float
 from elir_jax.pictures.grey import as_grey, is_grey
@@ -41,6 +42,27 @@ class AnyRestorer:
             for i, (restored,) in zip(some.numbers, found, strict=True):
                 results[i] = given[i].as_given(restored)
         return back(results)
+
+    def samples(self, image, count, seed: int = 0) -> Sampled:
+        """``count`` restorations of one image, with the seeds ``seed``, ``seed + 1`` and so on.
+
+        ``image`` and the restorations are as in a call. The restorations are draws from the model's
+        posterior, so their deviation says where it is not sure: :class:`Sampled`. Raises ValueError
+        for anything else, and UserError if the model draws no noise.
+        """
+        self.check_samples()
+        (given,), _ = given_pictures([image])
+        restore = lambda seed: [self.stages([given.pixels], seed)[0][-1]]  # noqa: E731
+        seeds = seeds_from(checked_seed(seed), checked_count(count))
+        return sampled(restore, seeds, lambda _, picture: given.as_given(picture))[0]
+
+    def check_samples(self) -> None:
+        """Raise UserError if every restoration is the same, since no noise is drawn."""
+        if not any("noisy" in name for name in self.stage_names):
+            raise UserError(
+                "samples differ in the flow's noise, and here there is none: with fidelity 0 the "
+                "posterior mean is restored; choose a fidelity above 0, such as 1, with noise"
+            )
 
     def groups(self, sizes: Sequence[tuple[int, int]], most: int) -> list[Group]:
         """Groups of images to restore together: padded to one size, at most ``most`` in each."""

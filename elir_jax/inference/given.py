@@ -62,6 +62,14 @@ def checked_seed(seed: Any) -> int:
     return number
 
 
+def checked_count(count: Any) -> int:
+    """How many samples. Raises ValueError unless it is a whole number of at least 2."""
+    number = _whole(count)
+    if number < 2:
+        raise ValueError(f"count must be a whole number of at least 2, not {count!r}")
+    return number
+
+
 def checked_steps(steps: Any) -> int | None:
     """The number of Euler steps, or None: as configured. Raises UserError for any other value."""
     number = None if steps is None else _whole(steps)

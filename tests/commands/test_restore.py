@@ -94,6 +94,23 @@ def check(restored, name, wanted, mode="RGB"):
     return found
 
 
+def test_samples_lie_beside_the_result_with_a_map_of_their_deviation(identity, tmp_path, capsys):
+    Image.fromarray(photograph(48, 60)).save(tmp_path / "a.png")
+    noisy = [word for word in options(identity, tmp_path / "a.png", output=tmp_path / "out")
+             if word != "--no-noise"]  # fmt: skip
+    assert restore.main([*noisy, "--samples", "3"]) == 0
+    out = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert out == ["a.deviation3.png", "a.png", "a.sample2.png", "a.sample3.png"]
+    found = [cv2.imread(str(tmp_path / "out" / name), -1) for name in out]
+    deviation = np.sqrt(np.var(found[1:], axis=0, ddof=1).mean(-1))
+    np.testing.assert_allclose(found[0], np.clip(8 * deviation, 0, 255), atol=8)  # roundings
+    second = tmp_path / "second"
+    assert restore.main([*noisy, "--seed", "1", "--output", str(second)]) == 0
+    np.testing.assert_array_equal(cv2.imread(str(second / "a.png"), -1), found[2])
+    assert restore.main([*options(identity, tmp_path / "a.png", output=second), "--samples=2"]) == 2
+    assert "here there is none" in capsys.readouterr().err
+
+
 def test_grey(restored):
     grey = np.asarray(Image.fromarray(photograph(48, 60)).convert("L").convert("RGB"))
     found = check(restored, "grey.png", grey, "L")

@@ -104,16 +104,20 @@ def test_a_result_that_is_named_is_no_input_either(run, tmp_path):
 
 
 @pytest.mark.parametrize("more", [(), ("--overwrite",)])
-@pytest.mark.parametrize("kind", ["original", "folder", "dangling", "link", "text", "bare"])
+@pytest.mark.parametrize(
+    "kind", ["original", "folder", "dangling", "link", "link to an empty file", "text", "bare"]
+)
 def test_what_is_no_result_is_named_and_kept(run, tmp_path, kind, more):
     draw(tmp_path / "d" / "a.jpg")
     draw(tmp_path / "d" / "z.jpg")
     target, other = tmp_path / "d" / "a.png", draw(tmp_path / "other.png")
+    (empty := tmp_path / "empty").touch()
     make = {
         "original": lambda: draw(target),
         "folder": target.mkdir,
         "dangling": lambda: target.symlink_to("nowhere"),
         "link": lambda: target.symlink_to(other),
+        "link to an empty file": lambda: target.symlink_to(empty),
         "text": lambda: target.write_text("mine"),
         "bare": lambda: target.write_bytes(other.read_bytes()[:60]),
     }

@@ -115,9 +115,14 @@ def test_mistakes_name_the_file(restorer, tmp_path):
     (tmp_path / "lq" / "2.png").unlink()
     with pytest.raises(UserError, match=r"hq/2\.png: no image of this name in .*lq"):
         evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")
-    Image.new("RGB", (40, 64)).save(tmp_path / "lq" / "2.png")
-    with pytest.raises(UserError, match=r"lq/2\.png: 40x64 pixels, but its original has 32x64"):
-        evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")
+    for width, height in (
+        (40, 64),
+        (8, 32),
+    ):  # the second is smaller by another factor on each side
+        Image.new("RGB", (width, height)).save(tmp_path / "lq" / "2.png")
+        said = rf"lq/2\.png: {width}x{height} pixels, but its original has 32x64"
+        with pytest.raises(UserError, match=said):
+            evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")
     for side in ("hq", "lq"):
         Image.new("RGB", (10, 40)).save(tmp_path / side / "2.png")
     with pytest.raises(UserError, match=r"2\.png: SSIM needs at least 11x11"):

@@ -12,6 +12,7 @@ from elir_jax.evaluation.measure import (
     Pair,
     Restoring,
     Sample,
+    add_fid,
     columns,
     measure_groups,
     share_of,
@@ -21,7 +22,8 @@ from elir_jax.evaluation.measure import (
 from elir_jax.evaluation.names import metric_named
 from elir_jax.evaluation.present import draw_grid, format_table, write_evaluation
 from elir_jax.inference.whole_pictures import Restoration
-from elir_jax.metrics.perceptual import NOTHING, Perceptual
+from elir_jax.metrics.frechet import describe
+from elir_jax.metrics.perceptual import NOTHING, Fid, Perceptual
 from elir_jax.running.records.best import is_better
 
 NAMES = ("input", "latent_mmse", "step_1", "restored")
@@ -198,6 +200,25 @@ def test_a_picture_that_is_not_finite_is_named_and_never_left_out_of_a_mean(tmp_
     ]
     assert "picture 1" in page.read_text()
     assert not is_better(None, "restored.psnr", found.figures["restored"]["psnr"])
+
+
+def test_the_fid_of_a_stage_that_is_not_finite_on_a_picture_is_unknown():
+    rng = np.random.default_rng(0)
+
+    def drawn(count):
+        return rng.standard_normal((count, 3)).astype(np.float32)
+
+    fid = Fid(lambda folder: drawn(len(list(folder.iterdir()))), describe(drawn(COUNT)))
+    perceptual = Perceptual({}, fid)
+    every = [Pair(*pair) for pair in pairs()]
+    rows, samples = measure_groups(
+        [(every, COUNT)], broken(1, np.nan), most=COUNT, num_samples=0, perceptual=perceptual
+    )
+    found = summarize(rows[None], columns(NAMES, perceptual), samples)
+    add_fid(found, perceptual, NAMES)
+    assert {stage: bool(np.isnan(row["fid"])) for stage, row in found.figures.items()} == {
+        stage: stage == "restored" for stage in NAMES
+    }
 
 
 def test_a_posterior_mean_that_is_not_finite_leaves_every_distance_to_it_unknown():

@@ -180,7 +180,16 @@ def test_the_header_tells_the_orientation_wherever_it_is(both):
         for where in ("between", "behind"):
             assert both(png(PIXELS, **{where: told})).shape == (9, 6, 3)
     assert both(png(PIXELS, between=xmp_chunk(6) + png_chunk(b"eXIf", data[:8]))).shape[0] == 9
+    assert both(png(PIXELS, between=xmp_chunk(1) + png_chunk(b"eXIf", data))).shape[0] == 9
     assert both(png(PIXELS, between=xmp_chunk(9))).shape[0] == 6
+
+
+def test_a_chunk_with_a_wrong_checksum_tells_nothing(both):
+    turned = png_chunk(b"eXIf", bytes(exif())[6:])
+    for told in (turned, xmp_chunk(6)):
+        for where in ("between", "behind"):
+            assert both(png(PIXELS, **{where: told})).shape[0] == 9
+            assert both(png(PIXELS, **{where: wrong(told)})).shape[0] == 6
 
 
 # The end of a file

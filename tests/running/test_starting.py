@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from test_configs import load
 
 from elir_jax import compose
-from elir_jax.commands import conversion
+from elir_jax.commands import conversion, evaluating
 from elir_jax.compose.restoration import build_restoration
 from elir_jax.compose.subject import find_subject
 from elir_jax.errors import UserError
@@ -172,6 +173,27 @@ def test_hosts_may_have_their_images_in_different_places(tmp_path, monkeypatch):
     with_second(monkeypatch, run_with(**photographs(tmp_path / "other", "abd")).config)
     with pytest.raises(UserError, match="training_images.names"):
         starting.check_hosts(runs[0].config)
+
+
+def test_hosts_have_the_same_held_out_images(tmp_path, monkeypatch):
+    """Of others, figures would be means over a mixture."""
+    places = [photographs(tmp_path / name, name)["data"]["path"] for name in ("abc", "abd")]
+    runs = [run_with(data={"eval_path": place}) for place in places]
+    assert runs[0].config.keys() == runs[1].config.keys()
+    with_second(monkeypatch, runs[1].config | {"held_out": runs[1].about["evaluation"]})
+    with pytest.raises(UserError, match=r'held_out: "\w+" -> "\w+"; start all'):
+        begin(runs[0], tmp_path, False)
+
+
+def test_an_evaluation_asks_hosts_too(tmp_path, monkeypatch):
+    measuring = SimpleNamespace(about={"evaluation": "here"}, evaluate=None)
+    monkeypatch.setattr(evaluating, "find_subject", lambda *_, **__: SimpleNamespace(title=""))
+    monkeypatch.setattr(evaluating, "_measuring", lambda subject: measuring)
+    with_second(monkeypatch, {"held_out": "there"})
+    with pytest.raises(UserError, match='its held-out images: held_out: "here" -> "there"'):
+        evaluating.on_held_out(
+            evaluating.Asked(tmp_path, "", None), evaluating.Weights(tmp_path, None, (), False)
+        )
 
 
 def with_second(monkeypatch, config):

@@ -19,6 +19,14 @@ from elir_jax.weights.sections import read_section
 LIKE = jax.eval_shape(small.AUTOENCODER.init, jax.random.key(0))
 NAME = "decoder.19.bias"  # of three numbers
 REAL = [name for name in TYPES if name != "C64"]
+# A number and its bytes, the lowest first, as the standards of these types have them.
+BYTES = {
+    "F64": ("000000000000f03f", 1.0), "F32": ("0000803f", 1.0), "F16": ("003c", 1.0),
+    "BF16": ("803f", 1.0), "F8_E4M3": ("38", 1.0), "F8_E5M2": ("3c", 1.0), "F8_E8M0": ("80", 2.0),
+    "I64": (8 * "ff", -1), "I32": (4 * "ff", -1), "I16": ("ffff", -1), "I8": ("ff", -1),
+    "U64": ("ffffff" + 5 * "00", 2**24 - 1), "U32": ("ffffff00", 2**24 - 1), "U16": ("ffff", 65535),
+    "U8": ("ff", 255), "BOOL": ("01", 1),
+}  # fmt: skip
 
 
 def write(path, tensors):
@@ -52,6 +60,14 @@ def test_numbers_that_float32_holds_are_read_whatever_their_type(kind, tmp_path)
     bias = found["decoder"]["conv_out"]["bias"]
     assert bias.dtype == np.float32
     np.testing.assert_array_equal(bias, values)
+
+
+def test_each_type_has_the_bytes_of_its_standard(tmp_path):
+    raw = {kind: (kind, [1], bytes.fromhex(digits)) for kind, (digits, _) in BYTES.items()}
+    found = read_tensors(write(tmp_path / "a.safetensors", raw))
+    assert {kind: value.item() for kind, value in found.items()} == {
+        kind: BYTES[kind][1] for kind in REAL
+    }
 
 
 @pytest.mark.parametrize(

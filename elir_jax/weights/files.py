@@ -4,7 +4,6 @@ PyTorch's files are pickles. They are read with ``weights_only=True``, which bui
 plain containers and refuses everything else, so that an untrusted file cannot run code.
 """
 
-import os
 import pickle
 import re
 import warnings
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save_file
 
 from elir_jax.errors import UserError
+from elir_jax.files import whole_file
 
 Tensors = dict[str, np.ndarray]
 
@@ -82,7 +82,7 @@ def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None 
     if path.suffix.lower() in PICKLES:
         write_tables(path, tensors)
     else:
-        _replace(path, lambda unfinished: save_file(tensors, unfinished, metadata))
+        _replace(path, lambda part: save_file(tensors, part, metadata))
 
 
 def write_tables(path: Path, tables: Mapping) -> None:
@@ -99,18 +99,19 @@ def write_tables(path: Path, tables: Mapping) -> None:
             return [tensors(inner) for inner in value]
         return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
 
-    _replace(path, lambda unfinished: torch.save(tensors(tables), unfinished))
+    def save(part: Path) -> None:
+        with part.open("wb") as file:  # torch would write the path's name into the file
+            torch.save(tensors(tables), file)
+
+    _replace(path, save)
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
     try:
-        write(unfinished)
-        os.replace(unfinished, path)
+        with whole_file(path) as part:
+            write(part)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be written ({error})") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _read_safetensors(path: Path) -> Tensors:

@@ -15,6 +15,8 @@ from elir_jax.compose.packing import pack
 from elir_jax.configurations import read_config
 from elir_jax.errors import UserError
 from elir_jax.restorer import Restorer
+from elir_jax.weights import files
+from elir_jax.weights.files import write_tensors
 from elir_jax.weights.models import CONFIG as KEY
 from elir_jax.weights.models import Model, is_model, read_model, write_model
 from elir_jax.weights.own import flatten, read_weights
@@ -111,6 +113,25 @@ def test_a_weight_beyond_16_bits_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(UserError, match="velocity/bias does not fit 16-bit floats"):
         write_model(path, Model("", {}, {"velocity": {"bias": np.float32([1e6])}}))
     assert not path.exists()
+
+
+def test_a_write_that_fails_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
+    path, beside = tmp_path / "a.safetensors", tmp_path / "a.safetensors.unfinished"
+    for file in (path, beside):
+        file.write_text("mine")
+
+    def full(tensors, part, metadata):
+        part.write_text("half")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="a.safetensors: cannot be"):
+        patch.setattr(files, "save_file", full)
+        write_tensors(path, {"w": np.ones(3, np.float32)})
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        path.name: "mine", beside.name: "mine"
+    }  # fmt: skip
+    write_tensors(path, {"w": np.ones(3, np.float32)})
+    assert beside.read_text() == "mine" and load_file(path).keys() == {"w"}
 
 
 @pytest.mark.parametrize("name", assets.MODELS)

@@ -38,6 +38,7 @@ def test_the_best_stays_beside_the_newest_and_is_read_by_its_name(workdir):
 def test_without_the_field_no_checkpoint_is_best(workdir):
     go(workdir, 10, every=5)
     assert steps_in(workdir.checkpoints) == [5, 10] and read_best(workdir.checkpoints) is None
+    assert checkpoint_named(workdir.checkpoints) == workdir.checkpoints / "10"
     with pytest.raises(UserError, match=r"no best checkpoint here.*keep_best"):
         checkpoint_named(workdir.checkpoints / "best")
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from elir_jax.errors import UserError
 from elir_jax.evaluation.names import metric_named
+from elir_jax.running.records.checkpoint import FOLDER, steps_in
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Place
 
@@ -64,10 +65,13 @@ def is_better(best: Best | None, figure: str, value: float, evaluation: str = ""
 
 
 def checkpoint_named(path: Place) -> Place:
-    """``CHECKPOINTS/best`` -> the folder that it stands for; any other path is returned as it is.
+    """``CHECKPOINTS/best`` -> the folder that it stands for, ``CHECKPOINTS`` -> its newest one.
 
-    Raises UserError if no checkpoint has been marked as the best.
+    Any other path is returned as it is. Raises UserError if no checkpoint has been marked as the
+    best.
     """
+    if path.name == FOLDER and (steps := steps_in(path)):
+        return path / str(steps[-1])
     if path.name != NAME or storage_of(path).exists(path):
         return path
     best = read_best(path.parent)

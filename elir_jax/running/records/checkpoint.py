@@ -35,6 +35,8 @@ from elir_jax.storage.place import Place
 from elir_jax.training.optim import carried
 from elir_jax.types import Params
 
+FOLDER = "checkpoints"  # of a run
+
 logger = logging.getLogger(__name__)
 # What a leaf that a checkpoint lacks was before there was such a leaf.
 ADDED = {"skipped": np.zeros((), np.int32)}

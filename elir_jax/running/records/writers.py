@@ -8,7 +8,7 @@ from typing import Any
 from elir_jax.devices import hosts
 from elir_jax.errors import DiskError
 from elir_jax.running.records.best import NAME
-from elir_jax.running.records.checkpoint import shortly
+from elir_jax.running.records.checkpoint import FOLDER, shortly
 from elir_jax.running.records.keeping import Checkpoints
 from elir_jax.running.records.ledger import FILE, Ledger
 from elir_jax.running.records.report import METRICS_FILE, Figures, Report
@@ -16,7 +16,6 @@ from elir_jax.running.records.room import remedy
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Outgoing, Place
 
-FOLDER = "checkpoints"
 
 logger = logging.getLogger(__name__)
 

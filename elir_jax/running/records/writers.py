@@ -16,7 +16,6 @@ from elir_jax.running.records.room import remedy
 from elir_jax.storage.opening import storage_of
 from elir_jax.storage.place import Outgoing, Place
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -22,7 +22,7 @@ PROGRAMS = [
 FLOORS = [
     {"types", "arrays", "errors", "files", "ranges"},
     {"flow", "networks", "metrics", "pictures", "assets", "storage", "configurations"},
-    {"losses", "data", "training", "inference"},
+    {"data", "training", "inference"},
     {"devices", "evaluation", "methods", "device_degradations", "edge"},
     {"weights", "exporting"},
     {"running"},
@@ -119,7 +119,7 @@ def test_only_one_file_calls_pmap():
 def test_files_have_one_idea_and_say_it(path):
     text = path.read_text()
     assert path.name != "utils.py"
-    assert len(text.splitlines()) <= 300
+    assert len(text.splitlines()) <= 500
     if text:
         assert ast.get_docstring(ast.parse(text)), "a module starts with what it is"
 
@@ -163,7 +163,7 @@ def identifiers(path: Path) -> set[str]:
     "path", [p for p in FILES if room_of(p) in GENERAL], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_general_rooms_know_no_network_and_no_method(path):
-    assert not our_rooms(path) & {"networks", "methods", "losses", "flow", "compose"}
+    assert not our_rooms(path) & {"networks", "methods", "flow", "compose"}
     assert not {name for name in identifiers(path) if NETWORKS_AND_METHODS.search(name)}
 
 

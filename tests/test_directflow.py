@@ -21,7 +21,7 @@ from elir_jax.compose.packing import pack
 from elir_jax.compose.restoration import build_restoration
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.errors import UserError
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.one_program import run_parts
 from elir_jax.methods.elir.parts import elir_parts
 from elir_jax.parity.checkout import Checkout, default_settings

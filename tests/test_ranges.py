@@ -8,7 +8,7 @@ import pytest
 
 from elir_jax.compose.data import DEGRADATIONS
 from elir_jax.data.degradations.blind_super_resolution import Stage
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.methods.autoencoder.objective import AutoencoderObjective
 from elir_jax.methods.directflow.objective import Distillation, Start, Teacher
 from elir_jax.methods.elir.objective import ElirObjective

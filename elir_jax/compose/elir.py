@@ -9,7 +9,7 @@ from elir_jax.compose.autoencoder import build_autoencoder
 from elir_jax.compose.fields import choose, make, sizes
 from elir_jax.compose.starting_weights import trained_encoder
 from elir_jax.errors import UserError
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.methods.elir.networks import Networks, init_estimator, init_velocity, latent_flow
 from elir_jax.methods.elir.objective import ElirObjective, elir_objective
 from elir_jax.methods.elir.parts import elir_parts, target_part

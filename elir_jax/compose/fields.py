@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from elir_jax.errors import UserError
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 
 
 def choose(table: dict[str, Any], field: str, name: str) -> Any:

@@ -15,7 +15,7 @@ from elir_jax.compose.posterior_mean import build_estimator, check_size, init_es
 from elir_jax.compose.sim_vae import build_sim_vae, reach_of
 from elir_jax.compose.starting_weights import trained_encoder
 from elir_jax.errors import UserError
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.parts import Part, Whole
 from elir_jax.methods.autoencoder.parts import LOCAL, Reach, decode_part, encode_part
 from elir_jax.methods.elir.networks import init_estimator as init_rrdb

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from elir_jax.compose.fields import check_whole, make, sizes
 from elir_jax.compose.posterior_mean import build_estimator, check_size, init_estimator
 from elir_jax.errors import UserError
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.methods.method import Method
 from elir_jax.methods.pmrf.networks import CONSTANTS, Networks
 from elir_jax.methods.pmrf.objective import RectifiedFlow, rectified_flow_objective

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from elir_jax.compose.fields import check_whole, make
 from elir_jax.errors import UserError
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.methods.directflow.objective import Distillation, Start, Teacher
 from elir_jax.networks.conditioning import KINDS
 from elir_jax.networks.lora import LoRA

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elir_jax.flow.sampler import Sampler
-from elir_jax.flow.times import stratified
+from elir_jax.flow.path import Sampler, stratified
 from elir_jax.methods.pmrf.networks import Networks
 from elir_jax.methods.pmrf.objective import Draw, RectifiedFlow, rectified_flow_loss
 from elir_jax.methods.pmrf.parts import pmrf_parts

@@ -8,7 +8,7 @@ import small
 
 from elir_jax.compose.restoring import whole_pictures
 from elir_jax.devices.mesh import replicate
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.noise import picture_key, unit_noise
 from elir_jax.inference.whole_pictures import WholePictures
 from elir_jax.methods.elir.parts import elir_parts

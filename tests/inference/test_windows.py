@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import small
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.noise import unit_noise
 from elir_jax.inference.parts import Local, Part, Window
 from elir_jax.inference.whole_pictures import WholePictures

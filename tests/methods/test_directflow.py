@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import small
 
-from elir_jax.flow.sampler import Sampler
-from elir_jax.flow.solvers import euler
+from elir_jax.flow.path import Sampler, euler
 from elir_jax.inference.one_program import run_parts
 from elir_jax.methods.directflow.networks import Conditioning, Given, distilled_elir, student_params
 from elir_jax.methods.directflow.objective import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.noise import picture_key, unit_noise
 from elir_jax.inference.one_program import run_parts
 from elir_jax.inference.whole_pictures import WholePictures

@@ -7,7 +7,7 @@ import pytest
 import reference
 from pmrf_golden import distance
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.methods.pmrf.latent_mean import latent_mean_objective
 from elir_jax.methods.pmrf.networks import Networks
 from elir_jax.methods.pmrf.objective import (

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.one_program import run_parts
 from elir_jax.inference.parts import shown_stages
 from elir_jax.methods.pmrf.networks import Networks

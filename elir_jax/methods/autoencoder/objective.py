@@ -16,8 +16,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from elir_jax.losses.pixel import gradient_l1
-from elir_jax.losses.reduction import (
+from elir_jax.flow.losses import (
+    gradient_l1,
     mean_absolute_error,
     mean_squared_error,
     squared_error_per_sample,

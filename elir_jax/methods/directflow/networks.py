@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from elir_jax.flow.solvers import Velocity
+from elir_jax.flow.path import Velocity
 from elir_jax.methods.elir.networks import Networks as Elir
 from elir_jax.methods.pmrf.networks import Networks as Pmrf
 from elir_jax.methods.pmrf.networks import variables

@@ -19,10 +19,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from elir_jax.flow.solvers import euler_trajectory
-from elir_jax.losses.pixel import gradient_l1
-from elir_jax.losses.reduction import mean_absolute_error, mean_squared_error
-from elir_jax.losses.score_guidance import clean_estimate, score_guidance
+from elir_jax.flow.losses import (
+    clean_estimate,
+    gradient_l1,
+    mean_absolute_error,
+    mean_squared_error,
+    score_guidance,
+)
+from elir_jax.flow.path import euler_trajectory
 from elir_jax.methods.directflow.networks import Given, Networks, State
 from elir_jax.ranges import check_ascending, check_fields, check_weights
 from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step

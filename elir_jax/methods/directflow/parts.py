@@ -1,6 +1,6 @@
 """The student's restoration: encode, one step of the flow, decode."""
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.parts import Part, Whole
 from elir_jax.methods.autoencoder.parts import decode_part, encode_part
 from elir_jax.methods.directflow.networks import Conditioning

@@ -12,13 +12,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from elir_jax.flow.paths import expand_time
-from elir_jax.flow.solvers import Velocity
-from elir_jax.losses.consistency import Consistency, consistency
-from elir_jax.losses.flow_matching import FlowMatching, flow_matching
-from elir_jax.losses.latent_mmse import latent_mmse
-from elir_jax.losses.pixel import pixel_l2
-from elir_jax.losses.reduction import mean_squared_error
+from elir_jax.flow.losses import (
+    Consistency,
+    FlowMatching,
+    consistency,
+    flow_matching,
+    latent_mmse,
+    mean_squared_error,
+    pixel_l2,
+)
+from elir_jax.flow.path import Velocity, expand_time
 from elir_jax.methods.elir.networks import Networks
 from elir_jax.ranges import check_fields
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step, Time

@@ -7,7 +7,7 @@ autoencoder cannot keep is not lost: where the flow changes nothing, the estimat
 
 import jax.numpy as jnp
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.parts import Local, Part, Whole
 from elir_jax.methods.autoencoder.parts import decode_part, encode_part
 from elir_jax.methods.elir.networks import Networks

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import jax
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.losses import latent_mmse
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.parts import Local, Part, Whole, Window
-from elir_jax.losses.latent_mmse import latent_mmse
 from elir_jax.methods.autoencoder.parts import decode_part, encode_part
 from elir_jax.methods.pmrf.networks import Networks
 from elir_jax.methods.pmrf.objective import RectifiedFlow, draw, flow_loss

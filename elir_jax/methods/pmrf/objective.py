@@ -16,10 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from elir_jax.flow.sampler import Sampler, State
-from elir_jax.flow.solvers import Velocity
-from elir_jax.flow.times import TIMES, draw_times, on_grid
-from elir_jax.losses.flow_matching import flow_matching
+from elir_jax.flow.losses import flow_matching
+from elir_jax.flow.path import TIMES, Sampler, State, Velocity, draw_times, on_grid
 from elir_jax.methods.pmrf.networks import Networks, variables
 from elir_jax.ranges import check_fields
 from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step, Time

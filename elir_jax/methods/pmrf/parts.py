@@ -8,7 +8,7 @@ was trained.
 
 from collections.abc import Callable
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.parts import Local, Part, Window
 from elir_jax.methods.autoencoder.parts import LOCAL, Reach, decode_part, encode_part
 from elir_jax.methods.pmrf.networks import Networks, variables

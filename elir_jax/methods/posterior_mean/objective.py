@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from elir_jax.losses.reduction import (
+from elir_jax.flow.losses import (
     mean_absolute_error,
     mean_root_squared_error,
     mean_squared_error,

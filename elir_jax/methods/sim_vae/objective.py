@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from elir_jax.losses.reduction import mean_absolute_error
+from elir_jax.flow.losses import mean_absolute_error
 from elir_jax.networks.sim_vae import Posterior
 from elir_jax.ranges import check_weights
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step

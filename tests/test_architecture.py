@@ -21,7 +21,7 @@ PROGRAMS = [
 # A module may import from lower floors, and from its own room.
 FLOORS = [
     {"types", "arrays", "errors", "files", "ranges"},
-    {"flow", "networks", "metrics", "pictures", "assets", "storage", "configurations"},
+    {"flow", "networks", "metrics", "pictures", "assets", "storage", "configurations", "fields"},
     {"data", "training", "inference"},
     {"devices", "evaluation", "methods", "device_degradations", "edge"},
     {"weights", "exporting"},
@@ -122,6 +122,20 @@ def test_files_have_one_idea_and_say_it(path):
     assert len(text.splitlines()) <= 500
     if text:
         assert ast.get_docstring(ast.parse(text)), "a module starts with what it is"
+
+
+JOINED = {"flow", "methods", "compose", "fields"}  # rooms without crumbs; others are to follow
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if room_of(p) in JOINED], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_a_short_file_has_several_importers(path):
+    """Otherwise it is a part of the one file that imports it."""
+    lines = len(path.read_text().splitlines())
+    if 0 < lines < 60:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        assert sum(name in imported(other) for other in FILES) > 1
 
 
 def long_functions(program: str, most: int) -> list[str]:

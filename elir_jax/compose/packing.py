@@ -8,12 +8,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from elir_jax.compose import untrained_shapes
-from elir_jax.compose.autoencoder import build_autoencoder
-from elir_jax.compose.fields import plain
 from elir_jax.compose.finding import find_weights, titled
 from elir_jax.compose.restoration import changed_method
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.errors import UserError
+from elir_jax.fields import plain
+from elir_jax.methods.autoencoder import build_autoencoder
 from elir_jax.types import Params
 from elir_jax.weights.models import Model
 

@@ -14,7 +14,7 @@ from elir_jax.flow.losses import (
     pixel_l2,
 )
 from elir_jax.flow.path import path_velocity
-from elir_jax.methods.autoencoder.objective import (
+from elir_jax.methods.autoencoder import (
     FLOOR,
     TILE,
     latent_moments,

@@ -32,14 +32,14 @@ def pack(path: Path, decoder: str = "") -> Model:
     if method.alone is not None:
         config, params = method.alone(given)
         title = f"{config['method']} of {found.config.method}, {found.title}"
-        return Model(title, _for_everybody(config), params)
+        return Model(title, _without_local_settings(config), params)
     trained = {name: tree for name, tree in given.items() if name in names}
     title = titled(found.config.method, found.title)
-    config = _for_everybody(plain(found.config))
+    config = _without_local_settings(plain(found.config))
     return Model(title, config, given | method.fold(trained, given))
 
 
-def _for_everybody(config: dict) -> dict:
+def _without_local_settings(config: dict) -> dict:
     """The configuration without what was the training machine's alone: models are given away.
 
     These are its folders, also those of the weights that networks started from, and the type that

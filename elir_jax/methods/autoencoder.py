@@ -39,6 +39,8 @@ from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Ste
 
 TILE = 8  # pixels, as many as a latent's position stands for
 FLOOR = 1e-5  # of the squared error in log MSE: 50 dB, where the error is that of 8-bit images
+PIXELS_AT_ONCE = 1024 * 1024  # in either network, on each device
+LOCAL = Local(HALO, PIXELS_AT_ONCE // FACTOR**2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,10 +118,6 @@ def autoencoder_objective(
         return loss, terms
 
     return loss_fn
-
-
-PIXELS_AT_ONCE = 1024 * 1024  # in either network, on each device
-LOCAL = Local(HALO, PIXELS_AT_ONCE // FACTOR**2)
 
 
 def encode_part(

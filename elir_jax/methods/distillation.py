@@ -45,7 +45,7 @@ TEACHER = "teacher"  # the frozen subtree of the teacher's networks
 
 
 class Given(NamedTuple):
-    """What a degraded picture gives: what the student sees of it, and the posterior mean."""
+    """The student's input and the posterior mean, of a degraded picture."""
 
     seen: State
     mean: State

@@ -47,6 +47,11 @@ from elir_jax.networks.winograd import transform_kernels
 from elir_jax.ranges import check_fields
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step, Time
 
+ESTIMATORS = {"rrdb": RRDBNet, "pixel_unet": PixelUNet}
+LATENTS_AT_ONCE = 1024 * 640  # in the estimator and the U-Net, on each device
+OVERLAP = 32  # latents that blended windows see beyond the seam between them
+PIXELS_AT_ONCE = 2048 * 2048  # where pictures are only added
+
 
 class ElirNetworks(NamedTuple):
     """The four networks as pure functions of (parameters, input)."""
@@ -260,11 +265,6 @@ def elir_objective(networks: ElirNetworks, objective: ElirObjective):
     return loss_fn
 
 
-LATENTS_AT_ONCE = 1024 * 640  # in the estimator and the U-Net, on each device
-OVERLAP = 32  # latents that blended windows see beyond the seam between them
-PIXELS_AT_ONCE = 2048 * 2048  # where pictures are only added
-
-
 def elir_parts(networks: ElirNetworks, sampler: Sampler, multiple: int) -> tuple[Part, ...]:
     """The parts in order. ``multiple`` must divide the sides of the velocity's input, in latents.
 
@@ -348,9 +348,6 @@ def _frozen_encoder(params, frozen):
 def target_part(networks: ElirNetworks) -> Part:
     """The frozen encoder, original -> ``z_hq``: the flow's target."""
     return encode_part(networks.encode, _frozen_encoder, "target")
-
-
-ESTIMATORS = {"rrdb": RRDBNet, "pixel_unet": PixelUNet}
 
 
 def build_elir(config: Config, form: Form | None = None) -> Method:

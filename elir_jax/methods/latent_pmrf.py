@@ -157,7 +157,7 @@ class Latents(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """What both options are built of."""
+    """Components shared by both options."""
 
     config: Config
     latents: Latents

@@ -44,7 +44,11 @@ from elir_jax.networks.swinir import FACTOR
 from elir_jax.ranges import check_fields
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step, Time
 
+COLORS = 3
 CONSTANTS = "constants"  # of the velocity: random frequencies, which are never trained
+Encoded = Float[Array, "b h w e"]  # a state; if latents are sampled, deviations follow the means
+SOURCES = ("mean", "degraded", "noise")
+CONDITIONS = ("none", "degraded", "mean")
 
 
 class PmrfNetworks(NamedTuple):
@@ -62,11 +66,6 @@ class PmrfNetworks(NamedTuple):
 def variables(params: Params, frozen: Params) -> Params:
     """The velocity's variables, of which the constants are kept with what is frozen."""
     return {"params": params["velocity"], "constants": frozen[CONSTANTS]}
-
-
-Encoded = Float[Array, "b h w e"]  # a state; if latents are sampled, deviations follow the means
-SOURCES = ("mean", "degraded", "noise")
-CONDITIONS = ("none", "degraded", "mean")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,9 +273,6 @@ def target_part() -> Part:
 def estimator_of(params: Params, frozen: Params) -> Params:
     """The frozen estimator's weights."""
     return frozen["estimator"]
-
-
-COLORS = 3
 
 
 def build_pmrf(config: Config) -> Method:

@@ -27,6 +27,9 @@ from elir_jax.networks.swinir import SwinIR
 from elir_jax.ranges import check_fields
 from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step
 
+LOCAL_AT_ONCE = 1024 * 1024  # pixels in a network of convolutions, on a device
+PIXELS_AT_ONCE = 512 * 512  # in a large transformer, on a device
+OVERLAP = 8  # of a window's side: neighbours share twice as much, a quarter of it
 # (parameters, degraded, keys) -> estimate; with keys, one a sample, it regularises itself as in
 # training, without it is what restores.
 Estimate = Callable[[Params, Image, SampleKeys | None], Image]
@@ -62,11 +65,6 @@ def posterior_mean_objective(estimate: Estimate, objective: PosteriorMeanObjecti
         return loss, {objective.loss: loss}
 
     return loss_fn
-
-
-LOCAL_AT_ONCE = 1024 * 1024  # pixels in a network of convolutions, on a device
-PIXELS_AT_ONCE = 512 * 512  # in a large transformer, on a device
-OVERLAP = 8  # of a window's side: neighbours share twice as much, a quarter of it
 
 
 def window_of(size: int, at_once: int = PIXELS_AT_ONCE) -> Window:

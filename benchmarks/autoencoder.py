@@ -15,10 +15,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.models import gradient  # noqa: E402
-from elir_jax.compose.autoencoder import build_autoencoder  # noqa: E402
 from elir_jax.compose.starting_weights import starting_weights  # noqa: E402
 from elir_jax.configurations import read_config  # noqa: E402
 from elir_jax.data.sources import EMBEDDED_HELD_OUT, EmbeddedPhotographs, find_images  # noqa: E402
+from elir_jax.methods.autoencoder import build_autoencoder  # noqa: E402
 from elir_jax.pictures.images import centre, read_image, to_float  # noqa: E402
 
 SIZE = 256

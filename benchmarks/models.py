@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from elir_jax.compose.autoencoder import build_autoencoder  # noqa: E402
 from elir_jax.compose.data import degradation_of  # noqa: E402
 from elir_jax.compose.starting_weights import starting_weights  # noqa: E402
 from elir_jax.configurations import read_config  # noqa: E402
 from elir_jax.data.degradations.photographs import Photographs  # noqa: E402
 from elir_jax.data.sources import find_images  # noqa: E402
 from elir_jax.evaluation.present import draw_panels  # noqa: E402
+from elir_jax.methods.autoencoder import build_autoencoder  # noqa: E402
 from elir_jax.metrics.frechet import describe, frechet_distance  # noqa: E402
 from elir_jax.metrics.psnr import psnr  # noqa: E402
 from elir_jax.metrics.ssim import ssim  # noqa: E402

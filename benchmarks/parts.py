@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.speed import Bench, load, measured_peak, operations  # noqa: E402
 from benchmarks.timing import take_turns  # noqa: E402
-from elir_jax.compose.elir import build_networks  # noqa: E402
+from elir_jax.methods.elir import build_networks  # noqa: E402
 
 PAIRS = 2  # in a gradient
 

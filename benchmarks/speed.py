@@ -38,12 +38,12 @@ from benchmarks.onnx_side import OnnxSide, installed  # noqa: E402
 from benchmarks.timing import OURS, Timing, in_pairs, take_turns  # noqa: E402
 from benchmarks.torch_side import OWN, TorchSide, modes  # noqa: E402
 from elir_jax import compose  # noqa: E402
-from elir_jax.compose.elir import inference_form  # noqa: E402
-from elir_jax.compose.fields import sizes  # noqa: E402
 from elir_jax.compose.restoring import whole_pictures  # noqa: E402
 from elir_jax.configurations import read_config  # noqa: E402
 from elir_jax.devices.mesh import parallel_step, replicate  # noqa: E402
+from elir_jax.fields import sizes  # noqa: E402
 from elir_jax.inference.one_program import run_parts  # noqa: E402
+from elir_jax.methods.elir import inference_form  # noqa: E402
 from elir_jax.methods.method import untrained  # noqa: E402
 from elir_jax.networks.layers import collapse  # noqa: E402
 from elir_jax.networks.unet import UNet  # noqa: E402

@@ -21,8 +21,8 @@ PROGRAMS = [
 # A module may import from lower floors, and from its own room.
 FLOORS = [
     {"types", "arrays", "errors", "files", "ranges"},
-    {"flow", "networks", "metrics", "pictures", "assets", "storage", "configurations"},
-    {"losses", "data", "training", "inference"},
+    {"flow", "networks", "metrics", "pictures", "assets", "storage", "configurations", "fields"},
+    {"data", "training", "inference"},
     {"devices", "evaluation", "methods", "device_degradations", "edge"},
     {"weights", "exporting"},
     {"running"},
@@ -119,9 +119,23 @@ def test_only_one_file_calls_pmap():
 def test_files_have_one_idea_and_say_it(path):
     text = path.read_text()
     assert path.name != "utils.py"
-    assert len(text.splitlines()) <= 300
+    assert len(text.splitlines()) <= 500
     if text:
         assert ast.get_docstring(ast.parse(text)), "a module starts with what it is"
+
+
+JOINED = {"flow", "methods", "compose", "fields"}  # rooms without crumbs; others are to follow
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if room_of(p) in JOINED], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_a_short_file_has_several_importers(path):
+    """Otherwise it is a part of the one file that imports it."""
+    lines = len(path.read_text().splitlines())
+    if 0 < lines < 60:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        assert sum(name in imported(other) for other in FILES) > 1
 
 
 def long_functions(program: str, most: int) -> list[str]:
@@ -163,7 +177,7 @@ def identifiers(path: Path) -> set[str]:
     "path", [p for p in FILES if room_of(p) in GENERAL], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_general_rooms_know_no_network_and_no_method(path):
-    assert not our_rooms(path) & {"networks", "methods", "losses", "flow", "compose"}
+    assert not our_rooms(path) & {"networks", "methods", "flow", "compose"}
     assert not {name for name in identifiers(path) if NETWORKS_AND_METHODS.search(name)}
 
 

@@ -18,12 +18,12 @@ from test_configs import load
 import train
 from elir_jax import compose
 from elir_jax.commands.frame import Options
-from elir_jax.compose.autoencoder import build_autoencoder
 from elir_jax.compose.data import DEGRADATIONS, build_data
 from elir_jax.data.pairs import no_extra
 from elir_jax.device_degradations.preparing import prepare
 from elir_jax.devices.mesh import parallel_step, replicate
 from elir_jax.errors import UserError
+from elir_jax.methods.autoencoder import build_autoencoder
 from elir_jax.networks.applying import apply_fn
 from elir_jax.pictures.levels import to_levels
 from elir_jax.running import starting

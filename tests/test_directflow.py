@@ -15,15 +15,14 @@ from ml_collections import ConfigDict
 from configs import directflow, quickstart
 from elir_jax import compose
 from elir_jax.commands.conversion import convert
-from elir_jax.compose.elir import build_networks
 from elir_jax.compose.finding import find_weights
 from elir_jax.compose.packing import pack
 from elir_jax.compose.restoration import build_restoration
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.errors import UserError
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.one_program import run_parts
-from elir_jax.methods.elir.parts import elir_parts
+from elir_jax.methods.elir import build_networks, elir_parts
 from elir_jax.parity.checkout import Checkout, default_settings
 from elir_jax.restorer import Restorer
 from elir_jax.running.records import checkpoint

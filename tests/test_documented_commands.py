@@ -125,6 +125,7 @@ TABLE = {
     "python benchmarks/layers.py": Case(**MEASURED),
     "python benchmarks/memory.py": Case(**MEASURED),
     "python benchmarks/same_numbers.py BEFORE AFTER": Case(**MEASURED),
+    "python benchmarks/doors.py": Case(**MEASURED),
     "python benchmarks/large.py": Case(**MEASURED),
     "python evaluate.py --workdir runs/quickstart": Case(until="evaluation"),
     "XDG_CACHE_HOME=CACHE python train.py --config configs/quickstart.py": Case(**FULL),

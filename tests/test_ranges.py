@@ -8,19 +8,29 @@ import pytest
 
 from elir_jax.compose.data import DEGRADATIONS
 from elir_jax.data.degradations.blind_super_resolution import Stage
-from elir_jax.flow.sampler import Sampler
-from elir_jax.methods.autoencoder.objective import AutoencoderObjective
-from elir_jax.methods.directflow.objective import Distillation, Start, Teacher
-from elir_jax.methods.elir.objective import ElirObjective
-from elir_jax.methods.pmrf.objective import RectifiedFlow
-from elir_jax.methods.posterior_mean.objective import PosteriorMeanObjective
-from elir_jax.methods.sim_vae.objective import SimVaeObjective
+from elir_jax.flow.path import Sampler
+from elir_jax.methods.autoencoder import AutoencoderObjective
+from elir_jax.methods.distillation import Distillation, StudentInput, Teacher
+from elir_jax.methods.elir import ElirObjective
+from elir_jax.methods.pmrf import RectifiedFlow
+from elir_jax.methods.posterior_mean import PosteriorMeanObjective
+from elir_jax.methods.sim_vae import SimVaeObjective
 from elir_jax.networks.lora import LoRA
 from elir_jax.training.optim import AdamW, Ema
 
 OBJECTIVES = (AutoencoderObjective, Distillation, ElirObjective, PosteriorMeanObjective,
               RectifiedFlow, SimVaeObjective)  # fmt: skip
-CLASSES = (*OBJECTIVES, Teacher, Start, LoRA, AdamW, Ema, Sampler, Stage, *DEGRADATIONS.values())
+CLASSES = (
+    *OBJECTIVES,
+    Teacher,
+    StudentInput,
+    LoRA,
+    AdamW,
+    Ema,
+    Sampler,
+    Stage,
+    *DEGRADATIONS.values(),
+)
 NUMBERS = (int, float)
 
 

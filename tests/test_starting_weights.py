@@ -10,10 +10,10 @@ from photographs import embedded
 from test_configs import load
 
 from elir_jax import assets, compose
-from elir_jax.compose.elir import build_networks
-from elir_jax.compose.fields import plain
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.errors import UserError
+from elir_jax.fields import plain
+from elir_jax.methods.elir import build_networks
 from elir_jax.running.records.checkpoint import read_averaged
 from elir_jax.weights.files import write_tensors
 from elir_jax.weights.models import CONFIG, read_model

@@ -19,7 +19,7 @@ import numpy as np
 from elir_jax.commands import frame
 from elir_jax.commands.compare_pmrf import compare_pmrf
 from elir_jax.errors import UserError
-from elir_jax.flow.solvers import euler
+from elir_jax.flow.path import euler
 from elir_jax.networks.taesd import FACTOR
 from elir_jax.parity.arrays import Recording, read_arrays
 from elir_jax.parity.checkout import Checkout, default_settings, draw_noise

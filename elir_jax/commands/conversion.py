@@ -7,10 +7,10 @@ from typing import NamedTuple
 import jax
 
 from elir_jax.compose.finding import Found, find_weights
-from elir_jax.compose.latent_pmrf import build_velocity
 from elir_jax.compose.packing import pack
 from elir_jax.errors import UserError
-from elir_jax.methods.directflow.networks import TEACHER
+from elir_jax.methods.distillation import TEACHER
+from elir_jax.methods.latent_pmrf import build_velocity
 from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint
 from elir_jax.running.records.writers import FOLDER

@@ -61,8 +61,8 @@ def weights_digest(options: argparse.Namespace) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     if options.config:
-        from elir_jax.compose.fields import plain
         from elir_jax.configurations import read_config
+        from elir_jax.fields import plain
 
         config = plain(read_config(options.config))
         digest.update(json.dumps(config, sort_keys=True, default=str).encode())

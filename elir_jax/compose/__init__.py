@@ -1,31 +1,32 @@
-"""Composition root: the only room that turns a configuration into objects.
+"""Composition root: a configuration becomes a run.
 
-A method (ELIR, the autoencoder; later ones) is a row of ``METHODS``: what it trains, its objective
-and its parts. A wrong field or value raises a UserError at the start.
+A method is a row of ``METHODS``: the function of its file that builds it. Here it meets its data,
+the weights that it starts from, the step and the evaluation. A wrong field or value raises a
+UserError at the start.
 """
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
 
-from elir_jax.compose.autoencoder import build_autoencoder_training
 from elir_jax.compose.data import build_data
-from elir_jax.compose.directflow import build_directflow
-from elir_jax.compose.elir import build_elir
-from elir_jax.compose.fields import choose, make, plain
-from elir_jax.compose.latent_pmrf import build_latent_pmrf
 from elir_jax.compose.measuring import build_measuring, check_best
-from elir_jax.compose.pmrf import build_pmrf
-from elir_jax.compose.posterior_mean import build_posterior_mean
-from elir_jax.compose.precision import with_precision
-from elir_jax.compose.sim_vae import build_sim_vae_training
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.devices.mesh import check_batch, parallel_step
 from elir_jax.errors import UserError
 from elir_jax.evaluation.measure import Evaluation
-from elir_jax.methods.method import Method, untrained
+from elir_jax.fields import choose, make, plain
+from elir_jax.methods.autoencoder import build_autoencoder_training
+from elir_jax.methods.directflow import build_directflow
+from elir_jax.methods.elir import build_elir
+from elir_jax.methods.latent_pmrf import build_latent_pmrf
+from elir_jax.methods.method import Method, untrained, with_precision
+from elir_jax.methods.pmrf import build_pmrf
+from elir_jax.methods.posterior_mean import build_posterior_mean
+from elir_jax.methods.sim_vae import build_sim_vae_training
 from elir_jax.running.loop import Plan
 from elir_jax.running.run import Run
 from elir_jax.storage.place import Place
@@ -33,8 +34,11 @@ from elir_jax.training.optim import AdamW, Ema
 from elir_jax.training.state import TrainState, create_state
 from elir_jax.training.step import Prepare, as_sent, train_step
 from elir_jax.types import Params
+from elir_jax.weights.files import write_tensors
 from elir_jax.weights.own import FILE as WEIGHTS
 from elir_jax.weights.own import check_weights, has_weights, read_weights
+from elir_jax.weights.sim_vae import sim_vae_tensors
+from elir_jax.weights.taesd import write_autoencoder
 
 METHODS: dict[str, Callable[[ConfigDict], Method]] = {
     "autoencoder": build_autoencoder_training,
@@ -44,6 +48,11 @@ METHODS: dict[str, Callable[[ConfigDict], Method]] = {
     "pmrf": build_pmrf,
     "posterior_mean": build_posterior_mean,
     "sim_vae": build_sim_vae_training,
+}
+# Who writes the autoencoder that a method trains: (path, parameters, metadata)
+WRITERS: dict[str, Callable[[Path, Params, dict[str, str]], None]] = {
+    "autoencoder": write_autoencoder,
+    "sim_vae": lambda path, params, about: write_tensors(path, sim_vae_tensors(params), about),
 }
 
 
@@ -95,8 +104,25 @@ def build(config: ConfigDict) -> Run:
         ),
         evaluate=evaluate,
         about=measuring.about,
-        export=lambda state, workdir: method.export(state.frozen | state.ema, workdir),
+        export=lambda state, workdir: export_autoencoder(
+            config, method, state.frozen | state.ema, workdir
+        ),
     )
+
+
+def export_autoencoder(
+    config: ConfigDict, method: Method, params: Params, workdir: Path
+) -> list[Path]:
+    """Write the autoencoder of a method that trains one; the paths of what was written.
+
+    ``params`` are the averaged and the frozen parameters.
+    """
+    if method.autoencoder is None:
+        return []
+    path = workdir / "autoencoder.safetensors"
+    about = {"steps": str(config.num_steps)}
+    WRITERS[config.method](path, method.autoencoder(params), about)
+    return [path]
 
 
 def inference_shapes(method: Method) -> tuple[Params, Params]:

@@ -1,4 +1,4 @@
-"""Reports of programs that were compiled for TPUs, for people and as JSON.
+"""Reports on programs that were compiled for TPUs, as text and as JSON.
 
 In JSON sizes are in bytes and times in seconds; all figures are for one chip.
 """
@@ -17,14 +17,14 @@ GIB = 2**30
 def step_figures(
     topology: str, config: ConfigDict, per_chip: int, found: Compiled
 ) -> dict[str, Any]:
-    """Of the train step."""
+    """Report on the train step as JSON."""
     return _setting(topology, config, per_chip) | _figures(topology, config, found)
 
 
 def restorer_figures(
     topology: str, config: ConfigDict, per_chip: int, found: Sequence[Program]
 ) -> dict[str, Any]:
-    """Of a restorer's programs; ``roofline_seconds`` is that of all calls."""
+    """Report on a restorer's programs as JSON; ``roofline_seconds`` is that of all calls."""
     programs = [
         {"name": one.name, "calls": one.calls} | _figures(topology, config, one.compiled)
         for one in found
@@ -36,7 +36,7 @@ def restorer_figures(
 
 
 def step_report(topology: str, config: ConfigDict, per_chip: int, found: Compiled) -> str:
-    """The same of the train step, for people."""
+    """Report on the train step as text."""
     head = _head(topology, config, f"{per_chip} pair(s)")
     return "\n".join([head, *_lines(topology, config, found, per_chip, "pair")])
 
@@ -44,7 +44,7 @@ def step_report(topology: str, config: ConfigDict, per_chip: int, found: Compile
 def restorer_report(
     topology: str, config: ConfigDict, per_chip: int, found: Sequence[Program]
 ) -> str:
-    """The same of a restorer's programs, for people."""
+    """Report on a restorer's programs as text."""
     lines = [_head(topology, config, f"{per_chip} picture(s)")]
     for one in found:
         lines += ["", f"{one.name}: {one.calls} call(s)"]

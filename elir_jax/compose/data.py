@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from elir_jax.compose.fields import choose, make
 from elir_jax.data.choose import check_readable, choose_held_out, choose_sources, gives_pairs
 from elir_jax.data.copying import on_disk
 from elir_jax.data.degradations.blind_face_restoration import BlindFaceRestoration
@@ -30,6 +29,7 @@ from elir_jax.data.sources import Source
 from elir_jax.device_degradations.preparing import prepare
 from elir_jax.device_degradations.tasks import on_device
 from elir_jax.errors import UserError
+from elir_jax.fields import choose, make
 from elir_jax.training.step import Prepare, as_sent
 
 DEGRADATIONS: dict[str, Callable[..., Degradation]] = {

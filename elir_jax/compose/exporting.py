@@ -12,15 +12,14 @@ from ml_collections import ConfigDict
 
 import elir_jax
 from elir_jax.compose import build_method, for_inference
-from elir_jax.compose.elir import build_elir, build_sampler, in_pixels, latent_networks
-from elir_jax.compose.fields import plain
 from elir_jax.compose.finding import find_weights, titled
-from elir_jax.compose.precision import with_precision
 from elir_jax.compose.restoration import changed_config, naming_fields
 from elir_jax.edge.layout import VERSION
 from elir_jax.errors import UserError
+from elir_jax.fields import plain
 from elir_jax.inference.parts import Part
-from elir_jax.methods.method import Method
+from elir_jax.methods.elir import build_elir, build_sampler, in_pixels, latent_networks
+from elir_jax.methods.method import Method, with_precision
 from elir_jax.types import Params
 
 PRIVATE = ("data", "training_images")  # sections that name folders of the machine that trained

@@ -7,8 +7,8 @@ from ml_collections import ConfigDict
 
 from elir_jax import assets
 from elir_jax.compose import measuring
-from elir_jax.compose.fields import plain
 from elir_jax.errors import UserError
+from elir_jax.fields import plain
 from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read_newest, steps_in
 from elir_jax.running.records.writers import FOLDER

@@ -14,11 +14,11 @@ import jax
 from ml_collections import ConfigDict
 
 from elir_jax.compose.data import HeldOutImages
-from elir_jax.compose.fields import plain
 from elir_jax.compose.restoring import restoring
 from elir_jax.devices.mesh import replicate
 from elir_jax.errors import UserError
 from elir_jax.evaluation.measure import LEAST, METRICS, Evaluation, share_of
+from elir_jax.fields import plain
 from elir_jax.inference.parts import shown_stages
 from elir_jax.methods.method import Method
 from elir_jax.metrics.perceptual import NOTHING, Perceptual

@@ -8,12 +8,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from elir_jax.compose import untrained_shapes
-from elir_jax.compose.autoencoder import build_autoencoder
-from elir_jax.compose.fields import plain
 from elir_jax.compose.finding import find_weights, titled
 from elir_jax.compose.restoration import changed_method
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.errors import UserError
+from elir_jax.fields import plain
+from elir_jax.methods.autoencoder import build_autoencoder
 from elir_jax.types import Params
 from elir_jax.weights.models import Model
 
@@ -32,14 +32,14 @@ def pack(path: Path, decoder: str = "") -> Model:
     if method.alone is not None:
         config, params = method.alone(given)
         title = f"{config['method']} of {found.config.method}, {found.title}"
-        return Model(title, _for_everybody(config), params)
+        return Model(title, _without_local_settings(config), params)
     trained = {name: tree for name, tree in given.items() if name in names}
     title = titled(found.config.method, found.title)
-    config = _for_everybody(plain(found.config))
+    config = _without_local_settings(plain(found.config))
     return Model(title, config, given | method.fold(trained, given))
 
 
-def _for_everybody(config: dict) -> dict:
+def _without_local_settings(config: dict) -> dict:
     """The configuration without what was the training machine's alone: models are given away.
 
     These are its folders, also those of the weights that networks started from, and the type that

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from elir_jax import assets
-from elir_jax.compose.teacher import read_teacher
+from elir_jax.compose.finding import Found, find_weights
 from elir_jax.errors import UserError
-from elir_jax.methods.method import Start
+from elir_jax.fields import plain
+from elir_jax.methods.method import ENCODER, Start
+from elir_jax.networks.layers import collapse
 from elir_jax.running.records.best import checkpoint_named
 from elir_jax.running.records.checkpoint import is_checkpoint, read_chosen, read_newest, steps_in
 from elir_jax.running.records.writers import FOLDER
+from elir_jax.running.starting import flatten
 from elir_jax.types import Params
 from elir_jax.weights.hub import download
 from elir_jax.weights.models import is_model, read_model
@@ -31,7 +33,7 @@ from elir_jax.weights.sections import networks_in, read_section
 UNTRAINED = ("", "untrained")
 HUB = "hub:"
 TEACHER = "teacher"  # the section whose weights are a whole method's
-AUTOENCODER, ENCODER, ESTIMATOR = "autoencoder", "encoder", "estimator"
+AUTOENCODER, ESTIMATOR = "autoencoder", "estimator"
 EMBEDDED = dict.fromkeys((AUTOENCODER, ENCODER), assets.AUTOENCODER)
 
 
@@ -41,9 +43,9 @@ def starting_weights(config: ConfigDict) -> Start:
     The field is ``""`` or ``untrained``, ``embedded``, ``hub:OWNER/NAME``, a file or folder of a
     layout known to :mod:`elir_jax.weights.layouts`, converted weights, a model or the name of one
     that ships, or a run's folder or checkpoint, which gives its averaged and its frozen weights.
-    The teacher's are those of :mod:`elir_jax.compose.teacher`, the encoder's those of
-    :func:`trained_encoder`. The function raises a UserError that names the field if the weights
-    cannot be read or belong to another network.
+    The teacher's are those of :func:`read_teacher`, the encoder's those of
+    :func:`elir_jax.methods.method.trained_encoder`. The function raises a UserError that names the
+    field if the weights cannot be read or belong to another network.
     """
     encoder = config.get(ENCODER, {}).get("weights", "")
     if encoder not in ("", AUTOENCODER) and not _trains_encoder(config):
@@ -74,14 +76,33 @@ def starting_weights(config: ConfigDict) -> Start:
     return start
 
 
-def trained_encoder(start: Start, frozen: Params) -> Params:
-    """``{"encoder": ...}`` to train, for a method whose ``frozen`` parameters hold another.
+def read_teacher(config: ConfigDict, like: Params) -> Params:
+    """The networks that ``like`` names, of ``config.teacher.weights``, folded.
 
-    ``config.encoder.weights`` names it; ``autoencoder`` is a copy of the frozen one. If the field
-    is empty, it is the one that the estimator's weights were trained with, or a copy if they hold
-    none.
+    Raises UserError if they have other sizes, or were trained for another task, in another latent
+    space or with other source noise than ``config`` says.
     """
-    return start(ENCODER, lambda: {ENCODER: jax.tree.map(jnp.copy, frozen[ENCODER])})
+    found = find_weights(Path(config.teacher.weights), default=config)
+    if found.config is not config:
+        _check_teacher(config, found)
+    given = {name: collapse(tree) for name, tree in found.given.items() if name in like}
+    check_weights(found.place, given, like)
+    return given
+
+
+def _check_teacher(config: ConfigDict, teacher: Found) -> None:
+    """Raise a UserError that names the first field in which they differ."""
+    theirs, ours = flatten(plain(teacher.config)), flatten(plain(config))
+    task = f"degradation.{config.degradation.name}."
+    pairs = [("method", "teacher.method"), ("objective.sigma_s", "teacher.sigma_s")]
+    pairs += [(name, name) for name in ("degradation.name", "autoencoder.weights")]
+    pairs += [(name, name) for name in ours if name.startswith(task)]
+    for name, field in pairs:
+        if name in theirs and theirs[name] != ours.get(field):
+            raise UserError(
+                f"the teacher has {name}={theirs[name]}; set --config.{field}={theirs[name]}, "
+                f"not {ours.get(field)}"
+            )
 
 
 class _Found(NamedTuple):

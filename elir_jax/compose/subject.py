@@ -15,12 +15,12 @@ from ml_collections import ConfigDict, config_flags
 
 from elir_jax.compose import inference_shapes, lacks_frozen
 from elir_jax.compose.data import build_data
-from elir_jax.compose.fields import plain
 from elir_jax.compose.finding import Found, config_of, find_weights, run_of
 from elir_jax.compose.measuring import FREE, changes
 from elir_jax.compose.restoration import changed_config, changed_method, fitted, without_frozen
 from elir_jax.devices import hosts
 from elir_jax.errors import UserError
+from elir_jax.fields import plain
 from elir_jax.methods.method import Method
 from elir_jax.running.starting import flatten
 from elir_jax.storage.opening import place_of

@@ -16,10 +16,8 @@ from elir_jax.devices.programs import Programs
 from elir_jax.errors import UserError
 from elir_jax.networks.applying import forget_traces
 from elir_jax.training.state import TrainState
-from elir_jax.training.step import Metrics, StepRequest, Verdict
+from elir_jax.training.step import AXIS, Metrics, StepRequest, Verdict
 from elir_jax.types import Sent
-
-AXIS = "devices"
 
 
 def check_batch(batch_size: int, accumulate: int) -> None:

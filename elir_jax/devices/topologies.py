@@ -23,10 +23,9 @@ from elir_jax.devices.loops import beyond_once, products, program_of, traffic
 from elir_jax.errors import UserError
 from elir_jax.networks.target import tracing_for
 from elir_jax.training.state import TrainState
-from elir_jax.training.step import Metrics, StepRequest, Verdict
+from elir_jax.training.step import AXIS, Metrics, StepRequest, Verdict
 from elir_jax.types import Sent
 
-AXIS = "devices"
 LARGEST = 10  # buffers that a report lists
 _RESULT = re.compile(r"^\s*(?:ROOT )?%?\S+ = (\w+)\[([0-9,]*)\]\S* [\w-]+\(", re.MULTILINE)
 _NAME = re.compile(r'op_name="([^"]*)"')

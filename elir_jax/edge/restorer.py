@@ -127,7 +127,7 @@ def _network(load: Callable[[], Run], given: tuple[np.ndarray, ...]):
 
 
 def _flow(load: Callable[[], Run], flow: Flow):
-    """Algorithm 1, stage 2, as ``elir_jax.flow.sampler`` has it."""
+    """Algorithm 1, stage 2, as ``elir_jax.flow.path`` has it."""
     step = np.float32([1 / flow.steps])
 
     def apply(params, frozen, mean, eps):

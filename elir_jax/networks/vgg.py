@@ -1,12 +1,14 @@
 """VGG19's features before five of its ReLUs (Simonyan & Zisserman, 2015), for perceptual losses."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from elir_jax.networks.initializing import initialize
 from elir_jax.networks.layers import conv
-from elir_jax.types import Image
+from elir_jax.types import Image, Params
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # (channels, convolutions)
@@ -30,3 +32,8 @@ class Vgg19(nn.Module):
                 )
             found.append(h.astype(jnp.float32))
         return tuple(found)
+
+
+def init_vgg(key: jax.Array) -> Params:
+    """Untrained ``{"perceptual": ...}``."""
+    return {"perceptual": initialize(Vgg19(), key, (1, 16, 16, 3))["params"]}

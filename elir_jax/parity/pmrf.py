@@ -10,12 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elir_jax.flow.sampler import Sampler
-from elir_jax.flow.times import stratified
-from elir_jax.methods.pmrf.networks import Networks
-from elir_jax.methods.pmrf.objective import Draw, RectifiedFlow, rectified_flow_loss
-from elir_jax.methods.pmrf.parts import pmrf_parts
-from elir_jax.methods.posterior_mean.parts import window_of
+from elir_jax.flow.path import Sampler, stratified
+from elir_jax.methods.pmrf import Draw, PmrfNetworks, RectifiedFlow, pmrf_parts, rectified_flow_loss
+from elir_jax.methods.posterior_mean import window_of
 from elir_jax.networks.applying import apply_fn, variables_fn
 from elir_jax.networks.hdit import HDiT
 from elir_jax.parity.arrays import Arrays, parameter_rows
@@ -38,7 +35,7 @@ ROUNDING = 4e-7  # of a parameter's norm: ten updates of it in float32
 class Method(NamedTuple):
     """The networks, the trained and the frozen parameters."""
 
-    networks: Networks
+    networks: PmrfNetworks
     module: HDiT
     params: Params
     frozen: Params
@@ -53,7 +50,7 @@ def method_of(hdit: Tensors, swinir: Tensors) -> Method:
     """The method with the weights of both networks, public names without a prefix."""
     module, flow = read_hdit(Source(None, "", hdit, str))
     estimator, mean = read_swinir(Source(None, "", swinir, str))
-    networks = Networks(apply_fn(estimator, jnp.float32), variables_fn(module, jnp.float32))
+    networks = PmrfNetworks(apply_fn(estimator, jnp.float32), variables_fn(module, jnp.float32))
     flow, mean = jax.tree.map(jnp.asarray, (flow, mean))
     frozen = {"estimator": mean["params"], "constants": flow["constants"]}
     return Method(networks, module, {"velocity": flow["params"]}, frozen)

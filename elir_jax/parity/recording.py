@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from elir_jax.errors import UserError
-from elir_jax.flow.solvers import euler_trajectory
-from elir_jax.methods.elir.objective import Draw, ElirObjective, elir_loss
+from elir_jax.flow.path import euler_trajectory
+from elir_jax.methods.elir import Draw, ElirObjective, elir_loss
 from elir_jax.networks.layers import TIME_SCALE, time_embedding
 from elir_jax.parity.arrays import Arrays, Recording
 from elir_jax.parity.table import Row, Tolerance

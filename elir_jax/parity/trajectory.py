@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elir_jax.methods.elir.objective import Draw
+from elir_jax.methods.elir import Draw
 from elir_jax.parity.arrays import Arrays, Recording, parameter_rows
 from elir_jax.parity.probes import CERTAIN, probes
 from elir_jax.parity.table import Row, Tolerance

@@ -23,6 +23,7 @@ from elir_jax.training.optim import Ema, apply_gradients
 from elir_jax.training.state import TrainState
 from elir_jax.types import Batch, Params, SampleKeys, Scalar, Sent, Step
 
+AXIS = "devices"  # over which the step averages, and an objective may
 Metrics = dict[str, Scalar]
 Fold = Callable[[Params, Params], Params]  # (trained, frozen) -> those that training computes with
 Prepare = Callable[[Any], Batch]  # what the host sent -> pairs

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 
 from elir_jax.errors import UserError
-from elir_jax.methods.elir.networks import Networks, init_latent_flow, latent_flow
+from elir_jax.methods.elir import ElirNetworks, init_latent_flow, latent_flow
 from elir_jax.networks.autoencoder import Autoencoder
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.unet import UNet
@@ -33,7 +33,7 @@ class Sizes(NamedTuple):
 
         return jax.eval_shape(init, jax.random.key(0))
 
-    def networks(self) -> Networks:
+    def networks(self) -> ElirNetworks:
         """The networks as pure functions, in float32."""
         return latent_flow(self.autoencoder, self.estimator, self.velocity)
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import jax
 
-from elir_jax.networks.initializing import initialize
-from elir_jax.networks.vgg import BLOCKS, Vgg19
+from elir_jax.networks.vgg import BLOCKS, init_vgg
 from elir_jax.types import Params
 from elir_jax.weights.files import read_tensors
 from elir_jax.weights.layouts import Source
@@ -37,8 +36,3 @@ def read_vgg(path: Path) -> Params:
 def vgg_shapes() -> Params:
     """Shapes of the parameters."""
     return jax.eval_shape(init_vgg, jax.random.key(0))
-
-
-def init_vgg(key: jax.Array) -> Params:
-    """Untrained ``{"perceptual": ...}``."""
-    return {"perceptual": initialize(Vgg19(), key, (1, 16, 16, 3))["params"]}

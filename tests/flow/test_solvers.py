@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from elir_jax.flow.solvers import euler, euler_trajectory
+from elir_jax.flow.path import euler, euler_trajectory
 
 Z = jax.random.normal(jax.random.key(0), (2, 2, 2, 4))
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from elir_jax.flow.times import draw_times, stratified
+from elir_jax.flow.path import draw_times, stratified
 
 KEYS = jax.random.split(jax.random.key(0), 4096)
 SLOTS = jnp.arange(len(KEYS))

@@ -8,10 +8,10 @@ import small
 
 from elir_jax.compose.restoring import whole_pictures
 from elir_jax.devices.mesh import replicate
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.noise import picture_key, unit_noise
 from elir_jax.inference.whole_pictures import WholePictures
-from elir_jax.methods.elir.parts import elir_parts
+from elir_jax.methods.elir import elir_parts
 from elir_jax.networks import applying
 
 SIZES = [(16, 16), (16, 32), (32, 16), (32, 32), (48, 16), (16, 48)]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import small
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.noise import unit_noise
 from elir_jax.inference.parts import Local, Part, Window
 from elir_jax.inference.whole_pictures import WholePictures
 from elir_jax.inference.windows import blend_windows, join_windows, lay_out, lay_out_fixed
-from elir_jax.methods.elir.parts import elir_parts
+from elir_jax.methods.elir import elir_parts
 from elir_jax.networks.taesd import FACTOR, HALO, SEES, Decoder, Encoder
 
 PARAMS, FROZEN = small.init()

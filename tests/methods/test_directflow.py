@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 import small
 
-from elir_jax.flow.sampler import Sampler
-from elir_jax.flow.solvers import euler
+from elir_jax.flow.path import Sampler, euler
 from elir_jax.inference.one_program import run_parts
-from elir_jax.methods.directflow.networks import Conditioning, Given, distilled_elir, student_params
-from elir_jax.methods.directflow.objective import (
+from elir_jax.methods.directflow import directflow_parts
+from elir_jax.methods.distillation import (
+    Conditioning,
     Distillation,
-    Start,
+    Given,
+    StudentInput,
     Teacher,
     distillation_loss,
+    distilled_elir,
     draw,
+    student_params,
 )
-from elir_jax.methods.directflow.parts import directflow_parts
 from elir_jax.networks.applying import apply_fn
 from elir_jax.networks.conditioning import adapter_of, copied, describe, spatial_encoder_of
 from elir_jax.networks.layers import collapse
@@ -33,7 +35,7 @@ KEY = jax.random.key(0)
 BATCH = small.batch(4)
 NOISE = draw(jax.random.split(KEY, 4), (4, 4, 4))
 TERMS = ("latent", "l1", "perceptual", "sgcl")
-MMSE = Start()
+MMSE = StudentInput()
 EVERYTHING = Distillation(1.0, 1.0, 1.0, 0.1, sgcl_probability=1.0)
 
 
@@ -102,7 +104,7 @@ def norm(tree):
 @pytest.mark.parametrize("stage", ["a", "b", "full"])
 def test_a_fresh_student_takes_the_teachers_one_euler_step(parts, frozen, stage):
     params, more, conditions = student(parts, stage)
-    z, given = result(params, frozen | more, conditions, Start())
+    z, given = result(params, frozen | more, conditions, StudentInput())
 
     def teacher(z, t):
         return ELIR.velocity(frozen["teacher"]["velocity"], z, t)
@@ -192,7 +194,7 @@ def test_only_with_shared_noise_do_student_and_teacher_start_at_the_same_place(
     nets = distilled_elir(ELIR, LORA, conditioning("none", False), False)
     nets = nets._replace(student=lambda params, frozen, seen: recording)
     _, terms = distillation_loss(
-        nets, TEACHER, Start(share_noise=share), Distillation(), {}, frozen, BATCH.x_hq,
+        nets, TEACHER, StudentInput(share_noise=share), Distillation(), {}, frozen, BATCH.x_hq,
         BATCH.x_lq, NOISE,
     )  # fmt: skip
     mean = nets.given(frozen, BATCH.x_lq).mean
@@ -209,7 +211,8 @@ def moved(params, seed=3):
 
 
 @pytest.mark.parametrize(
-    "start, control", [(Start(), False), (Start("lq"), True), (Start("mmse", False), True)]
+    "start, control",
+    [(StudentInput(), False), (StudentInput("lq"), True), (StudentInput("mmse", False), True)],
 )
 def test_it_restores_what_the_objective_compares(parts, frozen, start, control):
     params, more, conditions = student(parts, "b", control=control)
@@ -254,7 +257,7 @@ def test_guidance_asks_the_teacher_within_the_band_and_for_chosen_samples_alone(
     objective = Distillation(latent=0.0, sgcl=1.0, band=(0.1, 0.3), sgcl_probability=0.25)
     noise = NOISE._replace(u=jnp.array([0.0, 0.5, 1.0, 0.2]), s=jnp.array([0.2, 0.3, 0.9, 0.25]))
     _, terms = distillation_loss(
-        nets, Teacher(1, 0.0), Start(), objective, {}, {}, BATCH.x_hq, BATCH.x_lq, noise
+        nets, Teacher(1, 0.0), StudentInput(), objective, {}, {}, BATCH.x_hq, BATCH.x_lq, noise
     )
     np.testing.assert_allclose(times[-1], [0.1, 0.2, 0.3, 0.14], rtol=1e-6)
     # The first sample alone has the term: z = 1, the estimate t z.

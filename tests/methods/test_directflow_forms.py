@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from elir_jax.methods.directflow.networks import Given, Networks
-from elir_jax.methods.directflow.objective import (
+from elir_jax.methods.distillation import (
     Distillation,
+    Distilled,
     Draw,
-    Start,
+    Given,
+    StudentInput,
     Teacher,
     distillation_loss,
     transport,
@@ -27,7 +28,7 @@ M2, T2, S2 = 1.0, 2.0, 0.09  # variances: posterior means, what they lack, sourc
 SIGMA = math.sqrt(S2)
 ROWS = 64
 WIDE = (-math.inf, math.inf)
-TEN_STEPS, SHARED = Teacher(10, SIGMA), Start()
+TEN_STEPS, SHARED = Teacher(10, SIGMA), StudentInput()
 SGCL = Distillation(latent=0.0, sgcl=1.0, sgcl_probability=1.0)
 
 
@@ -47,7 +48,7 @@ def gaussian(tau2=T2, sigma2=S2):
 
 def networks(teacher, decode=lambda frozen, z: z, limits=WIDE):
     """The degraded picture is its own posterior mean; the student multiplies by ``k``."""
-    return Networks(
+    return Distilled(
         given=lambda frozen, x: Given(x, x),
         teacher=teacher,
         student=lambda params, frozen, seen: lambda z, t: (params["k"] - 1) * z,
@@ -113,7 +114,7 @@ def test_with_the_teachers_noise_a_student_can_reach_its_end():
 
 
 def test_without_it_the_best_student_keeps_the_noises_share_of_the_end():
-    best, apart = gain(10, T2, S2), {"start": Start(share_noise=False)}
+    best, apart = gain(10, T2, S2), {"start": StudentInput(share_noise=False)}
     value, _ = loss(networks(gaussian()), best, Distillation(), **apart)
     np.testing.assert_allclose(value, best**2 * S2 * jnp.mean(NOISE.eps**2), rtol=1e-5)
     assert abs(slope(networks(gaussian()), best, Distillation(), **apart)) < 1e-5
@@ -277,7 +278,7 @@ def test_a_student_of_one_number_learns_the_transport_by_gradient_descent():
         (lambda: Teacher(num_steps=0), "num_steps"),
         (lambda: Teacher(bridge="x"), "bridge"),
         (lambda: Teacher(sigma_s=-1.0), "sigma_s"),
-        (lambda: Start(input="x"), "input"),
+        (lambda: StudentInput(input="x"), "input"),
         (lambda: Distillation(band=(0.3, 0.2)), "band"),
         (lambda: Distillation(band=(0.0, 0.2)), "band"),
         (lambda: Distillation(band=(0.2, 1.0)), "band"),

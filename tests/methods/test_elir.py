@@ -9,8 +9,7 @@ import pytest
 import small
 from jax.flatten_util import ravel_pytree
 
-from elir_jax.methods.elir.networks import latent_flow
-from elir_jax.methods.elir.objective import Draw, ElirObjective, draw, elir_loss
+from elir_jax.methods.elir import Draw, ElirObjective, draw, elir_loss, latent_flow
 from elir_jax.networks.layers import collapse
 
 PARAMS, FROZEN = small.init()

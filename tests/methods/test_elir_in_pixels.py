@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import small
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.noise import picture_key, unit_noise
 from elir_jax.inference.one_program import run_parts
 from elir_jax.inference.whole_pictures import WholePictures
-from elir_jax.methods.elir.networks import init_estimator, latent_flow
-from elir_jax.methods.elir.objective import ElirObjective, draw, elir_loss
-from elir_jax.methods.elir.parts import elir_parts
+from elir_jax.methods.elir import (
+    ElirObjective,
+    draw,
+    elir_loss,
+    elir_parts,
+    init_estimator,
+    latent_flow,
+)
 from elir_jax.networks.pixel_unet import PixelUNet
 
 ESTIMATOR = PixelUNet(widths=(4, 4, 4), blocks=(1, 1, 1))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import small
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.noise import picture_key, unit_noise
 from elir_jax.inference.one_program import run_parts
 from elir_jax.inference.parts import multiple_of, shows_restoration
 from elir_jax.inference.whole_pictures import WholePictures
-from elir_jax.methods.elir.parts import elir_parts, target_part
+from elir_jax.methods.elir import elir_parts, target_part
 
 PARAMS, FROZEN = small.init()
 NETS = small.NETWORKS

@@ -7,18 +7,17 @@ import pytest
 import reference
 from pmrf_golden import distance
 
-from elir_jax.flow.sampler import Sampler
-from elir_jax.methods.pmrf.latent_mean import latent_mean_objective
-from elir_jax.methods.pmrf.networks import Networks
-from elir_jax.methods.pmrf.objective import (
+from elir_jax.flow.path import Sampler
+from elir_jax.methods.latent_pmrf import latent_mean_objective, latent_pmrf_parts
+from elir_jax.methods.pmrf import (
     Draw,
+    PmrfNetworks,
     RectifiedFlow,
     draw,
     flow_loss,
     rectified_flow_loss,
 )
-from elir_jax.methods.pmrf.parts import latent_pmrf_parts
-from elir_jax.methods.posterior_mean.parts import window_of
+from elir_jax.methods.posterior_mean import window_of
 from elir_jax.networks.applying import variables_fn
 from elir_jax.types import Batch
 from elir_jax.weights.hdit import read_hdit
@@ -38,7 +37,7 @@ def recorded():
     tensors = reference.recorded_network("latent_pmrf", "latent_hdit")[1]
     module, variables = read_hdit(Source("file", "", tensors, str))
     arrays = dict(np.load(reference.SHARED / "reference" / "latent_pmrf_golden.npz"))
-    networks = Networks(
+    networks = PmrfNetworks(
         lambda params, y, keys: jnp.asarray(arrays["flow/mean"]),
         variables_fn(module, jnp.float32),
         lambda frozen, x: vae.encoder.apply({"params": frozen["encoder"]}, x).mean,
@@ -103,7 +102,7 @@ SHAPE = (2, 4, 4, 3)
 Z_LQ, Z_HQ, EPS = (jax.random.normal(jax.random.key(k), SHAPE) for k in range(3))
 SPREAD = jnp.abs(EPS) + 0.5
 T = jnp.array([0.25, 0.75])
-SIMPLE = Networks(
+SIMPLE = PmrfNetworks(
     lambda params, x, keys: x,
     lambda variables, z, t: variables["params"] * z,
     lambda frozen, x: x,

@@ -5,18 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from elir_jax.flow.sampler import Sampler
+from elir_jax.flow.path import Sampler
 from elir_jax.inference.one_program import run_parts
 from elir_jax.inference.parts import shown_stages
-from elir_jax.methods.pmrf.networks import Networks
-from elir_jax.methods.pmrf.objective import (
+from elir_jax.methods.pmrf import (
     Draw,
+    PmrfNetworks,
     RectifiedFlow,
+    pmrf_parts,
     rectified_flow_loss,
     rectified_flow_objective,
 )
-from elir_jax.methods.pmrf.parts import pmrf_parts
-from elir_jax.methods.posterior_mean.parts import window_of
+from elir_jax.methods.posterior_mean import window_of
 from elir_jax.types import Batch
 
 SHAPE = (4, 8, 8, 3)
@@ -42,7 +42,7 @@ def velocity(variables, z, t):
     return variables["params"] * seen + variables["constants"] * t[:, None, None, None]
 
 
-NETWORKS = Networks(simple, velocity)
+NETWORKS = PmrfNetworks(simple, velocity)
 
 
 def loss_of(objective, params=PARAMS, networks=NETWORKS):

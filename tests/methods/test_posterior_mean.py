@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from elir_jax.methods.posterior_mean.objective import (
+from elir_jax.methods.posterior_mean import (
     PosteriorMeanObjective,
     posterior_mean_objective,
+    posterior_mean_part,
+    window_of,
 )
-from elir_jax.methods.posterior_mean.parts import posterior_mean_part, window_of
 from elir_jax.types import Batch
 
 X = jnp.full((1, 2, 2, 3), 0.5)

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from elir_jax.compose import METHODS
-from elir_jax.compose.autoencoder import build_autoencoder
 from elir_jax.compose.starting_weights import starting_weights
 from elir_jax.configurations import read_config
+from elir_jax.methods.autoencoder import build_autoencoder
 from elir_jax.methods.method import untrained
 from elir_jax.networks.layers import collapse
 from elir_jax.weights.own import write_weights

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elir_jax.methods.elir.networks import init_latent_flow, latent_flow
+from elir_jax.methods.elir import init_latent_flow, latent_flow
 from elir_jax.networks.autoencoder import Autoencoder
 from elir_jax.networks.rrdb import RRDBNet
 from elir_jax.networks.unet import UNet

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elir_jax.compose.fields import make, sizes
+from elir_jax.fields import make, sizes
 from elir_jax.inference.parts import Local, Part, Window
 from elir_jax.methods.method import Method
 

@@ -9,8 +9,7 @@ from old_run import old_config
 
 from configs import directflow
 from elir_jax.compose import build_method
-from elir_jax.methods.directflow import objective as distillation
-from elir_jax.methods.elir import objective as elir
+from elir_jax.methods import distillation, elir
 from elir_jax.methods.method import untrained
 from elir_jax.networks.layers import uniform_fan_in
 

@@ -11,7 +11,7 @@ from rounding import first_moments, norm_of_difference, parameters_apart, reorde
 
 from elir_jax.devices.collectives import collectives
 from elir_jax.devices.mesh import compiled_step, parallel_step, replicate
-from elir_jax.methods.elir.objective import ElirObjective, elir_objective
+from elir_jax.methods.elir import ElirObjective, elir_objective
 from elir_jax.networks.layers import collapse
 from elir_jax.training.optim import AdamW, Ema
 from elir_jax.training.state import create_state

@@ -9,11 +9,11 @@ from identity import CONFIG, write_identity
 from safetensors.numpy import load_file, save_file
 
 from elir_jax import assets
-from elir_jax.compose.fields import plain
 from elir_jax.compose.finding import find_weights
 from elir_jax.compose.packing import pack
 from elir_jax.configurations import read_config
 from elir_jax.errors import UserError
+from elir_jax.fields import plain
 from elir_jax.restorer import Restorer
 from elir_jax.weights import files
 from elir_jax.weights.files import write_tensors

@@ -5,13 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from elir_jax.flow.paths import path_velocity
-from elir_jax.losses.consistency import consistency
-from elir_jax.losses.flow_matching import flow_matching
-from elir_jax.losses.latent_mmse import latent_mmse
-from elir_jax.losses.pixel import gradient_l1, pixel_l2
-from elir_jax.losses.reduction import mean_squared_error
-from elir_jax.methods.autoencoder.objective import (
+from elir_jax.flow.losses import (
+    consistency,
+    flow_matching,
+    gradient_l1,
+    latent_mmse,
+    mean_squared_error,
+    pixel_l2,
+)
+from elir_jax.flow.path import path_velocity
+from elir_jax.methods.autoencoder import (
     FLOOR,
     TILE,
     latent_moments,

@@ -1,4 +1,4 @@
-"""Training of Sim-VAE (Latent-PMRF, section 4.2 and equation 6).
+"""The method sim_vae: the autoencoder of Latent-PMRF and its training (section 4.2, equation 6).
 
 ``pixel_weight * L1 + perceptual_weight * sum_l w_l * L1 of VGG19's features + kl_weight * KL``. The
 latents are sampled. L1 is a mean over all pixels in [0, 1], so that a weight of 2 is the paper's on
@@ -12,8 +12,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from elir_jax.losses.reduction import mean_absolute_error
-from elir_jax.networks.sim_vae import Posterior
+from elir_jax.fields import Config, make, sizes
+from elir_jax.flow.losses import mean_absolute_error
+from elir_jax.inference.parts import Local, Whole
+from elir_jax.methods.autoencoder import LOCAL, autoencoder_parts
+from elir_jax.methods.method import Method, dtype_of
+from elir_jax.networks.applying import apply_fn
+from elir_jax.networks.sim_vae import Posterior, SimVae
+from elir_jax.networks.taesd import FACTOR
+from elir_jax.networks.vgg import Vgg19, init_vgg
 from elir_jax.ranges import check_weights
 from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step
 
@@ -64,3 +71,36 @@ def sim_vae_objective(
         return loss, terms
 
     return loss_fn
+
+
+def build_sim_vae(config: Config) -> SimVae:
+    """The autoencoder of the configured size, without weights."""
+    return make(SimVae, "autoencoder", sizes(config.autoencoder), dtype=dtype_of(config))
+
+
+def reach_of(vae: SimVae) -> Local | Whole:
+    """Group norms see the whole picture, all else a neighbourhood."""
+    if vae.norm == "layer":
+        return Local(vae.halo, LOCAL.at_once)
+    return Whole(FACTOR, vae.halo, LOCAL.at_once)
+
+
+def build_sim_vae_training(config: Config) -> Method:
+    """Encoder and decoder are trained; VGG19, if its weights are named, is frozen."""
+    vae = build_sim_vae(config)
+    encode, decode = apply_fn(vae.encoder, vae.dtype), apply_fn(vae.decoder, vae.dtype)
+    objective = make(SimVaeObjective, "objective", config.objective)
+    features = apply_fn(Vgg19(vae.dtype), vae.dtype) if config.perceptual.weights else None
+
+    def init(key, start):
+        first, second = jax.random.split(key)
+        frozen = {} if features is None else start("perceptual", lambda: init_vgg(second))
+        return start("autoencoder", lambda: vae.init(first)), frozen
+
+    return Method(
+        init=init,
+        objective=sim_vae_objective(encode, decode, features, objective),
+        parts=autoencoder_parts(lambda p, x: encode(p, x).mean, decode, reach_of(vae)),
+        shows_input=False,
+        autoencoder=lambda params: {part: params[part] for part in ("encoder", "decoder")},
+    )

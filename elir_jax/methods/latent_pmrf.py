@@ -1,4 +1,13 @@
-"""The method latent_pmrf: a velocity in latents, from the posterior mean in pixels or latents."""
+"""The method latent_pmrf: a velocity in latents, from the posterior mean in pixels or latents.
+
+Option 2 of section 3.2, the method's own, starts at ``E(E[X | Y])``: PMRF's objective with an
+encoder, of a frozen estimator of images. Option 1, which is ELIR's way too, is
+``z_0 = g(E_w(y)) + sigma_s eps``: the estimator ``g`` and a copy ``E_w`` of the encoder are trained
+beside the velocity, on ``mean (g(E_w(y)) - E(x))^2``, whose minimum is ``E[E(X) | Y]``. The flow's
+gradients stop at the estimate.
+
+The parts are PMRF's, with an autoencoder around the flow.
+"""
 
 import math
 from collections.abc import Callable
@@ -6,31 +15,36 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
-from elir_jax.compose.autoencoder import DTYPES, build_autoencoder
-from elir_jax.compose.fields import choose, make, sizes
-from elir_jax.compose.pmrf import build_sampler, init_velocity
-from elir_jax.compose.posterior_mean import build_estimator, check_size, init_estimator
-from elir_jax.compose.sim_vae import build_sim_vae, reach_of
-from elir_jax.compose.starting_weights import trained_encoder
 from elir_jax.errors import UserError
-from elir_jax.flow.sampler import Sampler
-from elir_jax.inference.parts import Part, Whole
-from elir_jax.methods.autoencoder.parts import LOCAL, Reach, decode_part, encode_part
-from elir_jax.methods.elir.networks import init_estimator as init_rrdb
-from elir_jax.methods.elir.parts import LATENTS_AT_ONCE, OVERLAP
-from elir_jax.methods.method import Method
-from elir_jax.methods.pmrf.latent_mean import latent_mean_objective, latent_mean_parts
-from elir_jax.methods.pmrf.networks import CONSTANTS, Networks
-from elir_jax.methods.pmrf.objective import RectifiedFlow, rectified_flow_objective
-from elir_jax.methods.pmrf.parts import (
-    decoder_of,
-    encoder_of,
-    latent_pmrf_parts,
-    latent_target_part,
+from elir_jax.fields import Config, choose, make, sizes
+from elir_jax.flow.losses import latent_mmse
+from elir_jax.flow.path import Sampler
+from elir_jax.inference.parts import Part, Reach, Whole, Window
+from elir_jax.methods.autoencoder import LOCAL, build_autoencoder, decode_part, encode_part
+from elir_jax.methods.elir import LATENTS_AT_ONCE, OVERLAP
+from elir_jax.methods.elir import init_estimator as init_rrdb
+from elir_jax.methods.method import Method, dtype_of, trained_encoder
+from elir_jax.methods.pmrf import (
+    CONSTANTS,
+    PmrfNetworks,
+    RectifiedFlow,
+    build_sampler,
+    draw,
+    estimator_of,
+    flow_loss,
+    flow_part,
+    init_velocity,
+    rectified_flow_objective,
 )
-from elir_jax.methods.posterior_mean.parts import window_of
+from elir_jax.methods.posterior_mean import (
+    build_estimator,
+    check_size,
+    init_estimator,
+    posterior_mean_part,
+    window_of,
+)
+from elir_jax.methods.sim_vae import build_sim_vae, reach_of
 from elir_jax.networks.applying import apply_fn, variables_fn
 from elir_jax.networks.autoencoder import Autoencoder
 from elir_jax.networks.hdit import HDiT
@@ -40,7 +54,93 @@ from elir_jax.networks.swinir import FACTOR
 from elir_jax.networks.taesd import FACTOR as PIXELS
 from elir_jax.networks.transformer import LATENT
 from elir_jax.training.step import Objective
-from elir_jax.types import Image, Latent, Params
+from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step
+
+DECODED = ("decode",)
+
+
+def latent_mean_objective(networks: PmrfNetworks, objective: RectifiedFlow, batch_size: int):
+    """The objective as the train step calls it; ``batch_size`` is the global one.
+
+    ``params`` holds ``velocity``, ``estimator`` and the ``encoder`` of degraded pictures.
+    """
+
+    def loss_fn(
+        params: Params, ema: Params, frozen: Params, batch: Batch, keys: SampleKeys, step: Step
+    ) -> tuple[Scalar, dict[str, Scalar]]:
+        noise = draw(networks, objective, frozen, batch, keys, batch_size)
+        z_hq = jax.lax.stop_gradient(networks.encode(frozen, batch.x_hq))
+        z_mean = networks.estimate(params["estimator"], networks.encode(params, batch.x_lq), None)
+        mmse = latent_mmse(z_mean, z_hq)
+        loss, terms = flow_loss(networks, objective, params, frozen, z_mean, z_hq, noise)
+        return mmse + loss, {"latent_mmse": mmse} | terms
+
+    return loss_fn
+
+
+def latent_pmrf_parts(
+    networks: PmrfNetworks,
+    encode: Callable[[Params, Image], Latent],
+    decode: Callable[[Params, Latent], Image],
+    objective: RectifiedFlow,
+    sampler: Sampler,
+    window: Window,
+    latent_window: Window,
+    reach: Reach = LOCAL,
+) -> tuple[Part, ...]:
+    """Posterior mean in pixels, encode, flow, decode; no mean if the degraded picture is given.
+
+    ``mean_decoded`` is what the autoencoder makes of the picture that the flow is given.
+    """
+    encoded = encode_part(encode, encoder_of, reach=reach)
+    encoded = encoded._replace(shows=("mean_decoded",), through=DECODED)
+    latent = (
+        encoded,
+        flow_part(networks, objective, sampler, latent_window, DECODED),
+        decode_part(decode, decoder_of, reach),
+    )
+    if objective.given == "degraded":
+        return latent
+    shown = ("posterior_mean",)
+    return posterior_mean_part(networks.estimate, estimator_of, window, shown), *latent
+
+
+def latent_target_part(encode: Callable[[Params, Image], Latent], reach: Reach = LOCAL) -> Part:
+    """The encoded original: where a flow in latents should end."""
+    return encode_part(encode, encoder_of, "target", reach)
+
+
+def encoder_of(params: Params, frozen: Params) -> Params:
+    """The frozen encoder's weights."""
+    return frozen["encoder"]
+
+
+def decoder_of(params: Params, frozen: Params) -> Params:
+    """The frozen decoder's weights."""
+    return frozen["decoder"]
+
+
+def latent_mean_parts(
+    networks: PmrfNetworks,
+    encode: Callable[[Params, Image], Latent],
+    decode: Callable[[Params, Latent], Image],
+    objective: RectifiedFlow,
+    sampler: Sampler,
+    latent_window: Window,
+    reach: Reach,
+    whole: Whole,
+) -> tuple[Part, ...]:
+    """Encode, posterior mean in latents, flow, decode; the estimator sees the ``whole`` picture."""
+
+    def posterior_mean(params, frozen, z, eps):
+        return [networks.estimate(params["estimator"], z, None)]
+
+    return (
+        encode_part(encode, lambda params, frozen: params["encoder"], reach=reach),
+        Part("posterior_mean", posterior_mean, whole, shows=("mean_decoded",), through=DECODED),
+        flow_part(networks, objective, sampler, latent_window, DECODED),
+        decode_part(decode, decoder_of, reach),
+    )
 
 
 class Latents(NamedTuple):
@@ -57,17 +157,19 @@ class Latents(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """What both options are built of."""
+    """Components shared by both options."""
 
-    config: ConfigDict
+    config: Config
     latents: Latents
     objective: RectifiedFlow
     velocity: HDiT
     sampler: Sampler
 
-    def networks(self, encode: Callable[[Params, Image], Latent], estimate: Callable) -> Networks:
+    def networks(
+        self, encode: Callable[[Params, Image], Latent], estimate: Callable
+    ) -> PmrfNetworks:
         """The networks, with this encoder of the frozen parameters and this estimator."""
-        return Networks(
+        return PmrfNetworks(
             estimate,
             variables_fn(self.velocity, self.velocity.dtype),
             lambda frozen, x: encode(frozen["encoder"], x),
@@ -83,13 +185,13 @@ class Estimation(NamedTuple):
     trained: bool  # beside the velocity, with an encoder of its own
 
 
-def _taesd(config: ConfigDict) -> Latents:
+def _taesd(config: Config) -> Latents:
     module = build_autoencoder(config)
     parts = (apply_fn(part, module.dtype) for part in (module.encoder, module.decoder))
     return Latents(module, *parts, LOCAL)
 
 
-def _sim_vae(config: ConfigDict) -> Latents:
+def _sim_vae(config: Config) -> Latents:
     module = build_sim_vae(config)
     posterior, decode = (apply_fn(part, module.dtype) for part in (module.encoder, module.decoder))
 
@@ -105,7 +207,7 @@ def _sim_vae(config: ConfigDict) -> Latents:
 LATENTS = {"taesd": _taesd, "sim_vae": _sim_vae}
 
 
-def build_latent_pmrf(config: ConfigDict) -> Method:
+def build_latent_pmrf(config: Config) -> Method:
     """The velocity is trained, and an estimator in latents with its encoder; the rest is frozen."""
     latents = choose(LATENTS, "autoencoder.kind", config.autoencoder.kind)(config)
     objective = make(RectifiedFlow, "objective", config.objective)
@@ -139,7 +241,7 @@ def build_latent_pmrf(config: ConfigDict) -> Method:
     )
 
 
-def build_velocity(config: ConfigDict) -> HDiT:
+def build_velocity(config: Config) -> HDiT:
     """The velocity of the configured size, without weights."""
     return make(
         HDiT,
@@ -148,7 +250,7 @@ def build_velocity(config: ConfigDict) -> HDiT:
         patch=1,
         out_channels=config.autoencoder.latent_channels,
         style=LATENT,
-        dtype=choose(DTYPES, "dtype", config.dtype),
+        dtype=dtype_of(config),
     )
 
 

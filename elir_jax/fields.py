@@ -1,13 +1,16 @@
-"""Make objects of configuration fields, with errors that name the field."""
+"""Make objects of a configuration's fields, with errors that name the field.
+
+A configuration is read by attributes (``config.data.size``) and its sections as mappings, so rooms
+below ``compose`` read one without its class.
+"""
 
 import json
 from collections.abc import Callable
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from elir_jax.errors import UserError
-from elir_jax.flow.sampler import Sampler
+
+Config = Any  # a configuration, or a section of one: an ml_collections.ConfigDict
 
 
 def choose(table: dict[str, Any], field: str, name: str) -> Any:
@@ -25,20 +28,11 @@ def make(cls: Callable[..., Any], section: str, fields: Any, **extra: Any) -> An
         raise UserError(f"--config.{section}: {error}") from error
 
 
-def sizes(section: ConfigDict) -> dict[str, Any]:
+def sizes(section: Config) -> dict[str, Any]:
     """The fields of a network: all but its kind and the name of the weights that it starts from."""
     return {name: value for name, value in section.items() if name not in ("kind", "weights")}
 
 
-def check_whole(sampler: Sampler) -> None:
-    """Raise UserError if a method that has no such knob is asked for a part of the full sample."""
-    if sampler.fidelity != 1:
-        raise UserError(
-            f"--config.sampler.fidelity={sampler.fidelity}: only the method elir has a fidelity; "
-            f"leave it at 1"
-        )
-
-
-def plain(config: ConfigDict) -> dict:
+def plain(config: Config) -> dict:
     """The configuration as plain JSON values."""
     return json.loads(config.to_json_best_effort())

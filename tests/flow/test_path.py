@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from elir_jax.flow.paths import expand_time, interpolate, path_velocity, segment_of
+from elir_jax.flow.path import expand_time, interpolate, path_velocity, segment_of
 
 SIGMA_MIN = 1e-2
 

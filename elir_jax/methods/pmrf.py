@@ -1,32 +1,71 @@
-"""Rectified flow from an estimate of the posterior mean to originals (Ohayon et al., 2025).
+"""The method pmrf: rectified flow from an estimate of the posterior mean (Ohayon et al., 2025).
 
 ``z_0 = E(clip(f(y))) + sigma_s eps``, not clipped, ``z_t = t z_1 + (1 - t) z_0``, and the loss is
 ``mean (v(z_t, t) - (z_1 - z_0))^2``, with the noise in its target
-(https://arxiv.org/abs/2410.00418). ``E`` is the identity in PMRF and an encoder in Latent-PMRF.
-Other sources and conditions are the baselines of PMRF's controlled experiments.
+(https://arxiv.org/abs/2410.00418). ``E`` is the identity here and an encoder in Latent-PMRF, which
+takes objective and flow from this file. Other sources and conditions are the baselines of PMRF's
+controlled experiments.
 
 Latents may be drawn from the autoencoder's posterior, ``N(m, s^2)``, in place of its mean: then
 ``z_0 = m + (s^2 + sigma_s^2)^(1/2) eps``, which is both noises in one.
+
+The parts are the posterior mean, then the flow, each in windows of the trained size: positions and
+attention over all tokens follow the size of a picture, so no other size gives what was trained.
 """
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from elir_jax.flow.sampler import Sampler, State
-from elir_jax.flow.solvers import Velocity
-from elir_jax.flow.times import TIMES, draw_times, on_grid
-from elir_jax.losses.flow_matching import flow_matching
-from elir_jax.methods.pmrf.networks import Networks, variables
+from elir_jax.errors import UserError
+from elir_jax.fields import Config, make, sizes
+from elir_jax.flow.losses import flow_matching
+from elir_jax.flow.path import TIMES, Sampler, State, Velocity, draw_times, on_grid
+from elir_jax.inference.parts import Local, Part, Window
+from elir_jax.methods.method import Method
+from elir_jax.methods.posterior_mean import (
+    PIXELS_AT_ONCE,
+    Estimate,
+    build_estimator,
+    check_size,
+    init_estimator,
+    posterior_mean_part,
+    window_of,
+)
+from elir_jax.networks.applying import variables_fn
+from elir_jax.networks.hdit import HDiT
+from elir_jax.networks.initializing import initialize
+from elir_jax.networks.swinir import FACTOR
 from elir_jax.ranges import check_fields
-from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step, Time
+from elir_jax.types import Batch, Image, Latent, Params, SampleKeys, Scalar, Step, Time
 
+COLORS = 3
+CONSTANTS = "constants"  # of the velocity: random frequencies, which are never trained
 Encoded = Float[Array, "b h w e"]  # a state; if latents are sampled, deviations follow the means
 SOURCES = ("mean", "degraded", "noise")
 CONDITIONS = ("none", "degraded", "mean")
+
+
+class PmrfNetworks(NamedTuple):
+    """The networks; ``encode`` takes the frozen parameters, the velocity all its variables.
+
+    If latents are sampled, ``encode`` gives their means and, behind these, as many channels of
+    standard deviations. An estimator that is trained beside the velocity works on latents.
+    """
+
+    estimate: Estimate
+    velocity: Callable[[Params, Latent, Time], Latent]
+    encode: Callable[[Params, Image], Latent] = lambda frozen, x: x
+
+
+def variables(params: Params, frozen: Params) -> Params:
+    """The velocity's variables, of which the constants are kept with what is frozen."""
+    return {"params": params["velocity"], "constants": frozen[CONSTANTS]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +142,7 @@ class RectifiedFlow:
         mean = self.mean(given)
         return jnp.zeros_like(mean) if self.source == "noise" else mean
 
-    def velocity(self, networks: Networks, weights: Params, given: Encoded) -> Velocity:
+    def velocity(self, networks: PmrfNetworks, weights: Params, given: Encoded) -> Velocity:
         """The velocity of a state, with the given picture's channels behind it if it sees them."""
 
         def velocity(z: State, t: Time) -> State:
@@ -123,7 +162,7 @@ class Draw(NamedTuple):
 
 
 def draw(
-    networks: Networks,
+    networks: PmrfNetworks,
     objective: RectifiedFlow,
     frozen: Params,
     batch: Batch,
@@ -140,7 +179,7 @@ def draw(
 
 
 def flow_loss(
-    networks: Networks,
+    networks: PmrfNetworks,
     objective: RectifiedFlow,
     params: Params,
     frozen: Params,
@@ -163,7 +202,7 @@ def flow_loss(
 
 
 def rectified_flow_loss(
-    networks: Networks,
+    networks: PmrfNetworks,
     objective: RectifiedFlow,
     params: Params,
     frozen: Params,
@@ -184,7 +223,7 @@ def rectified_flow_loss(
     return flow_loss(networks, objective, params, frozen, given, encoded, noise)
 
 
-def rectified_flow_objective(networks: Networks, objective: RectifiedFlow, batch_size: int):
+def rectified_flow_objective(networks: PmrfNetworks, objective: RectifiedFlow, batch_size: int):
     """The objective as the train step calls it; ``batch_size`` is the global one."""
 
     def loss_fn(
@@ -196,3 +235,94 @@ def rectified_flow_objective(networks: Networks, objective: RectifiedFlow, batch
         )
 
     return loss_fn
+
+
+def pmrf_parts(
+    networks: PmrfNetworks, objective: RectifiedFlow, sampler: Sampler, window: Window
+) -> tuple[Part, ...]:
+    """Both parts, or the flow alone if it is given the degraded picture."""
+    flow = flow_part(networks, objective, sampler, window)
+    if objective.given == "degraded":
+        return (flow,)
+    shown = ("posterior_mean",)
+    return posterior_mean_part(networks.estimate, estimator_of, window, shown), flow
+
+
+def flow_part(
+    networks: PmrfNetworks,
+    objective: RectifiedFlow,
+    sampler: Sampler,
+    window: Window,
+    through: tuple[str, ...] = (),
+) -> Part:
+    """Given picture -> the flow's end; states become pictures by the parts named ``through``."""
+
+    def apply(params, frozen, given, eps):
+        velocity = objective.velocity(networks, variables(params, frozen), given)
+        return sampler.states(velocity, objective.centre(given), objective.noise(given, eps))
+
+    shown = "source" if sampler.noise else ""
+    return Part("flow", apply, window, noisy=True, shows=(shown, *sampler.steps), through=through)
+
+
+def target_part() -> Part:
+    """The original itself: where a flow in pixels should end."""
+    return Part("target", lambda params, frozen, x, eps: [x], Local(0, PIXELS_AT_ONCE))
+
+
+def estimator_of(params: Params, frozen: Params) -> Params:
+    """The frozen estimator's weights."""
+    return frozen["estimator"]
+
+
+def build_pmrf(config: Config) -> Method:
+    """The velocity is trained; the estimator, if the flow is given its mean, is frozen."""
+    estimator, estimate = build_estimator(config)
+    objective = make(RectifiedFlow, "objective", config.objective)
+    velocity = make(HDiT, "velocity", sizes(config.velocity), dtype=estimator.dtype)
+    sampler = build_sampler(config, objective)
+    check_size(config, math.lcm(FACTOR, velocity.factor), velocity.least)
+    networks = PmrfNetworks(estimate, variables_fn(velocity, velocity.dtype))
+    channels = COLORS * (2 if objective.conditional else 1)
+
+    def init(key, start):
+        first, second = jax.random.split(key)
+        frozen = {}
+        if objective.given == "mean":
+            frozen = start("estimator", lambda: init_estimator(first, estimator))
+        flow = start("velocity", lambda: init_velocity(second, velocity, channels))
+        return {"velocity": flow["velocity"]}, frozen | {CONSTANTS: flow[CONSTANTS]}
+
+    return Method(
+        init=init,
+        objective=rectified_flow_objective(networks, objective, config.batch_size),
+        parts=pmrf_parts(networks, objective, sampler, window_of(config.data.size)),
+        target=target_part(),
+    )
+
+
+def build_sampler(config: Config, objective: RectifiedFlow) -> Sampler:
+    """The sampler, with the objective's noise. Raises UserError if the flow starts at noise only
+    and the sampler has none.
+    """
+    sampler = make(Sampler, "sampler", config.sampler, sigma_s=objective.noise_scale)
+    check_whole(sampler)
+    if objective.source == "noise" and not sampler.noise:
+        raise UserError("--config.sampler.noise=False: a flow that starts at noise needs it")
+    return sampler
+
+
+def check_whole(sampler: Sampler) -> None:
+    """Raise UserError if a method that has no such knob is asked for a part of the full sample."""
+    if sampler.fidelity != 1:
+        raise UserError(
+            f"--config.sampler.fidelity={sampler.fidelity}: only the method elir has a fidelity; "
+            f"leave it at 1"
+        )
+
+
+def init_velocity(key: jax.Array, velocity: HDiT, channels: int) -> Params:
+    """Untrained ``{"velocity": ..., "constants": ...}``."""
+    side = velocity.factor * -(-velocity.least // velocity.factor)
+    found = initialize(velocity, key, (1, side, side, channels), (1,))
+    return {"velocity": found["params"], CONSTANTS: found["constants"]}

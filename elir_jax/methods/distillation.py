@@ -1,4 +1,4 @@
-"""One-step distillation of the transported posterior mean (DirectFlow).
+"""One-step distillation of the transported posterior mean (DirectFlow), whoever the teacher is.
 
 A frozen teacher carries ``z_0 = mean + sigma_s eps`` to ``z_1`` in M Euler steps. That end is the
 only target: originals are not regressed. The student takes one step,
@@ -10,22 +10,148 @@ only target: originals are not regressed. The student takes one step,
 computation out. The source noise is shared by teacher and student, so the target is a function of
 the student's input; otherwise the student could at best learn the mean over the noise, which is
 blurred. Only the student has a gradient.
+
+The student's velocity is the teacher's with low-rank adapters (``lora``), a copy of it
+(``velocity``), or the teacher's itself. Beside it there may be a token (``adapter``) and a spatial
+encoder (``control``) of the degraded picture. Adapters are merged into the kernels inside the
+objective, so that gradients have the adapters' size when devices exchange them.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from elir_jax.flow.solvers import euler_trajectory
-from elir_jax.losses.pixel import gradient_l1
-from elir_jax.losses.reduction import mean_absolute_error, mean_squared_error
-from elir_jax.losses.score_guidance import clean_estimate, score_guidance
-from elir_jax.methods.directflow.networks import Given, Networks, State
+from elir_jax.flow.losses import (
+    clean_estimate,
+    gradient_l1,
+    mean_absolute_error,
+    mean_squared_error,
+    score_guidance,
+)
+from elir_jax.flow.path import State, Velocity, euler_trajectory
+from elir_jax.methods.elir import ElirNetworks
+from elir_jax.methods.pmrf import PmrfNetworks, variables
+from elir_jax.networks.conditioning import describe
+from elir_jax.networks.lora import LoRA
+from elir_jax.networks.taesd import CLAMP
 from elir_jax.ranges import check_ascending, check_fields, check_weights
-from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step
+from elir_jax.types import Batch, Image, Params, SampleKeys, Scalar, Step, Time
+
+TEACHER = "teacher"  # the frozen subtree of the teacher's networks
+
+
+class Given(NamedTuple):
+    """The student's input and the posterior mean, of a degraded picture."""
+
+    seen: State
+    mean: State
+
+
+class Distilled(NamedTuple):
+    """Teacher, student and autoencoder; ``encode`` and ``decode`` take the frozen parameters."""
+
+    given: Callable[[Params, Image], Given]  # of the frozen parameters
+    teacher: Callable[[Params, State, Time], State]  # velocity, of the frozen parameters
+    student: Callable[[Params, Params, State], Velocity]  # of (trained, frozen, seen)
+    encode: Callable[[Params, Image], State]
+    decode: Callable[[Params, State], Image]
+    limits: tuple[float, float]  # of clean states
+
+
+class Conditioning(NamedTuple):
+    """The parts of a student that see the degraded picture; None: it has no such part."""
+
+    adapter: Callable[[Params, Array], Array] | None = None  # description -> token
+    control: Callable[..., list[Array]] | None = None  # (latent, token) -> residuals
+
+    def bind(self, velocity: Callable[..., State], params: Params, seen: State) -> Velocity:
+        """The velocity of ``params`` that sees ``seen`` beside its state."""
+        token = residuals = None
+        if self.adapter is not None:
+            token = self.adapter(params["adapter"], describe(seen))
+        if self.control is not None:
+            residuals = self.control(params["control"], seen, token)
+        return lambda z, t: velocity(params["velocity"], z, t, token, residuals)
+
+
+def student_params(lora: LoRA, params: Params, frozen: Params) -> Params:
+    """Parameters by name that the student's velocity and conditioning compute with."""
+    found = {
+        name: {**frozen, **params}[name]
+        for name in ("velocity", "adapter", "control")
+        if name in params or name in frozen
+    }
+    if "velocity" in found:
+        return found
+    base = frozen[TEACHER]["velocity"]
+    return found | {"velocity": lora.merge(base, params["lora"]) if "lora" in params else base}
+
+
+def distilled_elir(
+    elir: ElirNetworks, lora: LoRA, conditioning: Conditioning, sees_degraded: bool
+) -> Distilled:
+    """Teacher and student of ELIR's networks.
+
+    The student sees what the teacher's encoder makes of the degraded picture; or, if
+    ``sees_degraded``, what the frozen encoder does. Of a teacher whose posterior mean is one of
+    pixels, it sees that mean, encoded.
+    """
+
+    def given(frozen, x):
+        taught = frozen[TEACHER]
+        if elir.reach is not None:
+            mean = jnp.clip(elir.estimate(taught["estimator"], x), 0, 1)
+            z = elir.encode(frozen["encoder"], mean)
+            return Given(z, z)
+        z = elir.encode(taught["encoder"], x)
+        seen = elir.encode(frozen["encoder"], x) if sees_degraded else z
+        return Given(seen, elir.estimate(taught["estimator"], z))
+
+    def student(params, frozen, seen):
+        return conditioning.bind(elir.velocity, student_params(lora, params, frozen), seen)
+
+    return Distilled(
+        given,
+        lambda frozen, z, t: elir.velocity(frozen[TEACHER]["velocity"], z, t),
+        student,
+        encode=lambda frozen, x: elir.encode(frozen["encoder"], x),
+        decode=lambda frozen, z: elir.decode(frozen["decoder"], z),
+        limits=(-CLAMP, CLAMP),
+    )
+
+
+def distilled_pmrf(
+    pmrf: PmrfNetworks,
+    decode: Callable[[Params, State], Image],
+    lora: LoRA,
+    limits: tuple[float, float],
+) -> Distilled:
+    """Teacher and student of PMRF's networks, which see nothing but the posterior mean."""
+
+    def given(frozen, x):
+        mean = jnp.clip(pmrf.estimate(frozen["estimator"], x, None), 0, 1)
+        mean = pmrf.encode(frozen, mean)
+        return Given(mean, mean)
+
+    def velocity(weights, frozen, z, t):
+        return pmrf.velocity(variables(weights, frozen), z, t)
+
+    def student(params, frozen, seen):
+        weights = student_params(lora, params, frozen)
+        return lambda z, t: velocity(weights, frozen, z, t)
+
+    return Distilled(
+        given,
+        lambda frozen, z, t: velocity(frozen[TEACHER], frozen, z, t),
+        student,
+        encode=pmrf.encode,
+        decode=decode,
+        limits=limits,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +171,7 @@ class Teacher:
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
+class StudentInput:
     """Where the student starts: ``mmse`` the posterior mean, ``lq`` the encoded degraded picture.
 
     With ``share_noise`` it has the teacher's source noise besides.
@@ -122,7 +248,7 @@ class Transported(NamedTuple):
     z_1: State
 
 
-def transport(networks: Networks, teacher: Teacher, frozen: Params, mean, eps) -> Transported:
+def transport(networks: Distilled, teacher: Teacher, frozen: Params, mean, eps) -> Transported:
     """Run the teacher from the posterior mean with noise ``eps``; nothing here has a gradient."""
     frozen, z_0 = jax.lax.stop_gradient((frozen, mean + teacher.sigma_s * eps))
     states = euler_trajectory(lambda z, t: networks.teacher(frozen, z, t), z_0, teacher.num_steps)
@@ -134,9 +260,9 @@ def transport(networks: Networks, teacher: Teacher, frozen: Params, mean, eps) -
 
 
 def distillation_loss(
-    networks: Networks,
+    networks: Distilled,
     teacher: Teacher,
-    start: Start,
+    start: StudentInput,
     objective: Distillation,
     params: Params,
     frozen: Params,
@@ -175,7 +301,7 @@ def distillation_loss(
 
 
 def guidance(
-    networks: Networks,
+    networks: Distilled,
     teacher: Teacher,
     objective: Distillation,
     frozen: Params,
@@ -205,7 +331,7 @@ def guidance(
 
 
 def distillation_objective(
-    networks: Networks, teacher: Teacher, start: Start, objective: Distillation
+    networks: Distilled, teacher: Teacher, start: StudentInput, objective: Distillation
 ):
     """The objective in the form that the train step calls."""
 

@@ -172,6 +172,7 @@ def test_before_and_after_side_by_side(restored):
         assert picture.width > 2 * 60 and picture.height > 48
 
 
+@pytest.mark.slow
 def test_pages_and_frames_behind_the_first_are_counted_and_metadata_kept(
     identity, tmp_path, capsys
 ):
@@ -224,6 +225,7 @@ def test_two_pictures_of_one_name_keep_their_extensions(identity, tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.png.png", "a.bmp.png"}
 
 
+@pytest.mark.slow
 def test_every_step_is_drawn_and_four_times_the_pixels(identity, tmp_path):
     Image.fromarray(photograph(20, 12)).save(tmp_path / "a.png")
     call = options(identity, tmp_path / "a.png", output=tmp_path / "out")
@@ -276,6 +278,7 @@ def test_a_pipe_is_refused_in_one_line(tmp_path):
             find_jobs([path], tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_what_may_be_a_lost_picture_is_told_and_the_others_are_done(identity, tmp_path, caplog):
     source = write(tmp_path / "in" / "a.png").parent
     (source / "notes.txt").touch()

@@ -312,6 +312,7 @@ def test_a_picture_that_changes_while_it_waits_is_named(identity, tmp_path, caps
     assert "its header gives another size" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_picture_of_too_many_pixels_is_left_out_unless_asked_for(identity, tmp_path, capsys):
     write(tmp_path / "a.png")
     call = options(identity, tmp_path / "a.png", output=tmp_path / "out")
@@ -337,6 +338,7 @@ def test_a_seed_that_is_none(identity, tmp_path, seed):
     assert stopped.value.code == 2
 
 
+@pytest.mark.slow
 def test_where_nobody_reads_what_is_said_it_ends_quietly(identity, tmp_path):
     source, out = write(tmp_path / "a.png"), tmp_path / "out"
     assert restore.main(options(identity, source, output=out)) == 0

@@ -109,6 +109,7 @@ def test_a_restoration_of_a_grey_set_counts_with_its_luma(tmp_path):
     assert left_out[0] == [] and "no folder" in left_out[1][0]
 
 
+@pytest.mark.slow
 def test_results_in_a_folder_count_as_the_models_own(tmp_path, restorer, monkeypatch):
     monkeypatch.setattr(Restorer, "load", lambda model: restorer)
     write_set(tmp_path, "LIVE1_color", *textures(2))

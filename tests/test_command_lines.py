@@ -16,6 +16,8 @@ from watching import losses, wait_for_rows
 from elir_jax.running.records.checkpoint import read
 from elir_jax.running.records.digests import leaf_digests
 
+pytestmark = pytest.mark.slow  # a process for every command
+
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = 12
 

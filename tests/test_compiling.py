@@ -25,6 +25,7 @@ def config():
     return quickstart.get_config("tiny")
 
 
+@pytest.mark.slow
 def test_they_compute_what_the_restorer_computes(config, monkeypatch):
     with config.unlocked():
         config.sampler.noise = False  # else each picture draws its own

@@ -82,6 +82,15 @@ def all_variants():
     return [(name, variant) for name in NAMES for variant in VARIANTS] + released + own
 
 
+def slow_at_full_size(names):
+    """The tiny variants alone are traced quickly."""
+    quick = ("tiny", "tiny_latent_mean")
+    return [
+        (name, variant) if variant in quick else pytest.param(name, variant, marks=pytest.mark.slow)
+        for name, variant in names
+    ]
+
+
 def shape_of(config: ConfigDict) -> str:
     """What the programs' shapes depend on: all but the data and some plain numbers."""
     fields = config.to_dict()
@@ -97,7 +106,7 @@ WHOLE = {
 TRACED = {}  # by shape: the tasks of faces are one network
 
 
-@pytest.mark.parametrize("name, variant", all_variants())
+@pytest.mark.parametrize("name, variant", slow_at_full_size(all_variants()))
 def test_traces_at_full_size(name, variant):
     """Sizes of all networks, and the programs of those in ``WHOLE``; commands train tiny ones."""
     config = load(name, variant)

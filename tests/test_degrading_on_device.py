@@ -144,6 +144,7 @@ def seen(batch, prepare, devices, accumulate):
     return {n: value for n, value in found.items() if value}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices, accumulate", [(1, 4), (4, 1), (4, 2)])
 def test_devices_and_accumulation_change_no_level_of_any_picture(devices, accumulate):
     whole = seen(taken(), data_of().prepare, 1, 1)
@@ -151,6 +152,7 @@ def test_devices_and_accumulation_change_no_level_of_any_picture(devices, accumu
     assert seen(taken(), data_of().prepare, devices, accumulate) == whole
 
 
+@pytest.mark.slow
 def test_hosts_change_no_level_of_any_picture():
     whole, shared = seen(taken(), data_of().prepare, 1, 1), {}
     for host in (0, 1):
@@ -178,6 +180,7 @@ def build_plain_toy(config):
     return method._replace(extra=no_extra, objective=objective)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_goes_on_ends_in_the_same_state(tmp_path, monkeypatch):
     monkeypatch.setitem(compose.METHODS, "toy", build_plain_toy)
     monkeypatch.setattr(starting, "lock", lambda workdir: None)  # one process begins many runs
@@ -204,6 +207,7 @@ def operations(function, *inputs):
     return jax.jit(function).lower(*inputs).cost_analysis()["flops"]
 
 
+@pytest.mark.slow
 def test_degrading_costs_less_than_a_twentieth_of_one_encoding_by_the_frozen_encoder():
     """The step of BFR encodes both pictures, and trains besides."""
     config = load("bfr")

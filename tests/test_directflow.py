@@ -89,6 +89,7 @@ def restored(restorer):
     return np.concatenate(restorer.stages(list(PAIR), 0))
 
 
+@pytest.mark.slow
 def test_it_trains_adapters_alone_and_keeps_the_teachers_averaged_weights(teacher, trained):
     found, averaged = (read_newest(place / "checkpoints").tree for place in (trained, teacher))
     assert found["ema"].keys() == {"lora"}
@@ -100,6 +101,7 @@ def test_it_trains_adapters_alone_and_keeps_the_teachers_averaged_weights(teache
     assert "expand_kernel" not in str(jax.tree.structure(taught))  # folded
 
 
+@pytest.mark.slow
 def test_it_resumes_without_its_teacher_to_the_same_state(teacher, trained, tmp_path):
     copy = tmp_path / "teacher"
     shutil.copytree(teacher, copy)
@@ -111,6 +113,7 @@ def test_it_resumes_without_its_teacher_to_the_same_state(teacher, trained, tmp_
     assert saved(tmp_path / "student") == saved(trained)
 
 
+@pytest.mark.slow
 def test_the_packed_student_is_an_elir_of_one_step_that_restores_the_same(trained, tmp_path):
     model = pack(trained)
     assert model.config["method"] == "elir" and model.config["sampler"]["num_steps"] == 1
@@ -127,6 +130,7 @@ def test_the_packed_student_is_an_elir_of_one_step_that_restores_the_same(traine
         assert error < 5e-3 * np.abs(wanted).max()  # the weights have 16 bits
 
 
+@pytest.mark.slow
 def test_a_student_of_a_mean_in_pixels_restores_by_its_teachers_parts(tmp_path):
     config = student(tmp_path).unlock()
     del config.estimator
@@ -146,6 +150,7 @@ def test_a_student_of_a_mean_in_pixels_restores_by_its_teachers_parts(tmp_path):
         compose.build(config)
 
 
+@pytest.mark.slow
 def test_the_release_restores_the_same_with_its_converted_file(tmp_path):
     """In one step, with tests/torch_reference in the place of the release's checkout."""
     pytest.importorskip("torch", reason="the release's code needs torch")
@@ -164,6 +169,7 @@ def test_the_release_restores_the_same_with_its_converted_file(tmp_path):
     assert np.abs(ours - theirs).max() < 5e-3 * np.abs(theirs).max()  # the model has 16 bits
 
 
+@pytest.mark.slow
 def test_winograds_kernels_of_the_merged_student_restore_the_same(trained):
     found = find_weights(trained)
     method = compose.build_method(found.config)
@@ -179,11 +185,13 @@ def test_winograds_kernels_of_the_merged_student_restore_the_same(trained):
     assert shape[:2] == (4, 4)  # transformed
 
 
+@pytest.mark.slow
 def test_a_run_with_its_teacher_does_not_go_into_the_releases_file(trained, tmp_path):
     with pytest.raises(UserError, match="--model"):
         convert(trained, tmp_path / "release.safetensors", False)
 
 
+@pytest.mark.slow
 def test_stage_b_goes_on_from_stage_a(teacher, tmp_path):
     conditions = {"adapter": "zero", "control": True, "input": "lq"}
     first = student(teacher, student=conditions | {"stage": "a"})

@@ -32,6 +32,7 @@ def small(teacher, **student):
     return config.lock()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("teacher", ["pmrf", "latent_pmrf"])
 def test_a_fresh_student_takes_its_step_and_its_adapters_learn(teacher):
     method = compose.build_method(small(teacher))

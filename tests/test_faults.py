@@ -13,6 +13,8 @@ from elir_jax.running.records.best import read_best
 from elir_jax.running.records.report import read_evaluations
 from elir_jax.storage.opening import place_of, storage_of
 
+pytestmark = pytest.mark.slow  # whole runs, killed and started again
+
 COURSE = re.compile(r'<figure class="plot"><h2>Metrics during training</h2>.*?</figure>', re.DOTALL)
 
 

@@ -19,6 +19,8 @@ from elir_jax.running.records.best import read_best
 from elir_jax.running.records.checkpoint import read, steps_in
 from elir_jax.running.records.report import read_evaluations
 
+pytestmark = pytest.mark.slow  # two processes for most tests
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/autoencoder.py:tiny"  # the quickest to compile, with a collective of its own
 STEPS = 20

@@ -58,6 +58,7 @@ def flow(config, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_every_stage_is_in_the_table(flow):
     stages = figures_of(flow)
     names = ["input", "posterior_mean", "mean_decoded", "source", "step_1", "step_2", "restored"]
@@ -66,6 +67,7 @@ def test_every_stage_is_in_the_table(flow):
     assert stages["posterior_mean"]["ind_rmse"] == 0 < stages["restored"]["ind_rmse"]
 
 
+@pytest.mark.slow
 def test_the_autoencoder_is_frozen_as_its_run_averaged_it(autoencoder, flow):
     found = read_newest(flow / "checkpoints").tree
     assert found["ema"].keys() == {"velocity"}
@@ -76,6 +78,7 @@ def test_the_autoencoder_is_frozen_as_its_run_averaged_it(autoencoder, flow):
         assert jax.tree.all(same), part
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_in_the_same_state(config, flow, tmp_path):
     with killed_at(4):
         run(config, tmp_path)
@@ -84,6 +87,7 @@ def test_killed_and_started_again_it_ends_in_the_same_state(config, flow, tmp_pa
     assert saved(tmp_path) == saved(flow)
 
 
+@pytest.mark.slow
 def test_its_networks_go_to_their_authors_names_and_back(autoencoder, flow, tmp_path, capsys):
     vae, velocity = tmp_path / "vae.safetensors", tmp_path / "velocity.safetensors"
     assert convert([str(autoencoder), str(vae)]) == 0
@@ -123,6 +127,7 @@ def latent_mean(unlocked, tmp_path_factory):
     return config, workdir
 
 
+@pytest.mark.slow
 def test_an_estimator_of_latents_is_trained_beside_the_flow(latent_mean):
     _, workdir = latent_mean
     stages = figures_of(workdir)
@@ -136,6 +141,7 @@ def test_an_estimator_of_latents_is_trained_beside_the_flow(latent_mean):
     assert terms <= rows[0].keys() and rows[0]["latent_std"] > 0
 
 
+@pytest.mark.slow
 def test_with_an_estimator_of_latents_a_killed_run_ends_in_the_same_state(latent_mean, tmp_path):
     config, workdir = latent_mean
     with killed_at(4):
@@ -157,6 +163,7 @@ def test_settings_that_make_no_method_are_refused(unlocked, variant, changes, wo
         build_method(small(latent_pmrf_bfr, variant, **changes))
 
 
+@pytest.mark.slow
 def test_latents_of_sim_vae_can_be_sampled(unlocked, config):
     """The source's noise is then that of the posterior and of sigma_s, in one."""
     sampled = config.copy_and_resolve_references()
@@ -169,6 +176,7 @@ def test_latents_of_sim_vae_can_be_sampled(unlocked, config):
     assert found.shape == x.shape and np.isfinite(found).all()
 
 
+@pytest.mark.slow
 def test_pictures_of_any_size_restore(flow):
     restorer = Restorer.load(flow)
     x = np.random.default_rng(0).random((140, 131, 3), np.float32)

@@ -54,6 +54,7 @@ def flow(config, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_every_stage_is_in_the_table(mean, flow):
     assert list(figures_of(mean)) == ["input", "restored"]
     stages = figures_of(flow)
@@ -64,6 +65,7 @@ def test_every_stage_is_in_the_table(mean, flow):
     )
 
 
+@pytest.mark.slow
 def test_the_mean_is_frozen_as_its_run_averaged_it(mean, flow):
     averaged = read_newest(mean / "checkpoints").tree["ema"]["estimator"]
     found = read_newest(flow / "checkpoints").tree
@@ -72,6 +74,7 @@ def test_the_mean_is_frozen_as_its_run_averaged_it(mean, flow):
     assert found["frozen"].keys() == {"estimator", "constants"}
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_in_the_same_state(config, flow, tmp_path):
     with killed_at(5):
         run(config, tmp_path)
@@ -80,6 +83,7 @@ def test_killed_and_started_again_it_ends_in_the_same_state(config, flow, tmp_pa
     assert saved(tmp_path) == saved(flow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["posterior_mean", "pmrf"])
 def test_four_devices_do_what_one_does(method, config, tmp_path):
     """By the first step's gradients: strata, noise and drop path follow the samples."""
@@ -104,6 +108,7 @@ def test_four_devices_do_what_one_does(method, config, tmp_path):
     assert norm_of_difference(*moments) <= error * 0.1 * float(expected["grad_norm"])
 
 
+@pytest.mark.slow
 def test_pictures_of_any_size_restore_alone_as_among_others(flow):
     """In windows of 64 that blend; larger ones, smaller ones, and odd sides."""
     restorer = Restorer.load(flow)

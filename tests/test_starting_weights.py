@@ -171,6 +171,7 @@ def test_shapes_and_restoring_need_none_of_the_files():
     assert set(compose.inference_shapes(method)[1]) == {"encoder", "decoder"}
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_a_model_that_ships_begins_where_that_model_is():
     """``denoising`` on 256x256 pixels with its noise, by the encoder of each."""
     config = load("shipped_denoising").unlock()

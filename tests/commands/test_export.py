@@ -65,6 +65,7 @@ def test_the_metadata_say_what_the_file_is(place):
     assert about["digest"] == layout.digest_of(about["weights"])
 
 
+@pytest.mark.slow
 def test_three_ways_to_restore_give_the_same_pictures(place, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
     pictures, file = str(place / "pictures"), str(place / "whole.onnx")
@@ -107,6 +108,7 @@ def test_a_model_s_graph_is_kept_for_the_next_start(tmp_path, monkeypatch):
         assert len(made) == 1 and kept.read_bytes() == exported.content()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["float32", "float16", "int8"])
 def test_a_good_file_passes_the_check(place, form, capsys):
     file = place / f"{form}.onnx"
@@ -122,6 +124,7 @@ def check(place, file):
     return main([*source(place), "--check", str(file), "--pictures", str(place / "pictures")])
 
 
+@pytest.mark.slow
 def test_a_nudged_weight_is_found_and_named(place, capsys):
     model = onnx.load(place / "whole.onnx")
     tensor = next(t for t in model.graph.initializer if t.name == "velocity/mid0/time/bias")
@@ -135,6 +138,7 @@ def test_a_nudged_weight_is_found_and_named(place, capsys):
     assert "DIFFERS" in said
 
 
+@pytest.mark.slow
 def test_other_weights_of_the_flow_are_found(place, capsys):
     model = onnx.load(place / "whole.onnx")
     sigma = next(t for t in model.graph.initializer if t.name == layout.SIGMA)
@@ -156,6 +160,7 @@ def test_a_fixed_shape_is_fixed(place, capsys):
     assert "made for the shape 1x32x48 only" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_stablehlo_runs_in_jax_alone(place):
     file = place / "programs.zip"
     assert main([*source(place), "--output", str(file), "--format", "stablehlo"]) == 0

@@ -189,6 +189,7 @@ def test_before_and_after_side_by_side(restored):
         assert picture.width > 2 * 60 and picture.height > 48
 
 
+@pytest.mark.slow
 def test_pages_and_frames_behind_the_first_are_counted_and_metadata_kept(
     identity, tmp_path, capsys
 ):
@@ -241,6 +242,7 @@ def test_two_pictures_of_one_name_keep_their_extensions(identity, tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.png.png", "a.bmp.png"}
 
 
+@pytest.mark.slow
 def test_every_step_is_drawn_and_four_times_the_pixels(identity, tmp_path):
     Image.fromarray(photograph(20, 12)).save(tmp_path / "a.png")
     call = options(identity, tmp_path / "a.png", output=tmp_path / "out")
@@ -293,6 +295,7 @@ def test_a_pipe_is_refused_in_one_line(tmp_path):
             find_jobs([path], tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_what_may_be_a_lost_picture_is_told_and_the_others_are_done(identity, tmp_path, caplog):
     source = write(tmp_path / "in" / "a.png").parent
     (source / "notes.txt").touch()
@@ -326,6 +329,7 @@ def test_a_picture_that_changes_while_it_waits_is_named(identity, tmp_path, caps
     assert "its header gives another size" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_picture_of_too_many_pixels_is_left_out_unless_asked_for(identity, tmp_path, capsys):
     write(tmp_path / "a.png")
     call = options(identity, tmp_path / "a.png", output=tmp_path / "out")
@@ -351,6 +355,7 @@ def test_a_seed_that_is_none(identity, tmp_path, seed):
     assert stopped.value.code == 2
 
 
+@pytest.mark.slow
 def test_where_nobody_reads_what_is_said_it_ends_quietly(identity, tmp_path):
     source, out = write(tmp_path / "a.png"), tmp_path / "out"
     assert restore.main(options(identity, source, output=out)) == 0

@@ -186,6 +186,7 @@ def digest(parts):
     return value.hexdigest()
 
 
+@pytest.mark.slow
 def test_a_thousand_samples_are_the_same_however_they_are_made(photographs):
     source, size = ImageFiles(photographs), 40
     count = 1000 // size

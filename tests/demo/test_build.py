@@ -17,6 +17,7 @@ def one_line(capsys, *words):
         assert word in said[0], said[0]
 
 
+@pytest.mark.slow
 def test_the_folder_holds_each_model_in_parts_and_names_it():
     folder = demo.built()
     listed = json.loads((folder / "models.json").read_text())
@@ -51,6 +52,7 @@ def test_the_pages_files_are_short_and_programs_say_what_they_are(path):
     assert path.suffix != ".js" or text.startswith("/**")
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_demo_is_left_as_it_is(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("kept")
     code = demo.build.main([str(demo.models()["float32"]), "--output", str(tmp_path)])
@@ -61,6 +63,7 @@ def test_a_folder_that_is_no_demo_is_left_as_it_is(tmp_path, capsys):
     one_line(capsys, "mine.txt", "no demo")
 
 
+@pytest.mark.slow
 def test_another_demo_is_replaced(tmp_path):
     demo.require_vendored()
     output = tmp_path / "demo"
@@ -72,6 +75,7 @@ def test_another_demo_is_replaced(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sources, words",
     [

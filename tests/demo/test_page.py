@@ -16,6 +16,8 @@ from elir_jax.edge import Restorer
 from elir_jax.edge.file import read_exported
 from elir_jax.pictures.images import read_image
 
+pytestmark = pytest.mark.slow  # a browser
+
 PATIENCE = 60  # seconds
 RNG = np.random.default_rng(0)
 SMALL = "float32"  # the small model's name

@@ -58,6 +58,7 @@ def test_normal_numbers_are_those_of_python_to_rounding():
     assert np.abs(expected).max() > 3.5  # both polynomials took part
 
 
+@pytest.mark.slow
 def test_a_fingerprint_is_that_of_python():
     image = RNG.integers(0, 256, (50, 70, 3), np.uint8)
     found = node(

@@ -89,6 +89,7 @@ def test_steps_and_noise_are_chosen_when_it_runs(file, steps, noise):
     assert runner.stage_names == other.stage_names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["latents 0.5", "pixels 1"])
 def test_the_fidelity_is_chosen_when_it_runs(kind, tmp_path):
     path = exported.write(tmp_path, kind=kind)

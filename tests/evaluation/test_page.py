@@ -231,6 +231,7 @@ def seen(driver):
     return 1 - float(re.fullmatch(r"inset\(0px ([\d.]+)% 0px 0px\)", clip)[1]) / 100
 
 
+@pytest.mark.slow
 def test_the_divider_moves_by_keyboard(opened):
     from selenium.webdriver.common.keys import Keys
 
@@ -242,6 +243,7 @@ def test_the_divider_moves_by_keyboard(opened):
     np.testing.assert_allclose(seen(opened), 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mouse", "touch"])
 def test_the_divider_follows_the_pointer(opened, kind):
     from selenium.webdriver.common.action_chains import ActionChains
@@ -266,6 +268,7 @@ def shown(driver, side):
     return layer.text, layer.find_element("tag name", "img").get_attribute("src")
 
 
+@pytest.mark.slow
 def test_any_two_stages_can_be_chosen(opened):
     from selenium.webdriver.support.ui import Select
 

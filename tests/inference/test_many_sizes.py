@@ -4,6 +4,7 @@ import gc
 
 import jax
 import numpy as np
+import pytest
 import small
 
 from elir_jax.compose.restoring import whole_pictures
@@ -23,6 +24,7 @@ def living():
     return len(jax.devices()[0].client.live_executables())
 
 
+@pytest.mark.slow
 def test_programs_of_older_sizes_are_really_freed():
     """Traces too: they would take megabytes for each size."""
     run, weights = whole_pictures(PARTS), replicate(small.init())
@@ -35,6 +37,7 @@ def test_programs_of_older_sizes_are_really_freed():
     assert applying._apply._cache_size() == 0
 
 
+@pytest.mark.slow
 def test_a_picture_is_the_same_after_many_others():
     """As by programs that are never unloaded."""
     params, frozen = small.init()

@@ -120,6 +120,7 @@ def in_both_types():
     return loss_of(half), loss_of(small.PLAIN_NETWORKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 3, 5])
 def test_bfloat16_gives_nearly_the_consistency_loss_of_float32_and_its_direction(
     in_both_types, seed

@@ -177,6 +177,7 @@ def test_a_window_shifted_by_one_fails_parity(monkeypatch, length):
     assert distance(ours()[0], RECORDED["out"]) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "project, part, inputs",
     [

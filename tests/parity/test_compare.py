@@ -107,6 +107,7 @@ def test_mistakes_are_one_line(checkpoints, tmp_path, capsys):
     assert "checkout" in error("--reference-repo", tmp_path, *options)
 
 
+@pytest.mark.slow
 def test_a_checkout_passes_on_a_picture(checkpoints, tmp_path, capsys):
     pytest.importorskip("torch", reason="comparing with a checkout needs torch")
     pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
@@ -123,6 +124,7 @@ def test_a_checkout_passes_on_a_picture(checkpoints, tmp_path, capsys):
     assert "dB PSNR between the two restorations" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["over", "flat"])
 def test_the_releases_golden_arrays_pass(kind, tmp_path):
     arrays, weights = reference.golden_files(kind)

@@ -64,6 +64,7 @@ def other():
         return method_of(hdit, swinir), dict(file)
 
 
+@pytest.mark.slow
 def test_another_recordings_states_agree(other):
     method, arrays = other
     recorded = golden.under(arrays, "euler/") | {"mean": arrays["pmrf/mean"]}
@@ -71,6 +72,7 @@ def test_another_recordings_states_agree(other):
     check(rows, "posterior mean", "Euler state z1")
 
 
+@pytest.mark.slow
 def test_another_recordings_loss_and_ten_updates_agree(other):
     method, arrays = other
     recorded = golden.under(arrays, "traj/")

@@ -402,6 +402,7 @@ def test_the_ramp_by_count():
     np.testing.assert_allclose(found, [2 / 11, 3 / 12, 0.5, 0.5], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_overfits_one_batch(single):
     state, losses = create_state(*small.init(), OPTIMIZER), []
     for _ in range(60):

@@ -39,7 +39,10 @@ gc.set_threshold(*frame.RARELY)
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
 
 # They come first, so that none is left alone.
-LONG = ("test_hosts.py", "test_command_lines.py", "test_faults.py", "test_step.py")
+LONG = (
+    "test_hosts.py", "test_command_lines.py", "test_faults.py", "test_step.py",
+    "test_documented_commands.py",
+)  # fmt: skip
 LEFT_OUT = pytest.StashKey[int]()
 
 

@@ -51,6 +51,7 @@ def run(folder, *options):
     }, stored
 
 
+@pytest.mark.slow
 def test_the_input_of_noise_has_the_figures_of_its_closed_form(tmp_path):
     write_set(tmp_path, "CBSD68", *(np.full((256, 240, 3), 120 + n, np.uint8) for n in range(2)))
     tables, _ = run(tmp_path, "--no-model")

@@ -38,6 +38,7 @@ def same(ours, theirs):
     return jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
 
 
+@pytest.mark.slow
 def test_training_starts_from_converted_weights(run, weights, tmp_path):
     write_weights(tmp_path, weights)
     state = run.init_state(tmp_path)

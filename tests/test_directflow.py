@@ -207,6 +207,7 @@ def test_stage_b_goes_on_from_stage_a(teacher, tmp_path):
         pack(tmp_path / "a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes, words",
     [

@@ -30,6 +30,7 @@ def folder(tmp_path_factory):
     return old_run(tmp_path_factory.mktemp("run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words, said",
     [
@@ -56,6 +57,7 @@ def test_what_belongs_to_the_weights_is_refused_or_told(folder, words, said):
     assert subject.facts(folder, {})["changed"] == subject.changed
 
 
+@pytest.mark.slow
 def test_a_file_of_a_configuration_must_agree_and_does_not_choose_the_images(folder, tmp_path):
     same = old_config()
     same.update(evaluation={"size": 64}, num_steps=99, optimizer={"learning_rate": 1.0})
@@ -91,6 +93,7 @@ def test_a_restoration_is_by_the_configuration_that_weights_bring(folder):
         assert said in str(error.value)
 
 
+@pytest.mark.slow
 def test_what_an_evaluation_may_choose_is_free_and_names_its_folder(folder, tmp_path):
     images = tmp_path / "CelebA Test"
     words = [f"--config.data.eval_path={images}", "--config.evaluation.size=24"]
@@ -129,6 +132,7 @@ def saved_run(folder, images):
     return folder
 
 
+@pytest.mark.slow
 def test_held_out_images_are_those_that_the_run_left_out_or_the_evaluation_stops(tmp_path):
     """Others than these may be images that the run has trained on."""
     images = photographs(tmp_path / "images", 5)
@@ -235,6 +239,7 @@ def same(ours, theirs):
     return jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
 
 
+@pytest.mark.slow
 def test_the_flows_target_is_by_the_frozen_encoder_wherever_weights_hold_it(folder):
     frozen, trained = frozen_encoder(folder), read_newest(folder / "checkpoints").tree["ema"]
     assert not same(frozen, trained["encoder"])
@@ -247,6 +252,7 @@ def test_the_flows_target_is_by_the_frozen_encoder_wherever_weights_hold_it(fold
         assert same(params["encoder"], trained["encoder"])
 
 
+@pytest.mark.slow
 def test_weights_without_the_frozen_encoder_say_what_is_left_out(folder, tmp_path):
     write_weights(tmp_path / "converted", find_weights(folder).given)
     subject = find_subject(tmp_path / "converted", old_config(), ())

@@ -94,6 +94,7 @@ def check(restored, name, wanted, mode="RGB"):
     return found
 
 
+@pytest.mark.slow
 def test_samples_lie_beside_the_result_with_a_map_of_their_deviation(identity, tmp_path, capsys):
     Image.fromarray(photograph(48, 60)).save(tmp_path / "a.png")
     noisy = [word for word in options(identity, tmp_path / "a.png", output=tmp_path / "out")
@@ -111,12 +112,14 @@ def test_samples_lie_beside_the_result_with_a_map_of_their_deviation(identity, t
     assert "here there is none" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_grey(restored):
     grey = np.asarray(Image.fromarray(photograph(48, 60)).convert("L").convert("RGB"))
     found = check(restored, "grey.png", grey, "L")
     assert found.ndim == 2
 
 
+@pytest.mark.slow
 def test_alpha_is_kept_and_hidden_colours_do_not_bleed(restored):
     with Image.open(restored[1] / "alpha.png") as picture:
         found = np.asarray(picture)
@@ -126,6 +129,7 @@ def test_alpha_is_kept_and_hidden_colours_do_not_bleed(restored):
     assert np.abs(edge.mean((0, 1))).max() < 20  # the hidden black is 130 levels away
 
 
+@pytest.mark.slow
 def test_16_bits_stay_16_bits(restored):
     found = cv2.imread(str(restored[1] / "deep.png"), cv2.IMREAD_UNCHANGED)
     assert found.dtype == np.uint16
@@ -134,16 +138,19 @@ def test_16_bits_stay_16_bits(restored):
     assert len(np.unique(found)) > 256
 
 
+@pytest.mark.slow
 def test_palette(restored):
     with Image.open(restored[0] / "palette.BMP") as picture:
         assert picture.mode == "P"
     check(restored, "palette.png", photograph(48, 60))
 
 
+@pytest.mark.slow
 def test_cmyk(restored):
     check(restored, "cmyk.png", photograph(48, 60))
 
 
+@pytest.mark.slow
 def test_orientation(restored):
     with Image.open(restored[0] / "turned.jpeg") as picture:
         upright = np.asarray(ImageOps.exif_transpose(picture))
@@ -151,19 +158,23 @@ def test_orientation(restored):
     check(restored, "turned.png", upright)
 
 
+@pytest.mark.slow
 def test_31x47(restored):
     check(restored, "small.png", photograph(31, 47))
 
 
+@pytest.mark.slow
 def test_1x1(restored):
     found = check(restored, "dot.png", photograph(2, 2)[:1, :1])
     assert found.shape == (1, 1, 3)
 
 
+@pytest.mark.slow
 def test_4097x33(restored):
     check(restored, "long.png", photograph(33, 4097))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["text.png", "cut.jpg"])
 def test_a_bad_file_is_named_and_left_out_and_the_others_are_done(restored, name):
     inputs, outputs, code, said = restored
@@ -173,10 +184,12 @@ def test_a_bad_file_is_named_and_left_out_and_the_others_are_done(restored, name
     assert not (outputs / name).with_suffix(".png").exists()
 
 
+@pytest.mark.slow
 def test_spaces_umlauts_and_folders_keep_their_names(restored):
     check(restored, "im Grünen/schöne Äpfel.png", photograph(48, 60))
 
 
+@pytest.mark.slow
 def test_nothing_else_is_written(restored):
     _, outputs, *_ = restored
     names = {"grey", "alpha", "deep", "palette", "cmyk", "turned", "small", "dot", "long"}
@@ -184,6 +197,7 @@ def test_nothing_else_is_written(restored):
     assert found == {f"{n}.png" for n in names} | {f"{n}.compare.png" for n in names}
 
 
+@pytest.mark.slow
 def test_before_and_after_side_by_side(restored):
     with Image.open(restored[1] / "grey.compare.png") as picture:
         assert picture.width > 2 * 60 and picture.height > 48
@@ -235,6 +249,7 @@ def refuse_output(identity, tmp_path, output, capsys):
     assert said.startswith("error:") and str(output) in said and said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_two_pictures_of_one_name_keep_their_extensions(identity, tmp_path):
     for name in ("a.png", "a.bmp"):
         Image.fromarray(photograph(48, 60)).save(tmp_path / name)
@@ -310,6 +325,7 @@ def test_what_may_be_a_lost_picture_is_told_and_the_others_are_done(identity, tm
         assert f"links that lead nowhere (1): {source}/gone.png" in caplog.text
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_is_named_and_the_others_are_done(identity, tmp_path, capsys):
     write(tmp_path / "in" / "a.png")
     write(tmp_path / "in" / "b.png")

@@ -91,6 +91,7 @@ def test_sides_are_divided_by_the_scale_which_may_enlarge(scale, small, monkeypa
     assert sizes == [small, HQ.shape[:2]]
 
 
+@pytest.mark.slow
 def test_one_pair_in_a_hundred_is_grey_on_both_sides():
     tiny = HQ[:8, :8]
     generator = rng(0)

@@ -254,6 +254,7 @@ def damage(folder, good):
     return made[:200]
 
 
+@pytest.mark.slow
 def test_damaged_files_are_counted_and_leave_good_samples_alone(photographs, tmp_path, caplog):
     odd = damage(tmp_path, photographs)
     bad = {path for path, usable in odd if not usable}

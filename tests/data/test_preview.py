@@ -39,6 +39,7 @@ def test_each_column_is_an_original_above_its_degraded_version(tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.slow
 def test_the_devices_pairs_stand_below_the_hosts_and_are_degraded_alike(tmp_path):
     out = tmp_path / "pairs.png"
     done = preview("--config", "configs/denoising.py:tiny", f"--out={out}", "--pairs=2", "--both")
@@ -57,6 +58,7 @@ def test_the_devices_pairs_stand_below_the_hosts_and_are_degraded_alike(tmp_path
         assert np.std(device - host) > 0.1  # noise of their own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["file/pairs.png", "pairs.jpg"])
 def test_a_picture_that_cannot_be_written_is_one_line(out, tmp_path):
     (tmp_path / "file").write_text("")

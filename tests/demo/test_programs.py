@@ -70,6 +70,7 @@ def test_a_fingerprint_is_that_of_python():
     np.testing.assert_array_equal(found, fingerprint(image))
 
 
+@pytest.mark.slow
 def test_windows_are_laid_out_as_by_python():
     cases = [
         [*map(int, RNG.integers(1, 300, 2)), int(RNG.integers(20, 9000)), int(RNG.integers(3, 20))]

@@ -100,6 +100,7 @@ def shot(key, room):
     return numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probability, number", [(0.5, 24), (1.0, 9)])
 def test_the_chain_of_blind_super_resolution_is_the_hosts_above_55_db(probability, number):
     settings = BlindSuperResolution(second_order_probability=probability)

@@ -81,6 +81,7 @@ def test_a_number_of_steps_that_is_none(file):
         Restorer.load(file, steps=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps, noise", [(1, True), (3, False)])
 def test_steps_and_noise_are_chosen_when_it_runs(file, steps, noise):
     other = Ours.load(exported.folder(), exported.config(), steps=steps, noise=noise)

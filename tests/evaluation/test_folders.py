@@ -41,6 +41,7 @@ def write_pairs(folder):
     return pairs
 
 
+@pytest.mark.slow
 def test_figures_are_means_over_whole_pictures(restorer, tmp_path):
     pairs = write_pairs(tmp_path)
     result = evaluate_folders(restorer.restoring(), tmp_path / "lq", tmp_path / "hq")
@@ -58,6 +59,7 @@ def test_figures_are_means_over_whole_pictures(restorer, tmp_path):
     assert [sample.name for sample in result.samples] == ["0.png", "1.png", "2.png", "3.png"]
 
 
+@pytest.mark.slow
 def test_evaluating_restores_a_picture_as_restoring_does(restorer, tmp_path):
     """Noise included: each picture's own, by its pixels, not by its place or its size."""
     write_pairs(tmp_path)
@@ -88,6 +90,7 @@ def test_the_report_shows_pictures_of_different_sizes(restorer, tmp_path):
     assert "3.png" in page.read_text()
 
 
+@pytest.mark.slow
 def test_a_smaller_input_is_enlarged(restorer, tmp_path):
     write_pairs(tmp_path)
     with Image.open(tmp_path / "lq" / "0.png") as picture:

@@ -99,6 +99,7 @@ def test_windows_of_the_estimator_give_the_same_as_the_whole():
     np.testing.assert_allclose(windows, whole, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_halo_is_all_that_the_network_sees():
     net = PixelUNet(widths=(4, 4, 4), blocks=(2, 1, 2))
     params = net.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]

@@ -68,6 +68,7 @@ def test_a_fresh_network_answers_zero_and_its_constants_are_no_parameters():
     assert jnp.all(other["time"] != variables["constants"]["time"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [SMALL, LATENT_SMALL], ids=["pixel", "latent"])
 def test_bfloat16_compute_keeps_float32_parameters_and_results(module):
     x, t = 0.3 * jax.random.normal(KEY, (1, 12, 16, module.out_channels)), jnp.array([0.4])
@@ -163,6 +164,7 @@ def test_a_swapped_gate_fails_parity(monkeypatch):
     assert distance(ours()[0], RECORDED["out"]) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [14, 22])
 def test_a_window_shifted_by_one_fails_parity(monkeypatch, length):
     """Of one place in the middle of one side: the least that can be wrong."""

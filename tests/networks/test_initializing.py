@@ -19,6 +19,7 @@ UNET = UNet(hidden=32, channel_multipliers=(1, 2), num_mid_blocks=1, time_dim=8,
 HDIT = HDiT((32,), (1,), (0,), head_dim=16, patch=2, mapping_width=16, mapping_depth=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module, shapes",
     [

@@ -20,6 +20,7 @@ def apply(autoencoder, params, x):
     return z, autoencoder.decoder.apply({"params": params["decoder"]}, z)
 
 
+@pytest.mark.slow
 def test_the_embedded_network_computes_what_the_linear_one_computes(params):
     x = jax.random.uniform(jax.random.key(1), (2, 32, 24, 3))
     embedded = embed(params, FULL.init(jax.random.key(2)))
@@ -29,6 +30,7 @@ def test_the_embedded_network_computes_what_the_linear_one_computes(params):
         np.testing.assert_allclose(ours, linear, atol=1e-5 * float(np.abs(linear).max()))
 
 
+@pytest.mark.slow
 def test_an_embedded_network_learns_with_its_residual_blocks_too(params):
     embedded = embed(params, FULL.init(jax.random.key(2)))
     x = jax.random.uniform(jax.random.key(1), (1, 16, 16, 3))

@@ -83,6 +83,7 @@ def test_sizes_that_do_not_fit_are_refused():
         jax.eval_shape(UNet(hidden=40).init, KEY, LATENT, TIME)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network, shape", [(Encoder, (1, 32, 24, 3)), (Decoder, (1, 4, 3, 16))])
 def test_rematerialisation_changes_no_gradient_and_computes_blocks_again(network, shape):
     x = jax.random.uniform(KEY, shape)

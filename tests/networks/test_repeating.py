@@ -36,6 +36,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_traced_for_a_tpu_has_the_same_parameters_values_and_gradients(name):
     module, inputs = NETWORKS[name]

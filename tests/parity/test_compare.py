@@ -37,6 +37,7 @@ def test_the_golden_file_is_small():
     assert GOLDEN.stat().st_size <= 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["collapsing", "expanded"])
 def test_our_golden_file_passes(checkpoints, form, tmp_path, capsys):
     weights = checkpoints / "over.safetensors"
@@ -53,6 +54,7 @@ def test_our_golden_file_passes(checkpoints, form, tmp_path, capsys):
     assert f"{len(stages)} of {len(stages)} pass" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_nudged_and_missing_values_fail_by_name(checkpoints, tmp_path, capsys):
     with np.load(GOLDEN) as file:
         arrays = dict(file)

@@ -31,6 +31,7 @@ def run():
     return compose.build(old_config())
 
 
+@pytest.mark.slow
 def test_it_goes_on_with_the_losses_that_it_would_have_had(run, folder, expected):
     state, position = begin(run, folder, allow_config_change=False)
     assert int(state.step) == STEP and position == {"samples": 20}
@@ -44,6 +45,7 @@ def test_it_goes_on_with_the_losses_that_it_would_have_had(run, folder, expected
     data.close()
 
 
+@pytest.mark.slow
 def test_it_evaluates_to_the_same_figures(folder, expected):
     """Up to the flow, whose noise was another: it followed from a picture's number then."""
     subject = find_subject(folder, None, ())

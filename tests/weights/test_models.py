@@ -35,6 +35,7 @@ def file(folder):
     return path
 
 
+@pytest.mark.slow
 def test_it_restores_by_itself_what_its_weights_restore(folder, file):
     image = np.random.default_rng(0).random((40, 24, 3), np.float32)
     by_file, by_folder = Restorer.load(file), Restorer.load(folder, CONFIG)

@@ -113,6 +113,7 @@ def reconstruct(autoencoder, params, image):
     return float(psnr(y, x)[0]), float(jnp.std(z))
 
 
+@pytest.mark.slow
 def test_the_embedded_autoencoder_reconstructs_the_astronaut_it_never_saw():
     assert EMBEDDED["autoencoder"].stat().st_size <= 5_000_000
     autoencoder = Autoencoder(width=48)

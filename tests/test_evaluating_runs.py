@@ -266,6 +266,7 @@ def test_weights_without_the_frozen_encoder_say_what_is_left_out(folder, tmp_pat
     assert find_subject(tmp_path / "alone", alone, ()).method.target is not None
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_used_is_counted(folder, tmp_path):
     config = find_subject(folder, None, ()).config
     images = photographs(tmp_path / "images", 3)

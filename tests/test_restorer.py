@@ -103,6 +103,7 @@ def test_a_number_of_steps_that_cannot_be_is_refused(steps):
         Restorer.load("photo", steps=steps)
 
 
+@pytest.mark.slow
 def test_colours_are_taken_from_the_input_if_asked(restorer):
     image = np.float32(images((32, 48))[0] / 255)
     plain, fixed = restorer(image), restorer(image, color_fix=True)
@@ -139,6 +140,7 @@ def test_grey_is_the_luma_of_what_a_model_that_adds_colours_would_give(restorer,
     assert np.abs(luma - plain)[inside].max() <= 1
 
 
+@pytest.mark.slow
 def test_a_pickled_restorer_restores_the_same(folder):
     image, before = images((40, 24))[0], Restorer.load(folder, CONFIG, steps=2, noise=False)
     after = pickle.loads(pickle.dumps(before))

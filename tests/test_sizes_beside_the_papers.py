@@ -66,6 +66,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", EXPECTED)
 def test_a_size_in_the_docs_is_that_of_the_network(label):
     assert ROWS[label] == EXPECTED[label]()

@@ -87,6 +87,7 @@ def place(request, folder, trees, tmp_path):
     return tmp_path if layout == "converted" else tmp_path / layout
 
 
+@pytest.mark.slow
 def test_an_estimator_brings_the_encoder_that_it_was_trained_with(place, trees, fresh):
     params, frozen = started(estimator=place)
     assert same(params["estimator"], trees[0]["estimator"])
@@ -99,6 +100,7 @@ def test_an_estimator_brings_the_encoder_that_it_was_trained_with(place, trees, 
     assert same(params["estimator"], fresh[0]["estimator"])
 
 
+@pytest.mark.slow
 def test_an_autoencoder_is_as_it_began_or_refused(place, folder, trees):
     if folder in (place, *place.parents):
         params, frozen = started(**dict.fromkeys(SECTIONS, place))

@@ -244,6 +244,7 @@ def test_a_folder_is_one_runs_alone(tmp_path):
     assert int(state.step) == 0
 
 
+@pytest.mark.slow
 def test_any_checkpoint_is_evaluated_and_restored_with_by_its_name(tmp_path):
     run, folder = run_with(), tmp_path / "checkpoints"
     for step in (5, 6):

@@ -174,7 +174,7 @@ TABLE = {
         for name in ("denoising", "photo")
     },
     "python benchmarks/models.py photo FOLDER": Case(**MEASURED),
-    "python benchmarks/calibration.py photo FOLDER --most 30": Case(**MEASURED),
+    "python benchmarks/calibration.py photo FOLDER --most 10": Case(**MEASURED),
     "python benchmarks/models.py denoising FOLDER --most 40": Case(**MEASURED),
     "python -m elir_jax.restore PICTURES --output RESTORED --model denoising-1step": Case(
         {"RESTORED": "IN_ONE_STEP"}, "--steps 1"

@@ -178,7 +178,7 @@ def test_a_mistake_of_the_first_host_is_told_on_both(tmp_path):
         ("--config.data.path=/absent", "process 1 could not continue", "/absent: no such folder"),
         (
             "--config.seed=1",
-            "seed: 0 -> 1; start",
+            "process 1 differs from process 0 in its configuration or images: seed: 0 -> 1; start",
             "process 1 differs",
         ),
         (

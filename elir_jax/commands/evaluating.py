@@ -50,7 +50,7 @@ def on_held_out(asked: Asked, weights: Weights) -> int:
     subject = find_subject(path, config, fields, allow=allow)
     frame.say(f"{path}: {subject.title}")
     measuring = hosts.agreed(lambda: _measuring(subject))
-    hosts.check_same({"held_out": measuring.about["evaluation"]}, "held-out images")
+    hosts.check_same({"held_out": measuring.about["held_out"]}, "held-out images")
     perceptual, missing = hosts.agreed(lambda: open_perceptual(asked.fid))
     evaluation = measuring.evaluate(subject.weights, perceptual)
     if asked.first:

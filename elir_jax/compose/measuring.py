@@ -44,7 +44,8 @@ class Measuring(NamedTuple):
     # (weights as the parts take them, perceptual metrics, whether to stop) -> None if stopped
     evaluate: Callable[..., Evaluation | None]
     stages: Sequence[str]
-    about: dict[str, Any]  # seed, M and a digest of settings and images: for the file of figures
+    # For the file of figures: seed, M, a digest of settings and images, and one of images alone.
+    about: dict[str, Any]
 
 
 def build_measuring(config: ConfigDict, method: Method, images: HeldOutImages) -> Measuring:
@@ -69,7 +70,10 @@ def build_measuring(config: ConfigDict, method: Method, images: HeldOutImages) -
 
     stages = by_weights(({}, {})).stage_names  # names need no weights
     return Measuring(
-        evaluate, stages, about(config, method) | {"evaluation": digest(config, images)}
+        evaluate,
+        stages,
+        about(config, method)
+        | {"evaluation": digest(config, images), "held_out": _digest(_names(images))},
     )
 
 
@@ -87,8 +91,15 @@ def digest(config: ConfigDict, images: HeldOutImages) -> str:
         for field, value in fields.items()
         if field.startswith(SETTINGS) and not _of_another_task(field, fields)
     }
-    names = [images.name(number) for number in range(len(images.source))]
-    text = json.dumps([settings, names], sort_keys=True)
+    return _digest([settings, _names(images)])
+
+
+def _names(images: HeldOutImages) -> list[str]:
+    return [images.name(number) for number in range(len(images.source))]
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 

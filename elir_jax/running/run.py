@@ -24,5 +24,5 @@ class Run(NamedTuple):
     plan: Plan
     # (averaged weights, frozen weights, perceptual metrics, whether to stop) -> None if stopped
     evaluate: Callable[..., Evaluation | None]
-    about: dict[str, Any]  # seed, M and the digest of the evaluation
+    about: dict[str, Any]  # seed, M, digests of the evaluation and of its images
     export: Callable[[TrainState, Path], list[Place]]  # files for other uses, after training

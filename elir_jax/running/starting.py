@@ -60,7 +60,7 @@ def begin(
         tree = arrange(saved, like, workdir / FOLDER)
         return saved.data
 
-    check_hosts(run.config | {"held_out": run.about["evaluation"]})
+    check_hosts(run.config | {"held_out": run.about["held_out"]})
     check_newest(workdir)
     position = hosts.decided_by_first(decide)
     state = replicate(hosts.tree_from_first(tree, like))

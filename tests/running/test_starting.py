@@ -180,13 +180,13 @@ def test_hosts_have_the_same_held_out_images(tmp_path, monkeypatch):
     places = [photographs(tmp_path / name, name)["data"]["path"] for name in ("abc", "abd")]
     runs = [run_with(data={"eval_path": place}) for place in places]
     assert runs[0].config.keys() == runs[1].config.keys()
-    with_second(monkeypatch, runs[1].config | {"held_out": runs[1].about["evaluation"]})
+    with_second(monkeypatch, runs[1].config | {"held_out": runs[1].about["held_out"]})
     with pytest.raises(UserError, match=r'held_out: "\w+" -> "\w+"; start all'):
         begin(runs[0], tmp_path, False)
 
 
 def test_an_evaluation_asks_hosts_too(tmp_path, monkeypatch):
-    measuring = SimpleNamespace(about={"evaluation": "here"}, evaluate=None)
+    measuring = SimpleNamespace(about={"held_out": "here"}, evaluate=None)
     monkeypatch.setattr(evaluating, "find_subject", lambda *_, **__: SimpleNamespace(title=""))
     monkeypatch.setattr(evaluating, "_measuring", lambda subject: measuring)
     with_second(monkeypatch, {"held_out": "there"})
